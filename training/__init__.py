@@ -1,0 +1,1 @@
+"""Training: ratings and pictures in, a registered model version out."""

@@ -1,0 +1,45 @@
+"""What every command does alike: logging, exit status, one line for a failure."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+FAILED = 1
+INTERRUPTED = 130
+
+EXPECTED_FAILURES: tuple[type[Exception], ...] = (ValueError, OSError, RuntimeError)
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+
+
+def run(command: Callable[[], int], debug: bool) -> int:
+    """
+    Run a command with logging set up.
+
+    Args:
+        command: Returns its exit status.
+        debug: Let exceptions through, with their traceback.
+
+    Returns:
+        The command's status; 1 after one line on stderr for a failure; 130 after Ctrl-C.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # MLflow and alembic narrate each migration of a new database.
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return INTERRUPTED
+    except EXPECTED_FAILURES as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED

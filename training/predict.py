@@ -1,0 +1,64 @@
+"""Predict the quality of a split's whole pictures, with any runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from training.pictures import WholePictures, leave_interrupts_to_parent, same_size_batches
+from training.ratings import Split
+
+
+def predict(
+    judge: Callable[[Tensor], Tensor],
+    split: Split,
+    *,
+    batch_size: int = 16,
+    workers: int = 0,
+    title: str = "predict",
+) -> NDArray[np.float64]:
+    """
+    Judge every picture of a split, whole, through the serving preprocessing.
+
+    Args:
+        judge: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
+        split: What to judge.
+        batch_size: Pictures of one size judged together.
+        workers: Processes that decode.
+        title: Of the progress bar.
+
+    Returns:
+        float64, shape (len(split),), in the split's order.
+    """
+    quality = np.full(len(split), np.nan)
+    loader = DataLoader(
+        WholePictures(split),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=same_size_batches,
+        worker_init_fn=leave_interrupts_to_parent,
+    )
+    with tqdm(total=len(split), desc=title, unit="picture", leave=False) as bar:
+        for batches in loader:
+            for indices, pixels_NHWC in batches:  # noqa: N806
+                quality[indices] = judge(pixels_NHWC).double().cpu().numpy()
+                bar.update(len(indices))
+    return quality
+
+
+def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the network as a judge: evaluation mode, float32, no gradients."""
+
+    def judge(pixels_NHWC: Tensor) -> Tensor:  # noqa: N803
+        network.eval()
+        with torch.inference_mode():
+            quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
+            return quality
+
+    return judge

@@ -1,0 +1,273 @@
+"""
+Train one network and register it: `python -m training.train --help`.
+
+One page, read downward: data, network, steps, choice of the epoch, test, registration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import math
+import sys
+import time
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+from iqa import checkpoint
+from iqa.model import QualityNetwork
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from training import command_line, plots, ratings, registry, tracking
+from training.backbone_weights import start_from
+from training.config import TrainConfig, add_options, train_config
+from training.device import autocast, choose_device, prepare, uses_bf16
+from training.losses import LOSSES
+from training.metrics import agreement, intervals
+from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
+from training.predict import predict, torch_judge
+from training.ratings import Ratings
+from training.run_state import Interruption, RunState
+
+logger = logging.getLogger(__name__)
+
+BEST = "best"
+SAVE_EVERY_S = 120.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train from the command line; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train a network on rated pictures, log it to MLflow, register the version.",
+        epilog="Quick try: python -m training.demo_data --out demo/data && python -m "
+        "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
+    )
+    add_options(parser, TrainConfig)
+    command_line.add_debug(parser)
+    arguments = parser.parse_args(argv)
+    return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)
+
+
+def train(config: TrainConfig, parent_run_id: str | None = None) -> registry.Registered:
+    """
+    Train one network; register it; move the alias if it is better.
+
+    Args:
+        config: The run.
+        parent_run_id: The sweep it belongs to.
+
+    Returns:
+        The registered version and its metrics.
+
+    Raises:
+        ValueError: The data, the settings or the starting weights are refused.
+        KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
+    """
+    device = choose_device(config.device)
+    prepare(config.seed, device)
+    data = ratings.load(config)
+    digests = {name: split.digest() for name, split in data.splits.items()}
+
+    network = QualityNetwork(config.backbone, config.dropout)
+    start_from(network, config.weights, float(data.splits["train"].quality.mean()))
+    network.to(device, memory_format=torch.channels_last)
+    optimizer = _optimizer(network, config)
+    state = RunState.open(config, network, optimizer)
+
+    tracking.connect()
+    with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
+        if state.run_id is None:
+            state.run_id = run_id
+            mlflow.log_params({k: str(v) for k, v in dataclasses.asdict(config).items()})
+            mlflow.set_tags(tracking.provenance())
+            mlflow.set_tags({f"digest_{name}": digest for name, digest in digests.items()})
+            tracking.log_inputs(data, digests)
+        with Interruption() as interruption:
+            while state.epoch < config.epochs:
+                _one_epoch(config, data, network, optimizer, state, interruption)
+                _validate(config, data, network, state)
+                state.save(network, optimizer)
+        card = _finish(config, data, digests, state)
+        registered = registry.register(config.model_name, run_id, state.directory / BEST, card)
+        state.close()
+        if config.alias:
+            registry.promote_if_better(config.alias, registered, data.splits["val"])
+    return registered
+
+
+def report(registered: registry.Registered) -> int:
+    """Print what the run gave, and what to do next."""
+    test = registered.metrics["test"]
+    low, high = test["srocc_ci95"]
+    print(
+        f"{registered.name} version {registered.version}: test SROCC {test['srocc']:.4f} "
+        f"[{low:.4f}, {high:.4f}], PLCC {test['plcc']:.4f}, RMSE_100 {test['rmse_100']:.2f}, "
+        f"MAE_100 {test['mae_100']:.2f}\n"
+        f"next: python -m scripts.build_mar --version {registered.version}"
+    )
+    return 0
+
+
+def _optimizer(network: QualityNetwork, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
+    head = {id(parameter) for parameter in network.head.parameters()}
+    groups: list[dict[str, Any]] = []
+    for is_head in (False, True):
+        lr = config.lr * (config.head_lr_factor if is_head else 1.0)
+        for is_matrix in (False, True):
+            chosen = [
+                parameter
+                for parameter in network.parameters()
+                if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
+            ]
+            decay = config.weight_decay if is_matrix else 0.0
+            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def _one_epoch(
+    config: TrainConfig,
+    data: Ratings,
+    network: QualityNetwork,
+    optimizer: torch.optim.Optimizer,
+    state: RunState,
+    interruption: Interruption,
+) -> None:
+    device = next(network.parameters()).device
+    is_bf16 = uses_bf16(config.precision, device)
+    loss_of = LOSSES[config.loss]
+    crops = TrainingCrops(data.splits["train"], config.crop_px, config.seed)
+    batches = EpochBatches(len(crops), config.batch_size, config.seed)
+    crops.epoch = batches.epoch = state.epoch
+    batches.first_step = state.step
+    loader = DataLoader(
+        crops,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=leave_interrupts_to_parent,
+    )
+    total_steps = config.epochs * len(batches)
+    saved_at = started = time.monotonic()
+    network.train()
+    title = f"epoch {state.epoch + 1}/{config.epochs}"
+    with tqdm(total=len(batches), initial=state.step, desc=title, unit="step") as bar:
+        for pixels_NHWC, target in loader:  # noqa: N806
+            factor = rate_factor(
+                state.epoch * len(batches) + state.step, total_steps, config.warmup
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
+            with autocast(device, is_bf16):
+                quality = network(pixels_NHWC.to(device, non_blocking=True))
+            loss = loss_of(quality, target.to(device, non_blocking=True))
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"loss: expected a finite number, got {loss.item()} in epoch "
+                    f"{state.epoch + 1}, step {state.step}. Lower --lr."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+            optimizer.step()
+            state.after_step(float(loss.item()))
+            bar.update()
+            bar.set_postfix(loss=f"{state.mean_loss:.4f}")
+            if interruption.is_requested:
+                state.save(network, optimizer)
+                raise KeyboardInterrupt
+            if time.monotonic() - saved_at > SAVE_EVERY_S:
+                state.save(network, optimizer)
+                saved_at = time.monotonic()
+    state.epoch_seconds += time.monotonic() - started
+    state.end_epoch()
+
+
+def _validate(config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState) -> None:
+    """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
+    device = next(network.parameters()).device
+    val = data.splits["val"]
+    quality = predict(torch_judge(network, device), val, workers=config.workers, title="validation")
+    row = {"loss": state.history_loss, **agreement(quality, val.quality)}
+    mlflow.log_metrics({f"val_{k}": v for k, v in row.items() if k != "loss"}, step=state.epoch)
+    mlflow.log_metric("train_loss", row["loss"], step=state.epoch)
+    logger.info(
+        "epoch %d: loss %.4f, validation SROCC %.4f, PLCC %.4f, RMSE_100 %.2f",
+        state.epoch, row["loss"], row["srocc"], row["plcc"], row["rmse_100"],
+    )  # fmt: skip
+    if state.is_best(row):
+        checkpoint.save(state.directory / BEST, network, {"epoch": state.epoch})
+
+
+def _finish(
+    config: TrainConfig, data: Ratings, digests: dict[str, str], state: RunState
+) -> checkpoint.Card:
+    """Test the best epoch's network; write its card, log metrics, plots and history."""
+    device = choose_device(config.device)
+    network, _ = checkpoint.load(state.directory / BEST)
+    network.to(device)
+    measured: dict[str, dict[str, Any]] = {}
+    for name in ("val", "test"):
+        split = data.splits[name]
+        judge = torch_judge(network, device)
+        quality = predict(judge, split, workers=config.workers, title=name)
+        measured[name] = {
+            **agreement(quality, split.quality),
+            **intervals(quality, split.quality),
+        }
+        flat = {f"best_{name}_{k}": v for k, v in measured[name].items() if np.isscalar(v)}
+        mlflow.log_metrics({k: float(v) for k, v in flat.items() if math.isfinite(v)})
+        figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
+        mlflow.log_figure(figure, f"plots/{name}.png")
+    mlflow.log_figure(plots.history(state.history), "plots/history.png")
+    mlflow.log_text(json.dumps(state.history, indent=2), "history.json")
+    return checkpoint.save(
+        state.directory / BEST,
+        network,
+        {
+            "metrics": measured,
+            "data": {
+                "dataset": data.name,
+                "mos_range": list(data.mos_range),
+                "is_official_split": data.is_official,
+                "counts": data.counts(),
+                "digests": digests,
+            },
+            "training": {
+                "epoch": state.best_epoch,
+                "seconds": round(state.epoch_seconds),
+                "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
+                **tracking.provenance(),
+            },
+        },
+    )
+
+
+_LOCAL_SETTINGS = frozenset({"data_dir", "labels", "out", "resume", "restart", "weights"})
+"""Settings that may name places on this machine: they stay out of the card that is shipped."""
+
+
+def rate_factor(step: int, total_steps: int, warmup: float) -> float:
+    """
+    Return the share of the peak learning rate: linear warm-up, then half a cosine to zero.
+
+    Args:
+        step: From 0.
+        total_steps: Of the whole run.
+        warmup: Share of the steps before the peak, in [0, 1).
+    """
+    warmup_steps = warmup * total_steps
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Commands around the server: register, package, start, score. One line each in README.md."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,13 @@ class TrainConfig(DataConfig):
         return self.out or Path("runs") / name
 
 
-def add_options(parser: argparse.ArgumentParser, config: type[DataConfig]) -> None:
-    """Add one option for each field of a configuration, with its default in the help."""
+def add_options(
+    parser: argparse.ArgumentParser, config: type[DataConfig], without: Collection[str] = ()
+) -> None:
+    """Add one option for each field of a configuration but some, with its default in the help."""
     for item in dataclasses.fields(config):
+        if item.name in without:
+            continue
         argument = dict(item.metadata)
         if "type" not in argument and "action" not in argument:
             argument["type"] = str
@@ -126,8 +131,20 @@ def train_config(arguments: argparse.Namespace) -> TrainConfig:
     Raises:
         ValueError: See `TrainConfig`.
     """
-    names = {item.name for item in dataclasses.fields(TrainConfig)}
-    return TrainConfig(**{k: v for k, v in vars(arguments).items() if k in names})
+    return TrainConfig(**_values(arguments, TrainConfig))
+
+
+def data_config(arguments: argparse.Namespace) -> DataConfig:
+    """Build the data's part of the configuration from parsed options."""
+    return DataConfig(**_values(arguments, DataConfig))
+
+
+def _values(arguments: argparse.Namespace, config: type[DataConfig]) -> dict[str, Any]:
+    names = {item.name for item in dataclasses.fields(config)}
+    values = {key: value for key, value in vars(arguments).items() if key in names}
+    if values.get("mos_range") is not None:
+        values["mos_range"] = tuple(values["mos_range"])
+    return values
 
 
 def _expect(is_right: bool, name: str, expected: str, got: object) -> None:

@@ -1,89 +1,30 @@
 """
-The model registry, both ways: register a version, move an alias, find and download a version.
+The model registry: find a version, download it, move an alias.
 
-An alias is resolved once per command; from then on the version's number is used.
+An alias is resolved once per command; from then on the version's number is used. This module
+imports MLflow and little else, so that a start of the server does not wait for torch.
+New versions come from `training.promotion`.
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mlflow
-import numpy as np
-import torch
-from iqa import checkpoint
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 
-from training import flavor
-from training.metrics import agreement
-from training.predict import predict, torch_judge
-from training.ratings import Split
+from training.tracking_uri import tracking_uri
 
-logger = logging.getLogger(__name__)
-
+CHECKPOINT: Final = "checkpoint"
+"""Folder of a logged model that holds its checkpoint."""
 MODEL_NAME: Final = "iqa"
 ALIAS: Final = "staging"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registered:
-    """
-    A version that was just registered.
-
-    Attributes:
-        name: Of the registered model.
-        version: The registry's integer, as text.
-        metrics: {split: {name: number}}.
-        digests: {split: digest of its pictures and ratings}.
-    """
-
-    name: str
-    version: str
-    metrics: dict[str, dict[str, Any]]
-    digests: dict[str, str]
-
-
-def register(
-    name: str, run_id: str | None, checkpoint_dir: Path, card: checkpoint.Card
-) -> Registered:
-    """
-    Log a checkpoint as a model of a run and register it as the next version.
-
-    Args:
-        name: Registered model; made if missing.
-        run_id: The active run's; None opens one.
-        checkpoint_dir: What is stored.
-        card: Its card; metrics and digests become tags, so that versions can be compared.
-    """
-    digests = card["data"]["digests"]
-    info = Model.log(
-        artifact_path=None,
-        name=name,
-        flavor=flavor,
-        run_id=run_id,
-        registered_model_name=name,
-        checkpoint_dir=checkpoint_dir,
-    )
-    version = str(info.registered_model_version)
-    tags = {
-        "backbone": card["architecture"]["backbone"],
-        "dataset": card["data"]["dataset"],
-        "weights_sha256": card["weights_sha256"],
-        **{f"digest_{split}": digest for split, digest in digests.items()},
-    }
-    for split, metrics in card["metrics"].items():
-        tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in ("srocc", "rmse_100")}
-    client = mlflow.MlflowClient()
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
-    logger.info("registered %s version %s", name, version)
-    return Registered(name=name, version=version, metrics=card["metrics"], digests=digests)
+class RegistryUnavailable(RuntimeError):
+    """The registry does not answer; what is served goes on."""
 
 
 def resolve(name: str, alias: str) -> ModelVersion:
@@ -92,25 +33,33 @@ def resolve(name: str, alias: str) -> ModelVersion:
 
     Raises:
         ValueError: The model or the alias does not exist.
+        RegistryUnavailable: No answer.
     """
     found = holder_of(name, alias)
     if found is None:
         raise ValueError(
             f"alias '{alias}' of model '{name}': expected a model version, found none in "
-            f"{mlflow.get_registry_uri()}. "
+            f"{tracking_uri()}. "
             f"Run: python -m scripts.set_alias {name} VERSION --alias {alias}"
         )
     return found
 
 
 def holder_of(name: str, alias: str) -> ModelVersion | None:
-    """Return the version that an alias names, or None."""
+    """
+    Return the version that an alias names, or None.
+
+    Raises:
+        RegistryUnavailable: No answer.
+    """
     try:
         return mlflow.MlflowClient().get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
-        raise ValueError(f"registry {mlflow.get_registry_uri()}: {error.message}") from error
+        raise RegistryUnavailable(
+            f"registry {tracking_uri()}: expected an answer, got: {error.message}"
+        ) from error
 
 
 def get(name: str, version: str) -> ModelVersion:
@@ -141,14 +90,53 @@ def download(name: str, version: str, directory: Path) -> Path:
     """
     try:
         fetched = mlflow.artifacts.download_artifacts(
-            f"models:/{name}/{version}/{flavor.CHECKPOINT}", dst_path=str(directory)
+            f"models:/{name}/{version}/{CHECKPOINT}", dst_path=str(directory)
         )
     except (MlflowException, OSError) as error:
         raise ValueError(
-            f"model '{name}' version {version}: expected a folder {flavor.CHECKPOINT} with its "
+            f"model '{name}' version {version}: expected a folder {CHECKPOINT} with its "
             f"checkpoint, got: {error}"
         ) from error
     return Path(fetched)
+
+
+def versions(name: str) -> list[ModelVersion]:
+    """
+    Return all versions of a model, oldest first.
+
+    Raises:
+        ValueError: There is no such model, or it has none.
+    """
+    found = list(mlflow.MlflowClient().search_model_versions(f"name='{name}'"))
+    if not found:
+        raise ValueError(f"model '{name}': expected versions in {tracking_uri()}, found none.")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def aliases_of(version: ModelVersion) -> list[str]:
+    """Return the aliases that name a version; a search leaves them out, so they are asked for."""
+    aliases = mlflow.MlflowClient().get_registered_model(str(version.name)).aliases
+    return sorted(alias for alias, number in aliases.items() if number == str(version.version))
+
+
+def version_of_uri(uri: str) -> ModelVersion:
+    """
+    Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names.
+
+    Raises:
+        ValueError: Another form, or no such version.
+    """
+    rest = uri.removeprefix("models:/")
+    name, at, alias = rest.partition("@")
+    if uri.startswith("models:/") and at:
+        return resolve(name, alias)
+    name, slash, version = rest.partition("/")
+    if not uri.startswith("models:/") or not slash:
+        raise ValueError(
+            f"model: expected a folder with a checkpoint, models:/NAME/VERSION or "
+            f"models:/NAME@ALIAS, got {uri}."
+        )
+    return get(name, version)
 
 
 def move_alias(name: str, alias: str, version: str, reason: str) -> str | None:
@@ -169,60 +157,3 @@ def move_alias(name: str, alias: str, version: str, reason: str) -> str | None:
     client.set_model_version_tag(name, version, f"{alias}_reason", reason)
     client.set_registered_model_alias(name, alias, version)
     return previous
-
-
-def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
-    """
-    Give the alias to a new version if it ranks the validation pictures better than the holder.
-
-    Both are compared on the same pictures and ratings: where the holder was measured on others
-    (the shipped model, say) it is evaluated now on the candidate's. A tie in SROCC goes to the
-    lower RMSE_100.
-
-    Args:
-        alias: To be moved.
-        candidate: The new version.
-        val: The pictures and ratings that it was measured on.
-
-    Returns:
-        Whether the alias moved. Either way the reason is printed.
-    """
-    new = candidate.metrics["val"]
-    holder = holder_of(candidate.name, alias)
-    if holder is None:
-        reason = f"validation SROCC {new['srocc']:.4f}; nothing held the alias"
-        move_alias(candidate.name, alias, candidate.version, reason)
-        print(f"{alias} -> version {candidate.version}: {reason}")
-        return True
-    if holder.tags.get("digest_val") == candidate.digests["val"]:
-        old = {key: float(holder.tags[f"val_{key}"]) for key in ("srocc", "rmse_100")}
-        measured = "measured on the same validation pictures"
-    else:
-        old = _evaluate(candidate.name, str(holder.version), val)
-        measured = "evaluated now on the same validation pictures"
-    reason = (
-        f"validation SROCC {new['srocc']:.4f}, RMSE_100 {new['rmse_100']:.2f} of version "
-        f"{candidate.version} against {old['srocc']:.4f}, {old['rmse_100']:.2f} of version "
-        f"{holder.version} ({measured})"
-    )
-    if (round(new["srocc"], 6), -new["rmse_100"]) > (round(old["srocc"], 6), -old["rmse_100"]):
-        move_alias(candidate.name, alias, candidate.version, reason)
-        print(f"{alias} -> version {candidate.version}: better: {reason}")
-        return True
-    mlflow.MlflowClient().set_model_version_tag(
-        candidate.name, candidate.version, f"{alias}_refused", reason
-    )
-    print(f"{alias} stays at version {holder.version}: not better: {reason}")
-    return False
-
-
-def _evaluate(name: str, version: str, split: Split) -> dict[str, float]:
-    directory = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
-    try:
-        network, _ = checkpoint.load(directory / flavor.CHECKPOINT)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    quality = predict(
-        torch_judge(network, torch.device("cpu")), split, title=f"evaluate version {version}"
-    )
-    return agreement(np.asarray(quality), split.quality)

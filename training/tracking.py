@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -16,20 +15,9 @@ import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 
 from training.ratings import Ratings
+from training.tracking_uri import ROOT, tracking_uri
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("torch", "torchvision", "numpy", "pillow", "mlflow")
-
-
-def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the SQLite file at the root of the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT / 'mlflow.db'}"
-
-
-def connect() -> None:
-    """Point MLflow, tracking and registry alike, at `tracking_uri`."""
-    mlflow.set_tracking_uri(tracking_uri())
-    mlflow.set_registry_uri(tracking_uri())
 
 
 @contextmanager
@@ -47,9 +35,8 @@ def run(experiment: str, name: str, run_id: str | None, parent_id: str | None) -
         The run's id. An exception inside marks the run as failed; Ctrl-C as killed.
     """
     select_experiment(experiment)
-    reopened = {} if run_id is None else {"run_id": run_id}
     with mlflow.start_run(
-        run_name=None if run_id else name, parent_run_id=parent_id, **reopened
+        run_id=run_id, run_name=None if run_id else name, parent_run_id=parent_id
     ) as active:
         try:
             yield str(active.info.run_id)

@@ -16,7 +16,6 @@ import time
 from typing import Any
 
 import mlflow
-import numpy as np
 import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
@@ -24,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training import command_line, plots, ratings, registry, tracking
+from training import command_line, plots, promotion, ratings, tracking
 from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.device import autocast, choose_device, prepare, uses_bf16
@@ -34,6 +33,7 @@ from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_p
 from training.predict import predict, torch_judge
 from training.ratings import Ratings
 from training.run_state import Interruption, RunState
+from training.tracking_uri import connect
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)
 
 
-def train(config: TrainConfig, parent_run_id: str | None = None) -> registry.Registered:
+def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Registered:
     """
     Train one network; register it; move the alias if it is better.
 
@@ -77,11 +77,12 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> registry.Reg
 
     network = QualityNetwork(config.backbone, config.dropout)
     start_from(network, config.weights, float(data.splits["train"].quality.mean()))
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device)
+    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = _optimizer(network, config)
     state = RunState.open(config, network, optimizer)
 
-    tracking.connect()
+    connect()
     with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
         if state.run_id is None:
             state.run_id = run_id
@@ -95,14 +96,14 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> registry.Reg
                 _validate(config, data, network, state)
                 state.save(network, optimizer)
         card = _finish(config, data, digests, state)
-        registered = registry.register(config.model_name, run_id, state.directory / BEST, card)
+        registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
         state.close()
         if config.alias:
-            registry.promote_if_better(config.alias, registered, data.splits["val"])
+            promotion.promote_if_better(config.alias, registered, data.splits["val"])
     return registered
 
 
-def report(registered: registry.Registered) -> int:
+def report(registered: promotion.Registered) -> int:
     """Print what the run gave, and what to do next."""
     test = registered.metrics["test"]
     low, high = test["srocc_ci95"]
@@ -174,7 +175,7 @@ def _one_epoch(
                     f"{state.epoch + 1}, step {state.step}. Lower --lr."
                 )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
             optimizer.step()
             state.after_step(float(loss.item()))
@@ -222,8 +223,8 @@ def _finish(
             **agreement(quality, split.quality),
             **intervals(quality, split.quality),
         }
-        flat = {f"best_{name}_{k}": v for k, v in measured[name].items() if np.isscalar(v)}
-        mlflow.log_metrics({k: float(v) for k, v in flat.items() if math.isfinite(v)})
+        numbers = {k: v for k, v in measured[name].items() if isinstance(v, float)}
+        mlflow.log_metrics({f"best_{name}_{k}": v for k, v in numbers.items()})
         figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
         mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_figure(plots.history(state.history), "plots/history.png")

@@ -12,11 +12,18 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 GREY_MODES: Final = ("1", "L", "LA", "La")
 DEEP_GREY_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 PLAIN_MODES: Final = ("P", "PA", "RGBA", "RGBa", "RGBX", "RGB", "YCbCr", "CMYK")
+
+# TIFF 6.0, section 8.
+BITS_PER_SAMPLE_TAG: Final = 258
+PHOTOMETRIC_TAG: Final = 262
+WHITE_IS_ZERO: Final = 0
+
+SRGB_TOLERANCE: Final = 2  # of 255: editions of sRGB differ by their rounding
 
 
 def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -56,8 +63,19 @@ def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Divide 16-bit grey by 257, so that 65535 becomes 255 and nothing saturates."""
-    samples = np.asarray(image).astype(np.uint32)  # a copy in the machine's byte order
-    return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+    # The smaller of the two, or adding the half would wrap; a copy in the machine's byte order.
+    samples = np.minimum(np.asarray(image), np.uint16(65535 - 128)).astype(np.uint16)
+    eight = ((samples + np.uint16(128)) // np.uint16(257)).astype(np.uint8)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = max(image.tag_v2.get(BITS_PER_SAMPLE_TAG, (16,)))
+        if bits != 16:
+            raise ImageRejected(
+                "unsupported_mode",
+                f"image: expected 8- or 16-bit grey, got {bits} bits. Convert it first.",
+            )
+        if image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:  # Pillow inverts 8 bits only
+            eight = 255 - eight
+    return Image.fromarray(eight)
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -66,7 +84,7 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
     profile = image.info.get("icc_profile")
     layer = image.convert("RGBA")
-    if layer.getextrema()[3] == (255, 255):  # an alpha channel that hides nothing
+    if layer.getchannel("A").getextrema() == (255, 255):  # an alpha channel that hides nothing
         return layer.convert("RGB")
     notes.append("alpha_composited")
     page = Image.new("RGBA", layer.size, "white")
@@ -82,13 +100,27 @@ def _through_profile(image: Image.Image, profile: bytes, notes: list[str]) -> Im
         image = image.convert("RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        transform = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), image.mode, "RGB"
         )
+        if image.mode == "RGB" and _changes_nothing(transform):
+            return image
+        converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         notes.append("icc_profile_ignored")
         return image
     assert converted is not None  # None only with inPlace=True
     return converted
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """
+    Tell whether a profile is sRGB, from what it does to 512 colours.
+
+    Most are, and skipping them saves the time. Their names do not tell: linear-light profiles
+    are called sRGB as well.
+    """
+    steps = np.linspace(0, 255, 8).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(16, 32, 3)
+    after = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    return bool(np.abs(np.asarray(after).astype(int) - colours).max() <= SRGB_TOLERANCE)

@@ -8,16 +8,21 @@ truncated file is refused and never patched up; the format is read from the cont
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Final
 
 from iqa import colour
 from iqa.errors import ImageRejected
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-# MPO is what many phones write as .jpg: a JPEG with more frames behind it.
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+# MPO, which many phones write as .jpg, is a JPEG with more frames behind it: Pillow's JPEG plugin
+# opens it, and MPO in this list makes `Image.open` raise KeyError for whatever is no JPEG.
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+OWN_SIGNATURES: Final = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8",
+)  # fmt: skip
 
 # Files that are pictures to a person: told apart from rubbish, so that the answer helps.
 FOREIGN_SIGNATURES: Final[tuple[tuple[int, bytes, str], ...]] = (
@@ -38,6 +43,27 @@ FOREIGN_SIGNATURES: Final[tuple[tuple[int, bytes, str], ...]] = (
     (4, b"ftyp", "a video"),
     (0, b"\x1aE\xdf\xa3", "a video"),
 )
+
+# As libtiff's limit for the JPEGs inside it. A scan of no content takes 75 bytes and 33 ms on 49
+# megapixels: without a limit, a file of 32 MB takes hours. Encoders write 10 or so.
+MAX_JPEG_SCANS: Final = 100
+# A marker, after any fill bytes: not a stuffed 0xff00, and none of those without a length.
+JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
+JPEG_END: Final = b"\xd9"
+JPEG_SCAN: Final = b"\xda"
+
+ORIENTATION_TAG: Final = 0x0112
+TILE_TAGS: Final = (322, 323)  # TIFF: TileWidth, TileLength
+UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,24 +112,25 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
     with warnings.catch_warnings():
         # Pillow warns of large pictures and odd metadata; the limit here is our own.
         warnings.simplefilter("ignore")
-        image = _open(body)
+        image = _open(body, limits)
         _check_pixels(image, limits)
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(body)
         notes = ["first_frame_only"] if _has_more_frames(image) else []
         format_name = "JPEG" if image.format == "MPO" else str(image.format)
-        _load(image)
-        image = _upright(image, notes)
-        image = colour.to_srgb(image, notes)
-    return DecodedImage(image=image, format=format_name, warnings=tuple(notes))
+        _load(image, body, limits)
+        picture = _convert(_upright(image, notes), notes)
+    return DecodedImage(image=picture, format=format_name, warnings=tuple(notes))
 
 
-def _open(body: bytes) -> Image.Image:
+def _open(body: bytes, limits: Limits) -> Image.Image:
     try:
         return Image.open(io.BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageRejected(
-            "too_many_pixels", f"image: {error}. Send a smaller picture."
-        ) from error
+        raise _too_large(error, limits) from error
     except UnidentifiedImageError as error:
+        if body.startswith(OWN_SIGNATURES):
+            raise _broken(SyntaxError("no readable header"), body) from error
         foreign = _foreign_format(body)
         if foreign is None:
             raise ImageRejected(
@@ -116,7 +143,7 @@ def _open(body: bytes) -> Image.Image:
             f"image: expected JPEG, PNG, WebP, BMP, TIFF or GIF, got {foreign}. Convert it first.",
         ) from error
     except Exception as error:  # Pillow's parsers raise whatever a broken header makes them meet
-        raise _broken(error) from error
+        raise _broken(error, body) from error
 
 
 def _foreign_format(body: bytes) -> str | None:
@@ -128,12 +155,32 @@ def _foreign_format(body: bytes) -> str | None:
 
 
 def _check_pixels(image: Image.Image, limits: Limits) -> None:
-    if image.width * image.height > limits.max_pixels:
-        raise ImageRejected(
-            "too_many_pixels",
-            f"image: expected at most {limits.max_pixels} pixels, "
-            f"got {image.width} x {image.height}. Send a smaller picture.",
-        )
+    sizes = [image.size]
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # A tile may be larger than its picture; libtiff decodes all of it.
+        sizes.append(tuple(image.tag_v2.get(tag, 0) for tag in TILE_TAGS))
+    for width, height in sizes:
+        if width * height > limits.max_pixels:
+            raise ImageRejected(
+                "too_many_pixels",
+                f"image: expected at most {limits.max_pixels} pixels, "
+                f"got {width} x {height}. Send a smaller picture.",
+            )
+
+
+def _check_scans(body: bytes) -> None:
+    """Refuse a JPEG that is decoded over and over again; what follows its end does not count."""
+    scans, position = 0, 2
+    while scans <= MAX_JPEG_SCANS:
+        found = JPEG_MARKER.search(body, position)
+        if found is None or found[1] == JPEG_END:
+            return
+        scans += found[1] == JPEG_SCAN
+        position = found.end() + int.from_bytes(body[found.end() : found.end() + 2])
+    raise ImageRejected(
+        "undecodable",
+        f"image: expected a JPEG of at most {MAX_JPEG_SCANS} scans, got more. Save it again.",
+    )
 
 
 def _has_more_frames(image: Image.Image) -> bool:
@@ -145,26 +192,53 @@ def _has_more_frames(image: Image.Image) -> bool:
         return True
 
 
-def _load(image: Image.Image) -> None:
+def _load(image: Image.Image, body: bytes, limits: Limits) -> None:
     try:
         image.seek(0)
         image.load()
+    except Image.DecompressionBombError as error:
+        raise _too_large(error, limits) from error
     except Exception as error:  # libjpeg, libtiff, zlib: each has exceptions of its own
-        raise _broken(error) from error
+        raise _broken(error, body) from error
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    # Not `ImageOps.exif_transpose`: it also writes the EXIF block anew, and where a tag that
+    # nobody needs prevents that, it fails, and the picture would stay on its side.
     try:
-        return ImageOps.exif_transpose(image)
+        method = UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a malformed EXIF block is no reason to refuse the picture
         notes.append("exif_ignored")
         return image
+    return image if method is None else image.transpose(method)
 
 
-def _broken(error: Exception) -> ImageRejected:
+def _convert(image: Image.Image, notes: list[str]) -> Image.Image:
+    try:
+        return colour.to_srgb(image, notes)
+    except ImageRejected:
+        raise
+    except Exception as error:  # such as more transparent entries than the palette has
+        raise _broken(error) from error
+
+
+def _too_large(error: Exception, limits: Limits) -> ImageRejected:
+    """Pillow's own limit, 179 megapixels, comes before ours; its text holds the number."""
+    pixels = re.search(r"\d+", str(error))
+    return ImageRejected(
+        "too_many_pixels",
+        f"image: expected at most {limits.max_pixels} pixels, "
+        f"got {pixels[0] if pixels else 'more'}. Send a smaller picture.",
+    )
+
+
+def _broken(error: Exception, body: bytes = b"") -> ImageRejected:
     text = str(error) or type(error).__name__
-    # Only Pillow's words tell a file that ends early from one that is wrong inside.
+    # Only Pillow's words tell a file that ends early from one that is wrong inside; of WebP it
+    # says nothing, but the header holds the length.
     is_cut = any(word in text.lower() for word in ("truncated", "end of file", "not enough", "eof"))
+    if body[:4] == b"RIFF":
+        is_cut = len(body) < 8 + int.from_bytes(body[4:8], "little")
     return ImageRejected(
         "truncated" if is_cut else "undecodable",
         f"image: expected a complete file, got one that breaks off or is damaged ({text}). "

@@ -1,0 +1,77 @@
+"""What a request row of TorchServe holds -> the bytes of one picture."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from iqa.errors import ImageRejected
+
+IMAGE_KEY: Final = "image"
+HINT: Final = (
+    'Send the file itself (curl -T FILE), a form (-F data=@FILE), or JSON {"image": "<base64>"}.'
+)
+
+
+def picture_of(row: Mapping[str, Any]) -> bytes:
+    """
+    Find the picture's bytes in a request.
+
+    Args:
+        row: What TorchServe made of the request: `data` for a form field, `body` for a raw
+            body, which is bytes, text, or parsed JSON by its content type.
+
+    Returns:
+        The file's content, perhaps empty.
+
+    Raises:
+        ImageRejected: The request holds no picture where one is expected (400).
+    """
+    payload = row.get("data")
+    if payload is None:
+        payload = row.get("body")
+    if payload is None:
+        if not row:
+            raise ImageRejected("empty", f"body: expected an image file, got nothing. {HINT}")
+        fields = ", ".join(repr(str(name)[:40]) for name in list(row)[:5])
+        raise ImageRejected(
+            "undecodable", f"form: expected a file in the field 'data', got {fields}. {HINT}"
+        )
+    if isinstance(payload, bytes | bytearray | memoryview):
+        return bytes(payload)
+    if isinstance(payload, str):
+        if not payload:
+            return b""
+        raise ImageRejected("undecodable", f"body: expected an image file, got text. {HINT}")
+    if isinstance(payload, Mapping):
+        return _from_json(payload)
+    raise ImageRejected(
+        "undecodable", f"body: expected an image file, got JSON {type(payload).__name__}. {HINT}"
+    )
+
+
+def _from_json(document: Mapping[str, Any]) -> bytes:
+    text = document.get(IMAGE_KEY)
+    if not isinstance(text, str):
+        got = f"the keys {', '.join(repr(str(k)[:40]) for k in list(document)[:5]) or 'none'}"
+        if IMAGE_KEY in document:
+            got = f"{type(text).__name__} in it"
+        raise ImageRejected(
+            "undecodable", f"JSON: expected base64 text in the key 'image', got {got}. {HINT}"
+        )
+    if text.startswith("data:"):  # a data URI: data:image/png;base64,....
+        header, _, text = text.partition(",")
+        if not header.endswith(";base64"):
+            raise ImageRejected(
+                "undecodable",
+                f"JSON: expected a data URI in base64, got {header[:40]!r}. {HINT}",
+            )
+    try:
+        # Line breaks are common in base64 (MIME, the command base64), other foreign bytes are not.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageRejected(
+            "undecodable", f"JSON: expected base64 in the key 'image', got none ({error}). {HINT}"
+        ) from error

@@ -1,0 +1,153 @@
+"""
+TorchServe's entry point: a batch of requests in, a reply for each out.
+
+TorchServe's worker asks for one class with `initialize` and `handle`. BaseHandler is not inherited:
+it would bring loaders that are not used, and a describe header with which a client breaks the
+whole batch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from iqa.decoding import DecodedImage, Limits, decode
+from iqa.errors import ImageRejected
+from iqa.payload import picture_of
+from iqa.preprocessing import is_upscaled, preprocess
+from iqa.runtime import open_runtime
+from iqa.score import label_of_score, score_of_quality
+from numpy.typing import NDArray
+from ts.metrics.metric_type_enum import MetricTypes
+
+logger = logging.getLogger(__name__)
+
+JSON_TYPE = "application/json"
+
+
+class IQAHandler:
+    """Scores pictures. One bad item gets its own 4xx and touches no neighbour."""
+
+    def initialize(self, context: Any) -> None:
+        """
+        Load the network of the unpacked MAR.
+
+        Args:
+            context: TorchServe's; `model_yaml_config["handler"]` may hold runtime, threads,
+                max_bytes, max_pixels.
+
+        Raises:
+            ValueError: A setting or the network is refused; TorchServe then reports the load
+                as failed.
+        """
+        directory = Path(context.system_properties["model_dir"])
+        settings = (context.model_yaml_config or {}).get("handler", {})
+        self.provenance: dict[str, Any] = json.loads((directory / "provenance.json").read_text())
+        self._limits = Limits(
+            max_bytes=settings.get("max_bytes", Limits.max_bytes),
+            max_pixels=settings.get("max_pixels", Limits.max_pixels),
+        )
+        self._runtime = open_runtime(
+            directory, settings.get("runtime", "auto"), settings.get("threads", 1)
+        )
+        self._version = str(self.provenance["model"]["version"])
+        logger.info("iqa version %s loaded, runtime %s", self._version, self._runtime.name)
+
+    def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[dict[str, Any] | str]:
+        """
+        Answer a batch.
+
+        Args:
+            data: One row a request.
+            context: Takes each item's status and content type.
+
+        Returns:
+            As many replies as rows, in their order.
+
+        Raises:
+            ValueError: The network gave no number: the server's fault, 503 for the batch.
+        """
+        replies: list[dict[str, Any] | str] = [""] * len(data)
+        accepted: dict[int, tuple[DecodedImage, NDArray[np.uint8]]] = {}
+        started = time.perf_counter()
+        for index, row in enumerate(data):
+            context.set_response_content_type(index, JSON_TYPE)
+            if self._is_describe(row, context, index):
+                replies[index] = self.provenance
+                continue
+            try:
+                decoded = decode(picture_of(row), self._limits)
+                accepted[index] = decoded, preprocess(decoded.image)
+            except ImageRejected as rejection:
+                replies[index] = self._refuse(rejection, context, index)
+        decoded_at = time.perf_counter()
+        for index, quality in self._judge({i: pixels for i, (_, pixels) in accepted.items()}):
+            replies[index] = self._reply(accepted[index][0], quality, context)
+        if accepted:
+            self._observe(context, decoded_at - started, time.perf_counter() - decoded_at)
+        return replies
+
+    def _judge(self, pixels: dict[int, NDArray[np.uint8]]) -> list[tuple[int, float]]:
+        """Run the network on stacks of equally large pictures; (index, quality) for each."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, array in pixels.items():
+            by_shape.setdefault(array.shape, []).append(index)
+        return [
+            (index, float(quality))
+            for indices in by_shape.values()
+            for index, quality in zip(
+                indices,
+                self._runtime.quality(np.stack([pixels[i] for i in indices])),
+                strict=True,
+            )
+        ]
+
+    def _reply(self, decoded: DecodedImage, quality: float, context: Any) -> dict[str, Any]:
+        score = score_of_quality(quality)
+        label = label_of_score(score)
+        _count(context, "iqa_scores_total", label)
+        width, height = decoded.image.size
+        upscaled = ["upscaled"] if is_upscaled(width, height) else []
+        return {
+            "score": score,
+            "label": label,
+            "model": {"name": "iqa", "version": self._version},
+            "image": {"width": width, "height": height, "format": decoded.format},
+            "warnings": [*decoded.warnings, *upscaled],
+        }
+
+    def _refuse(self, rejection: ImageRejected, context: Any, index: int) -> dict[str, Any]:
+        context.set_response_status(rejection.status, rejection.reason, idx=index)
+        _count(context, "iqa_rejections_total", rejection.reason)
+        return rejection.body()
+
+    def _observe(self, context: Any, decode_s: float, network_s: float) -> None:
+        """Record how long the batch took; each sample is a line that Java parses, so two."""
+        latency = context.metrics.get_metric("iqa_latency_seconds", MetricTypes.HISTOGRAM)
+        for stage, seconds in (("decode", decode_s), ("network", network_s)):
+            latency.add_or_update(seconds, [stage, self._version, *_common(context)])
+
+    def _is_describe(self, row: Mapping[str, Any], context: Any, index: int) -> bool:
+        """
+        Tell the management API's `?customized=true` from a prediction.
+
+        Both come as a header, which a client can send as well: with a picture it is ignored,
+        without one it shows what anyone may know.
+        """
+        is_asked = context.get_request_header(index, "describe") == "True"
+        return is_asked and not (row.get("data") or row.get("body"))
+
+
+def _count(context: Any, name: str, label: str) -> None:
+    counter = context.metrics.get_metric(name, MetricTypes.COUNTER)
+    counter.add_or_update(1, [label, *_common(context)])
+
+
+def _common(context: Any) -> list[str]:
+    """Return the label values that end each metric's list in torchserve/metrics.yaml."""
+    return [context.model_name, "Model"]

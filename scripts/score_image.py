@@ -1,0 +1,53 @@
+"""Score pictures with a running server: `python -m scripts.score_image FILE...`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import requests
+
+from scripts.server_api import predict
+from training import command_line
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one line a picture; 1 if any got no score."""
+    port = os.environ.get("INFERENCE_PORT", "8080")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.score_image",
+        description="Send pictures to a running server and print their scores, 0 to 100.",
+        epilog="Start one first: scripts/run_torchserve.sh --detach",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pictures")
+    parser.add_argument(
+        "--url", default=f"http://127.0.0.1:{port}", help="the server's (default: %(default)s)"
+    )
+    command_line.add_debug(parser)
+    arguments = parser.parse_args(argv)
+    return command_line.run(lambda: _score(arguments.files, arguments.url), arguments.debug)
+
+
+def _score(files: list[Path], url: str) -> int:
+    refused = 0
+    for path in files:
+        try:
+            code, reply = predict(url, path.read_bytes())
+        except requests.ConnectionError as error:
+            raise RuntimeError(
+                f"{url}: expected a server, got no answer ({type(error).__name__}). "
+                "Start one: scripts/run_torchserve.sh --detach"
+            ) from error
+        if code == 200:
+            notes = f"  ({', '.join(reply['warnings'])})" if reply["warnings"] else ""
+            print(f"{reply['score']:7.2f}  {reply['label']:<9}  {path}{notes}")
+        else:
+            refused += 1
+            print(f"{code:>7}  {'refused':<9}  {path}: {reply.get('message')}")
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

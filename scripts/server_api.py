@@ -1,0 +1,96 @@
+"""A client of the server: predictions, and what the management API says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """
+    The ports of one server.
+
+    gRPC cannot be switched off; its ports follow the first two (8080 -> 7070).
+    """
+
+    inference: int = 8080
+    management: int = 8081
+    metrics: int = 8082
+
+    @property
+    def grpc_inference(self) -> int:
+        """Port of gRPC predictions."""
+        return self.inference - 1010
+
+    @property
+    def grpc_management(self) -> int:
+        """Port of gRPC management."""
+        return self.management - 1010
+
+    def by_name(self) -> dict[str, int]:
+        """Return all five, under the names of the environment variables that set them."""
+        return {
+            "INFERENCE_PORT": self.inference,
+            "MANAGEMENT_PORT": self.management,
+            "METRICS_PORT": self.metrics,
+            "INFERENCE_PORT - 1010 (gRPC)": self.grpc_inference,
+            "MANAGEMENT_PORT - 1010 (gRPC)": self.grpc_management,
+        }
+
+
+def predict(url: str, picture: bytes) -> tuple[int, dict[str, Any]]:
+    """
+    Send a picture.
+
+    Args:
+        url: Of the server, e.g. http://127.0.0.1:8080.
+        picture: The file's content.
+
+    Returns:
+        HTTP status and the reply; a reply that is no JSON comes as {"message": text}.
+
+    Raises:
+        requests.RequestException: No answer.
+    """
+    reply = requests.post(
+        f"{url}/predictions/iqa",
+        data=picture,
+        headers={"Content-Type": "application/octet-stream"},
+        timeout=TIMEOUT_S,
+    )
+    try:
+        body = reply.json()
+    except requests.JSONDecodeError:
+        body = {"message": reply.text}
+    return reply.status_code, body if isinstance(body, dict) else {"message": str(body)}
+
+
+def describe(management_port: int, version: str | None = None) -> list[dict[str, Any]]:
+    """
+    Ask the management API about the model `iqa`.
+
+    Args:
+        management_port: On this machine.
+        version: One version, `all`, or None for the default one.
+
+    Returns:
+        One entry a version: modelVersion, modelUrl, workers, jobQueueStatus; empty if there is
+        no such model.
+
+    Raises:
+        requests.RequestException: No answer.
+    """
+    path = "" if version is None else f"/{version}"
+    reply = requests.get(f"http://127.0.0.1:{management_port}/models/iqa{path}", timeout=5)
+    entries = reply.json() if reply.ok else []
+    return entries if isinstance(entries, list) else []
+
+
+def ready_workers(entry: dict[str, Any]) -> int:
+    """Return how many workers of a `describe` entry can answer."""
+    return sum(worker["status"] == "READY" for worker in entry["workers"])

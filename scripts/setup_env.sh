@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Make or refresh .venv from the pinned requirements, with hashes. Idempotent: takes a fraction of
+# a second when nothing changed.
+#
+#   scripts/setup_env.sh         what serving, training and the registry need
+#   scripts/setup_env.sh --dev   the same, and the tests and tools
+#
+# PYTHON names the interpreter (3.11 or later). uv is used where it is installed, else pip.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case "${1:-}" in
+  "") requirements=(training/requirements.txt torchserve/requirements.txt) kind=serve ;;
+  --dev) requirements=(tests/requirements.txt) kind=dev ;;
+  *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
+esac
+
+find_python() {
+  local name
+  for name in ${PYTHON:-} python3.11 python3 python3.12 python3.13; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  echo "error: python: expected 3.11 or later on PATH, found none. Install it, or set PYTHON." >&2
+  exit 1
+}
+
+# The tests' requirements hold the others, so either stamp is good for serving.
+stamp_of() { cat "$@" | sha256sum | cut -c1-64; }
+dev_stamp=$(stamp_of tests/requirements.txt)
+stamp=$(stamp_of "${requirements[@]}")
+made=$(cat .venv/.requirements.sha256 2>/dev/null || true)
+if [[ -x .venv/bin/python && ($made == "$stamp" || $made == "$dev_stamp") ]]; then
+  exit 0
+fi
+
+python=$(find_python)
+echo "making the environment in .venv ($kind, $("$python" --version)); the first time takes minutes" >&2
+options=()
+for file in "${requirements[@]}"; do options+=(-r "$file"); done
+if command -v uv >/dev/null; then
+  [[ -x .venv/bin/python ]] || uv venv --quiet --python "$python" .venv
+  uv pip install --quiet --python .venv/bin/python --require-hashes "${options[@]}"
+else
+  [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off \
+    --require-hashes "${options[@]}"
+fi
+# `iqa` is imported by that name everywhere; inside a MAR, the MAR's own copy comes first.
+.venv/bin/python - <<'PY'
+import pathlib, sysconfig
+path = pathlib.Path(sysconfig.get_paths()["purelib"], "iqa-torchserve.pth")
+path.write_text(f"{pathlib.Path('handler').resolve()}\n")
+PY
+echo "$stamp" >.venv/.requirements.sha256

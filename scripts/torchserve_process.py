@@ -1,0 +1,211 @@
+"""Start TorchServe, wait until it can score, stop it and everything it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import requests
+
+from scripts.server_api import Ports, describe, ready_workers
+from scripts.server_state import LOG_DIR, STATE_DIR, Server
+from training.tracking_uri import ROOT
+
+START_TIMEOUT_S: Final = 90.0
+STOP_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.1
+# Always served on this machine alone; what to publish is decided in front of it.
+HOST: Final = "127.0.0.1"
+MODEL_LOG: Final = LOG_DIR / "model_log.log"
+CONSOLE_LOG: Final = LOG_DIR / "torchserve.log"
+
+
+def expect_free(ports: Ports) -> None:
+    """
+    Check that a server can bind all its ports.
+
+    Raises:
+        ValueError: A port is out of range, doubled, or taken.
+    """
+    numbers = ports.by_name()
+    if len(set(numbers.values())) < len(numbers):
+        raise ValueError(f"ports: expected five different ones, got {numbers}.")
+    for name, port in numbers.items():
+        if not 1024 <= port <= 65535:
+            raise ValueError(f"{name}: expected a port in 1024..65535, got {port}.")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise ValueError(
+                    f"port {port} ({name}): expected it free, got: {error.strerror}. "
+                    "Choose others, e.g. --inference-port 18080 --management-port 18081 "
+                    "--metrics-port 18082, or stop what listens there."
+                ) from error
+
+
+def start(mar: Path, ports: Ports, workers: int) -> Server:
+    """
+    Start TorchServe with one archive; return as soon as its process runs.
+
+    Args:
+        mar: In a folder that becomes the model store.
+        ports: Free ones.
+        workers: Processes that score, each with the threads of `model-config.yaml`.
+
+    Raises:
+        RuntimeError: Java did not start.
+    """
+    temporary = STATE_DIR / "tmp"
+    for folder in (temporary, LOG_DIR):
+        folder.mkdir(parents=True, exist_ok=True)
+    for log in (MODEL_LOG, CONSOLE_LOG):
+        log.unlink(missing_ok=True)
+    pid_file = temporary / ".model_server.pid"
+    pid_file.unlink(missing_ok=True)  # a stale one blocks the start
+    with CONSOLE_LOG.open("w") as console:
+        launcher = subprocess.Popen(
+            [
+                sys.executable, "-m", "ts.model_server", "--start",
+                "--ts-config", str(ROOT / "config.properties"),
+                "--log-config", str(ROOT / "torchserve" / "log4j2.xml"),
+                "--model-store", str(mar.parent),
+                "--models", f"iqa={mar.name}",
+                "--ncs",  # snapshots are written and never restored when a config file is given
+            ],
+            cwd=STATE_DIR,  # neither handler/ nor iqa on the workers' way
+            env=_environment(temporary, ports, workers),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to handle, and the group ends as a whole
+        )  # fmt: skip
+        launcher.wait()  # it leaves Java behind and writes its process id
+    try:
+        java = psutil.Process(int(pid_file.read_text()))
+        return Server(
+            pid=java.pid,
+            group=launcher.pid,
+            started_at=java.create_time(),
+            mar=str(mar),
+            ports=ports,
+        )
+    except (OSError, ValueError, psutil.NoSuchProcess) as error:
+        raise RuntimeError(f"TorchServe did not start: {_last_words(CONSOLE_LOG)}") from error
+
+
+def wait_until_ready(server: Server, workers: int) -> dict[str, Any]:
+    """
+    Wait until every worker of the default version can answer.
+
+    `/ping` says Healthy from the first second on, even with no model at all; only the management
+    API's worker states tell the truth.
+
+    Returns:
+        The management API's entry of the version.
+
+    Raises:
+        RuntimeError: The process ended, the model failed to load, or time ran out.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if server.process() is None:
+            raise RuntimeError(f"TorchServe ended while starting: {_last_words(CONSOLE_LOG)}")
+        failure = load_failure(MODEL_LOG)
+        if failure:
+            raise RuntimeError(f"the model did not load: {failure} (see {_relative(MODEL_LOG)})")
+        try:
+            entries = describe(server.ports.management)
+        except requests.RequestException:
+            entries = []
+        if entries and ready_workers(entries[0]) >= workers:
+            return entries[0]
+        time.sleep(POLL_S)
+    raise RuntimeError(
+        f"TorchServe: expected {workers} ready workers within {START_TIMEOUT_S:g} s, got fewer: "
+        f"{_last_words(CONSOLE_LOG)} (see {_relative(LOG_DIR)})"
+    )
+
+
+def load_failure(model_log: Path) -> str | None:
+    """Return the last line of the first Python traceback that a worker printed, or None."""
+    try:
+        lines = model_log.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    starts = [i for i, line in enumerate(lines) if "Traceback (most recent call last)" in line]
+    for line in lines[starts[0] + 1 :] if starts else []:
+        text = line.split(" - ", 1)[-1]
+        if text and not text.startswith((" ", "Traceback")):  # the frames are indented
+            return text
+    return None
+
+
+def stop(server: Server) -> None:
+    """Stop Java, then whatever is left of its process group; return when all are gone."""
+    process = server.process()
+    members = _members(server.group)
+    if process is not None:
+        process.terminate()
+        psutil.wait_procs([process], timeout=STOP_TIMEOUT_S)
+    # A busy worker outlives Java by seconds.
+    _, alive = psutil.wait_procs(members, timeout=2.0)
+    for left in alive:
+        left.kill()
+    psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)
+
+
+def _members(group: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def _environment(temporary: Path, ports: Ports, workers: int) -> dict[str, str]:
+    # PYTHONPATH would come before the MAR on the workers' way.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TS_CONFIG_FILE")}
+    return {
+        **inherited,
+        "TEMP": str(temporary),
+        "TMPDIR": str(temporary),
+        "LOG_LOCATION": str(LOG_DIR),
+        "METRICS_LOCATION": str(LOG_DIR),
+        "OMP_NUM_THREADS": "1",  # TorchServe never sets it; pools of all cores strangle each other
+        "TS_INFERENCE_ADDRESS": f"http://{HOST}:{ports.inference}",
+        "TS_MANAGEMENT_ADDRESS": f"http://{HOST}:{ports.management}",
+        "TS_METRICS_ADDRESS": f"http://{HOST}:{ports.metrics}",
+        "TS_GRPC_INFERENCE_PORT": str(ports.grpc_inference),
+        "TS_GRPC_MANAGEMENT_PORT": str(ports.grpc_management),
+        "TS_DEFAULT_WORKERS_PER_MODEL": str(workers),
+        "TS_METRICS_CONFIG": str(ROOT / "torchserve" / "metrics.yaml"),
+    }
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if "ERROR" in line or "Exception" in line]
+    return (errors or said or ["it left no word"])[-1]
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def ignore_interrupts() -> None:
+    """Let a stop that has begun run to its end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from iqa.decoding import DecodedImage, Limits, decode
@@ -27,7 +27,8 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 logger = logging.getLogger(__name__)
 
-JSON_TYPE = "application/json"
+JSON_TYPE: Final = "application/json"
+SETTINGS: Final = frozenset({"runtime", "threads", "max_bytes", "max_pixels"})
 
 
 class IQAHandler:
@@ -46,7 +47,7 @@ class IQAHandler:
                 as failed.
         """
         directory = Path(context.system_properties["model_dir"])
-        settings = (context.model_yaml_config or {}).get("handler", {})
+        settings = _settings(context.model_yaml_config or {})
         self.provenance: dict[str, Any] = json.loads((directory / "provenance.json").read_text())
         self._limits = Limits(
             max_bytes=settings.get("max_bytes", Limits.max_bytes),
@@ -141,6 +142,21 @@ class IQAHandler:
         """
         is_asked = context.get_request_header(index, "describe") == "True"
         return is_asked and not (row.get("data") or row.get("body"))
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration's part for the handler; refuse what nobody reads."""
+    settings = dict(config.get("handler") or {})
+    unknown = sorted(set(settings) - SETTINGS)
+    if unknown:
+        raise ValueError(
+            f"model-config.yaml, handler: expected {', '.join(sorted(SETTINGS))}, "
+            f"got {', '.join(unknown)}."
+        )
+    for name in SETTINGS - {"runtime"}:
+        if name in settings and not (isinstance(settings[name], int) and settings[name] > 0):
+            raise ValueError(f"{name}: expected an integer above 0, got {settings[name]!r}.")
+    return settings
 
 
 def _count(context: Any, name: str, label: str) -> None:

@@ -213,7 +213,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextmanager
 def _one_start_at_a_time() -> Iterator[None]:
-    server_state.STATE_DIR.mkdir(exist_ok=True)
+    server_state.STATE_DIR.mkdir(parents=True, exist_ok=True)
     with (server_state.STATE_DIR / "start.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,8 @@ import requests
 from scripts.server_api import Ports, describe
 from training.tracking_uri import ROOT
 
-STATE_DIR: Final = ROOT / ".state"
+# One server a folder; the tests have a folder of their own.
+STATE_DIR: Final = Path(os.environ.get("IQA_STATE_DIR") or ROOT / ".state")
 STATE_FILE: Final = STATE_DIR / "server.json"
 LOG_DIR: Final = STATE_DIR / "logs"
 
@@ -70,7 +72,7 @@ def read_file() -> Server | None:
 
 def write(server: Server) -> None:
     """Record a server."""
-    STATE_DIR.mkdir(exist_ok=True)
+    STATE_DIR.mkdir(parents=True, exist_ok=True)
     STATE_FILE.write_text(json.dumps(dataclasses.asdict(server), indent=2) + "\n")
 
 

@@ -38,6 +38,7 @@ class Layout:
         mos_range: Lowest and highest possible rating.
         official_counts: Pictures per split as the authors publish them; empty if they do not.
         notes: What a person should know of how it was read.
+        name: Under which it is logged, where that is not the layout's.
     """
 
     table: pd.DataFrame
@@ -45,6 +46,7 @@ class Layout:
     mos_range: tuple[float, float]
     official_counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def koniq10k(data_dir: Path, options: Options) -> Layout:
@@ -91,6 +93,8 @@ def koniq10k(data_dir: Path, options: Options) -> Layout:
         mos_range=(0.0, 100.0),
         official_counts={"train": 7058, "val": 1000, "test": 2015},
         notes=tuple(notes),
+        # training.demo_data's pictures share the layout and must never pass for KonIQ-10k.
+        name="synthetic" if table["image_name"].str.startswith("synthetic-").all() else None,
     )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def load(config: DataConfig) -> Ratings:
             quality=quality_of_mos(rows["mos"].to_numpy(dtype=np.float64), layout.mos_range),
         )
     ratings = Ratings(
-        name=config.dataset,
+        name=layout.name or config.dataset,
         mos_range=layout.mos_range,
         splits=splits,
         is_official=_report_split(config, layout, {k: len(v) for k, v in splits.items()}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import types
 from dataclasses import dataclass, field
@@ -121,7 +122,9 @@ class RunState:
 
     def is_best(self, row: dict[str, float]) -> bool:
         """Add an epoch's validation row; tell whether its SROCC is the best so far."""
-        is_best = all(row["srocc"] > earlier["srocc"] for earlier in self.history)
+        # NaN is never better, and never in the way of a later number.
+        earlier = [old["srocc"] for old in self.history if math.isfinite(old["srocc"])]
+        is_best = not self.history or row["srocc"] > max(earlier, default=-math.inf)
         self.history.append({"epoch": float(self.epoch), **row})
         if is_best:
             self.best_epoch = self.epoch

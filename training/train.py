@@ -183,6 +183,7 @@ def _one_epoch(
             bar.set_postfix(loss=f"{state.mean_loss:.4f}")
             if interruption.is_requested:
                 state.save(network, optimizer)
+                logger.warning("saved in %s; continue with --resume", state.directory)
                 raise KeyboardInterrupt
             if time.monotonic() - saved_at > SAVE_EVERY_S:
                 state.save(network, optimizer)

@@ -1,0 +1,153 @@
+"""Fixtures for all tests: a small checkpoint, an MLflow store, rated pictures, one real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from iqa import checkpoint
+from iqa.model import QualityNetwork
+
+from tests.server import RunningServer
+from training import tracking_uri
+from training.tracking_uri import ROOT
+
+MEASURED = {
+    "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
+    "mae_100": 10.0, "rmse_100": 20.0, "n": 10.0, "srocc_ci95": [0.4, 0.6],
+}  # fmt: skip
+
+
+def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
+    """Write a checkpoint of an untrained MobileNetV2, with a complete card."""
+    torch.manual_seed(seed)
+    network = QualityNetwork("mobilenet_v2").eval()
+    metrics = {**MEASURED, "srocc": srocc}
+    facts = {
+        "metrics": {"val": metrics, "test": metrics},
+        "data": {
+            "dataset": "none",
+            "mos_range": [0.0, 100.0],
+            "is_official_split": False,
+            "counts": {"train": 10, "val": 10, "test": 10},
+            "digests": {"train": "a" * 64, "val": "b" * 64, "test": "c" * 64},
+        },
+        "training": {"git_commit": "0" * 40},
+    }
+    checkpoint.save(directory, network, facts)
+    return directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Torch on tiny pictures: a second thread on a busy machine only waits for the first."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that nobody trained."""
+    return make_checkpoint(tmp_path_factory.mktemp("untrained"))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables and nothing in them: making them takes seconds."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    mlflow.set_tracking_uri(f"sqlite:///{path}")
+    mlflow.search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty MLflow store of the test's own, connected; its URI."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    tracking_uri.connect()
+    return uri
+
+
+@pytest.fixture(scope="session")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty synthetic rated pictures in KonIQ-10k's layout."""
+    from training import demo_data
+
+    folder = tmp_path_factory.mktemp("rated") / "data"
+    assert demo_data.main(["--out", str(folder), "--pictures", "60"]) == 0
+    return folder
+
+
+def free_ports() -> dict[str, str]:
+    """Return the three port variables, free together with the gRPC ports that follow them."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = probe.getsockname()[1] // 10 * 10
+        wanted = [base, base + 1, base + 2, base - 1010, base - 1009]
+        if base + 10 < 65535 and base > 3000 and all(_is_free(port) for port in wanted):
+            names = ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT")
+            return {name: str(base + i) for i, name in enumerate(names)}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture(scope="session")
+def make_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RunningServer]]:
+    """Prepare servers with ports, store and state of their own; all are stopped at the end."""
+    made: list[RunningServer] = []
+
+    def make(uri: str | None = None, model_store: Path | None = None) -> RunningServer:
+        folder = tmp_path_factory.mktemp("server")
+        environment = {
+            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            **free_ports(),
+            "WORKERS": "2",
+            "IQA_STATE_DIR": str(folder / "state"),
+            "MLFLOW_TRACKING_URI": uri or f"sqlite:///{folder / 'mlflow.db'}",
+        }
+        server = RunningServer(ROOT, model_store or folder / "model-store", environment)
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.run("--stop")
+
+
+@pytest.fixture(scope="session")
+def server(make_server: Callable[..., RunningServer]) -> RunningServer:
+    """The shipped model, served by scripts/run_torchserve.sh: one server for all tests."""
+    server = make_server()
+    done = server.run("--detach")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
+    server.first_words = done.stdout
+    return server
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project as a person would."""
+    import sys
+
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,68 @@
+"""The whole chain on synthetic data: train, register, promote, package, serve, score."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from iqa import checkpoint
+from iqa.decoding import decode
+from iqa.preprocessing import preprocess
+
+from tests.server import RunningServer
+from training.tracking_uri import ROOT
+
+PICTURE = ROOT / "handler" / "golden" / "lighthouse.jpg"
+
+
+def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not(
+    rated: Path, empty_store: Path, tmp_path: Path, make_server: Callable[..., RunningServer]
+) -> None:
+    """Two runs on one data set: the better holds staging and is what the server scores with."""
+    import shutil
+
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False,
+            env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": f"{ROOT}:{ROOT}/handler"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    train = (
+        "training.train", "--data-dir", str(rated), "--weights", "none", "--crop-px", "96",
+        "--batch-size", "8", "--alias", "staging", "--workers", "0",
+    )  # fmt: skip
+    first = run(*train, "--epochs", "3", "--lr", "1e-3", "--out", str(tmp_path / "first"))
+    assert "staging -> version 1" in first
+    second = run(*train, "--epochs", "1", "--lr", "1e-6", "--out", str(tmp_path / "second"))
+    info = run("scripts.model_info", "--all")
+    assert "synthetic" in info
+    # Whichever won by validation SROCC: the alias, the archive and the server agree on it.
+    winner = "2" if "staging -> version 2" in second else "1"
+    assert (winner == "2") == ("staging stays" not in second)
+    run("scripts.set_alias", "iqa", "1", "--alias", "staging")
+    store = tmp_path / "store"
+    assert "iqa-1.mar" in run("scripts.build_mar", "--out", str(store))
+    server = make_server(uri, store)
+    done = server.run("--detach")
+    assert done.returncode == 0, done.stdout + done.stderr + server.logs()
+    reply = server.score(PICTURE.read_bytes())
+    assert reply["model"]["version"] == "1"
+    network, _ = checkpoint.load(tmp_path / "first" / "best")
+    import torch
+
+    pixels = torch.from_numpy(preprocess(decode(PICTURE.read_bytes()).image).copy())
+    with torch.inference_mode():
+        expected = 100 * float(network(pixels[None]))
+    assert abs(reply["score"] - expected) <= 0.01
+    members = server.members()
+    assert server.run("--stop").returncode == 0
+    assert [pid for pid in members if psutil.pid_exists(pid)] == []

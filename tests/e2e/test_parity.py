@@ -1,0 +1,83 @@
+"""The test of this project: training, archive and server give one picture one score."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from iqa import checkpoint
+from iqa.decoding import decode
+from iqa.preprocessing import preprocess
+from iqa.runtime import OpenVINORuntime, Runtime, TorchRuntime
+
+from scripts.build_mar import prove
+from tests.images import ODD_INPUTS
+from tests.server import RunningServer
+from training.tracking_uri import ROOT
+
+TOLERANCE = 0.01  # of a point
+GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
+PICTURES = {path.name: path.read_bytes() for path in GOLDEN} | {
+    name: odd.body for name, odd in ODD_INPUTS.items() if odd.status == 200
+}
+
+
+@pytest.fixture(scope="module")
+def unpacked(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive that the server serves."""
+    folder = tmp_path_factory.mktemp("mar")
+    with zipfile.ZipFile(server.model_store / "iqa-1.mar") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def _score(runtime: Runtime, picture: bytes, copies: int = 1) -> float:
+    pixels = preprocess(decode(picture).image)
+    return 100 * float(runtime.quality(np.stack([pixels] * copies))[-1])
+
+
+def test_in_process_and_over_http_agree_for_every_picture(
+    server: RunningServer, unpacked: Path
+) -> None:
+    """The same runtime, called as training calls it and behind TorchServe: 0.01 point at most."""
+    runtime = OpenVINORuntime(unpacked / "model.onnx", threads=1)
+    differences = {
+        name: abs(server.score(picture)["score"] - _score(runtime, picture))
+        for name, picture in PICTURES.items()
+    }
+    assert max(differences.values()) <= TOLERANCE, differences
+    assert len(differences) > 20
+
+
+def test_the_archive_in_a_clean_interpreter_agrees_with_http(server: RunningServer) -> None:
+    """The handler out of the MAR, without this checkout on its path, gives the served scores."""
+    scores = prove(server.model_store / "iqa-1.mar")["scores"]
+    assert set(scores) == {path.name for path in GOLDEN}
+    for path in GOLDEN:
+        assert abs(scores[path.name] - server.score(path.read_bytes())["score"]) <= TOLERANCE
+
+
+def test_the_shipped_network_in_torch_agrees_with_http(server: RunningServer) -> None:
+    """The reference, as training evaluates it, and the served OpenVINO graph: 0.01 point."""
+    network, _ = checkpoint.load(ROOT / "training" / "pretrained")
+    for name, picture in PICTURES.items():
+        pixels = torch.from_numpy(preprocess(decode(picture).image).copy())
+        with torch.inference_mode():
+            expected = 100 * float(network(pixels[None]))
+        assert abs(server.score(picture)["score"] - expected) <= TOLERANCE, name
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_a_batch_of_four_gives_the_scores_of_four_batches_of_one(unpacked: Path, kind: str) -> None:
+    """A neighbour in the batch does not change a score, in either runtime."""
+    runtime: Runtime = (
+        OpenVINORuntime(unpacked / "model.onnx", threads=1)
+        if kind == "openvino"
+        else TorchRuntime(unpacked, threads=1)
+    )
+    for path in GOLDEN:
+        picture = path.read_bytes()
+        assert abs(_score(runtime, picture) - _score(runtime, picture, 4)) <= TOLERANCE

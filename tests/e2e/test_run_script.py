@@ -1,0 +1,176 @@
+"""scripts/run_torchserve.sh: starts, refuses, stops, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scripts.build_mar import main as build_mar
+from scripts.torchserve_process import load_failure
+from tests.server import RunningServer
+
+MakeServer = Callable[..., RunningServer]
+
+
+def test_the_first_words_tell_score_addresses_and_next_commands(server: RunningServer) -> None:
+    """A start ends with a real score, the three addresses, and what to type next."""
+    words = server.first_words
+    assert "iqa version 1" in words
+    for port in ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT"):
+        assert f"127.0.0.1:{server.environment[port]}/" in words
+    assert "curl -T" in words
+    assert "--stop" in words
+
+
+def test_all_workers_are_ready_when_the_start_returns(server: RunningServer) -> None:
+    """WORKERS decides how many processes score."""
+    entry = server.manage()[0]
+    assert [worker["status"] for worker in entry["workers"]] == ["READY", "READY"]
+    assert entry["modelUrl"] == "iqa-1.mar"
+
+
+def test_a_second_start_says_that_one_runs(server: RunningServer) -> None:
+    """A second call changes nothing, says so, and fails."""
+    before = server.members()
+    done = server.run("--detach")
+    assert done.returncode == 1
+    assert "already running" in done.stderr
+    assert server.members() == before
+
+
+def test_the_status_names_version_and_workers(server: RunningServer) -> None:
+    """--status is a sentence for a person and an exit status for a script."""
+    done = server.run("--status")
+    assert done.returncode == 0
+    assert "iqa version 1 from iqa-1.mar: 2 of 2 workers ready" in done.stdout
+
+
+def test_an_archive_in_use_is_not_replaced(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """build_mar --replace refuses while the server serves that file, and leaves it as it is."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.environment["MLFLOW_TRACKING_URI"])
+    monkeypatch.setattr("scripts.server_state.STATE_FILE", server.state_dir / "server.json")
+    mar = server.model_store / "iqa-1.mar"
+    original = mar.read_bytes()
+    mar.write_bytes(original + b" ")  # other bytes under the same name
+    try:
+        assert build_mar(["--version", "1", "--out", str(server.model_store), "--replace"]) == 1
+        assert "got one in use" in capsys.readouterr().err
+        assert mar.read_bytes() == original + b" "
+    finally:
+        mar.write_bytes(original)
+
+
+def test_a_missing_java_is_said_at_once(make_server: MakeServer, tmp_path: Path) -> None:
+    """Without Java the start ends in seconds with one line that says what to install."""
+    for tool in ("bash", "dirname", "sed", "head"):
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+    started = time.monotonic()
+    done = make_server().run("--detach", PATH=str(tmp_path), JAVA_HOME="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: java: expected 17 or later, found none.")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert time.monotonic() - started < 5
+
+
+def test_a_taken_port_is_named(server: RunningServer, make_server: MakeServer) -> None:
+    """A port in use ends the start before anything is built or started."""
+    other = make_server()
+    taken = server.environment["INFERENCE_PORT"]
+    done = other.run("--detach", INFERENCE_PORT=taken)
+    assert done.returncode == 1
+    assert f"port {taken} (INFERENCE_PORT): expected it free" in done.stderr
+    assert not (other.state_dir / "server.json").exists()
+
+
+def test_an_altered_archive_is_refused(server: RunningServer, make_server: MakeServer) -> None:
+    """A MAR whose digest is not the registry's is not served; the way out is named."""
+    uri = server.environment["MLFLOW_TRACKING_URI"]
+    other = make_server(uri)
+    other.model_store.mkdir()
+    shutil.copy(server.model_store / "iqa-1.mar", other.model_store)
+    with (other.model_store / "iqa-1.mar").open("r+b") as file:
+        file.truncate(1_000_000)
+    done = other.run("--detach")
+    assert done.returncode == 1
+    assert "iqa-1.mar: expected sha256" in done.stderr
+    assert "Rebuild: python -m scripts.build_mar --version 1 --replace" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_foreground_server_leaves_no_process_and_no_open_port(
+    server: RunningServer, make_server: MakeServer, number: signal.Signals
+) -> None:
+    """A second server runs beside the first; Ctrl-C or TERM ends it and all it started."""
+    other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    process = subprocess.Popen(
+        other.command(), env=other.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    words = []
+    for line in process.stdout:
+        words.append(line)
+        if line.startswith("stop:"):
+            break
+    assert "Ctrl-C" in words[-1], "".join(words) + other.logs()
+    assert server.score(_sample())["score"] == other.score(_sample())["score"]
+    members = other.members()
+    assert len(members) >= 3  # Java and two workers
+    process.send_signal(number)
+    assert process.wait(timeout=40) == 0
+    assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert not (other.state_dir / "server.json").exists()
+    assert server.score(_sample())["score"] > 0
+
+
+def test_a_registry_that_is_away_does_not_stop_a_start(
+    server: RunningServer, make_server: MakeServer
+) -> None:
+    """With MLflow out of reach the last proven archive is served, and it is said."""
+    other = make_server("http://127.0.0.1:9", server.model_store)
+    done = other.run("--detach")
+    assert done.returncode == 0, done.stderr + other.logs()
+    assert "does not answer; serving the last proven archive, iqa-1.mar" in done.stderr
+    assert other.score(_sample())["score"] == server.score(_sample())["score"]
+    members = other.members()
+    assert other.run("--stop").returncode == 0
+    assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert other.run("--status").returncode == 1
+
+
+def test_a_failed_load_is_told_by_its_own_traceback(tmp_path: Path) -> None:
+    """The reason of a failed load is the exception's line, not TorchServe's "Worker died"."""
+    log = tmp_path / "model_log.log"
+    stamp = "2026-01-01T00:00:00,000 [INFO ] W-9000-iqa_1-stdout MODEL_LOG - "
+    log.write_text(
+        "".join(
+            stamp + text + "\n"
+            for text in (
+                "Traceback (most recent call last):",
+                '  File "iqa_handler.py", line 1, in initialize',
+                "    boom()",
+                "ValueError: runtime: expected one of auto, openvino, torch, got 'x'.",
+                "Worker died.",
+            )
+        )
+    )
+    assert (
+        load_failure(log) == "ValueError: runtime: expected one of auto, openvino, torch, got 'x'."
+    )
+    assert load_failure(tmp_path / "none.log") is None
+
+
+def _sample() -> bytes:
+    root = Path(os.path.dirname(__file__)).parent.parent
+    return (root / "handler" / "golden" / "parrots.jpg").read_bytes()

@@ -1,0 +1,132 @@
+"""What a client gets from a real TorchServe that serves the shipped model."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from iqa.errors import STATUS_OF_REASON
+from iqa.preprocessing import is_upscaled
+
+from tests.images import ODD_INPUTS
+from tests.server import RunningServer
+from training.tracking_uri import ROOT
+
+PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
+
+
+def test_the_reply_has_the_documented_shape(server: RunningServer) -> None:
+    """A scored picture is answered with exactly the fields that the README documents."""
+    reply = server.score(PARROTS.read_bytes())
+    assert set(reply) == {"score", "label", "model", "image", "warnings"}
+    assert 0 <= reply["score"] <= 100
+    assert reply["label"] in ("poor", "fair", "good", "excellent")
+    assert reply["model"] == {"name": "iqa", "version": "1"}
+    assert reply["image"] == {"width": 768, "height": 512, "format": "JPEG"}
+    assert reply["warnings"] == []
+
+
+def test_every_way_of_sending_a_picture_gives_the_same_score(server: RunningServer) -> None:
+    """Raw body, form, JSON and JSON with a data URI are the same request."""
+    picture = PARROTS.read_bytes()
+    text = base64.b64encode(picture).decode()
+    broken_lines = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))
+    replies = [
+        server.post(picture, headers={"Content-Type": "application/octet-stream"}),
+        server.post(picture),  # no content type at all, as curl -T
+        server.post(picture, headers={"Content-Type": "image/jpeg"}),
+        server.post(files={"data": ("a.jpg", picture)}),
+        server.post(json={"image": text}),
+        server.post(json={"image": broken_lines}),
+        server.post(json={"image": f"data:image/jpeg;base64,{text}"}),
+    ]
+    assert [reply.status_code for reply in replies] == [200] * len(replies)
+    assert len({reply.json()["score"] for reply in replies}) == 1
+    assert {reply.headers["content-type"] for reply in replies} == {"application/json"}
+
+
+@pytest.mark.parametrize("name", ODD_INPUTS)
+def test_an_odd_input_is_answered_over_http_as_in_process(server: RunningServer, name: str) -> None:
+    """Each oddity gets the status, reason, warnings and size that the table states."""
+    odd = ODD_INPUTS[name]
+    reply = server.post(odd.body, headers={"Content-Type": "application/octet-stream"})
+    document = reply.json()
+    assert reply.status_code == odd.status, document
+    if odd.reason is not None:
+        assert set(document) == {"code", "type", "message", "reason"}
+        assert document["code"] == odd.status
+        assert document["reason"] == odd.reason
+        return
+    width, height = odd.size
+    upscaled = ["upscaled"] if is_upscaled(width, height) else []
+    assert document["warnings"] == [*odd.warnings, *upscaled]
+    assert document["image"] == {"width": width, "height": height, "format": odd.format}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"body": "x=y", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}, "'x'"),
+        ({"files": {"picture": ("a.jpg", PARROTS.read_bytes())}}, "'picture'"),
+        ({"json": {"picture": "abc"}}, "'picture'"),
+        ({"json": {"image": "not base64!"}}, "base64"),
+        ({"json": {"image": 7}}, "int"),
+        ({"json": [1, 2]}, "list"),
+        ({"body": "{broken", "headers": {"Content-Type": "application/json"}}, "expected"),
+    ],
+    ids=["urlencoded", "wrong field", "wrong key", "no base64", "number", "list", "broken json"],
+)
+def test_a_request_without_a_picture_is_told_what_to_send(
+    server: RunningServer, arguments: dict[str, object], word: str
+) -> None:
+    """A request in a wrong form gets a 400 that names what came and how to send a file."""
+    reply = server.post(**arguments)
+    assert reply.status_code == 400, reply.text
+    assert word in reply.json()["message"]
+
+
+def test_bad_requests_hurt_nobody_else(server: RunningServer) -> None:
+    """Good pictures sent between many bad ones get the score that they get alone."""
+    picture = PARROTS.read_bytes()
+    alone = server.score(picture)["score"]
+    bodies = [picture, b"", b"no picture", picture[: len(picture) // 2]] * 8
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda body: server.post(body), bodies))
+    assert [reply.status_code for reply in replies] == [200, 400, 400, 400] * 8
+    assert {reply.json()["score"] for reply in replies if reply.ok} == {alone}
+
+
+def test_a_describe_header_of_a_client_changes_nothing(server: RunningServer) -> None:
+    """The header that breaks TorchServe's own handlers leaves a prediction as it is."""
+    picture = PARROTS.read_bytes()
+    reply = server.post(picture, headers={"describe": "True", "explain": "True"})
+    assert reply.status_code == 200
+    assert reply.json()["score"] == server.score(picture)["score"]
+
+
+def test_the_management_api_returns_the_provenance(server: RunningServer) -> None:
+    """`?customized=true` tells version, data, metrics and the digest of every file."""
+    entry = server.manage("?customized=true")[0]
+    told = entry["customizedMetadata"]
+    provenance = json.loads(told) if isinstance(told, str) else told
+    card = json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
+    assert provenance["model"]["version"] == "1"
+    assert provenance["weights_sha256"] == card["weights_sha256"]
+    assert provenance["metrics"] == card["metrics"]
+    assert "iqa/preprocessing.py" in provenance["sha256"]
+
+
+def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) -> None:
+    """Port 8082 serves the handler's own metrics, with their labels."""
+    label = server.score(PARROTS.read_bytes())["label"]
+    server.post(b"no picture")
+    page = server.metrics()
+    assert f'iqa_scores_total{{label="{label}",' in page
+    assert 'iqa_rejections_total{reason="undecodable",' in page
+    for stage in ("decode", "network"):
+        assert f'iqa_latency_seconds_bucket{{stage="{stage}",ModelVersion="1",' in page
+    reasons = {line.split('reason="')[1].split('"')[0] for line in page.splitlines()
+               if line.startswith("iqa_rejections_total{")}  # fmt: skip
+    assert reasons <= set(STATUS_OF_REASON)

@@ -1,0 +1,81 @@
+"""The registry behind a real MLflow tracking server, as a team would run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from iqa import checkpoint
+
+from scripts.build_mar import main as build_mar
+from scripts.served_archive import served_archive
+from tests.conftest import free_ports
+from training import promotion, registry, tracking_uri
+
+
+@pytest.fixture
+def tracking_server(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """`mlflow server` with a database and artifacts of its own; its address, connected."""
+    import shutil
+
+    shutil.copyfile(empty_store, tmp_path / "server.db")
+    port = free_ports()["INFERENCE_PORT"]
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port,
+                "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}",
+                "--artifacts-destination", str(tmp_path / "artifacts"), "--workers", "1",
+            ],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{uri}/health", tmp_path / "server.log")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        tracking_uri.connect()
+        yield uri
+    finally:
+        import os
+        import signal
+
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _wait_for(url: str, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as reply:
+                if reply.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise AssertionError(log.read_text())
+
+
+def test_a_version_goes_through_a_tracking_server_into_an_archive(
+    tracking_server: str, untrained: Path, tmp_path: Path
+) -> None:
+    """Register over HTTP, move the alias, build from it: nothing but the server is shared."""
+    assert tracking_server
+    with pytest.raises(ValueError, match="alias 'staging' of model 'iqa': expected"):
+        served_archive("staging", tmp_path)  # a shared registry gets nothing by itself
+    with mlflow.start_run():
+        promotion.register("iqa", None, untrained, checkpoint.load_card(untrained))
+    registry.move_alias("iqa", "staging", "1", "test")
+    folder = registry.download("iqa", "1", tmp_path / "out")
+    weights = checkpoint.WEIGHTS_FILE
+    assert (folder / weights).read_bytes() == (untrained / weights).read_bytes()
+    assert build_mar(["--alias", "staging", "--out", str(tmp_path / "store")]) == 0
+    assert served_archive("staging", tmp_path / "store") == tmp_path / "store" / "iqa-1.mar"

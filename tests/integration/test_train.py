@@ -1,0 +1,188 @@
+"""Training for real, on a few small pictures: it learns, repeats itself, and can be interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from iqa import checkpoint
+from iqa.model import QualityNetwork
+from PIL import Image
+
+from training import promotion, ratings, registry
+from training.config import TrainConfig
+from training.losses import mse_and_norm_in_norm
+from training.predict import predict, torch_judge
+from training.run_state import STATE_FILE
+from training.tracking_uri import ROOT
+from training.train import main, train
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of noise, rated by their contrast, in the plain CSV layout."""
+    folder = tmp_path_factory.mktemp("few")
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(12):
+        contrast = 10 + 9 * index
+        pixels = 128 + rng.normal(0, contrast, (96, 128, 3))
+        name = f"{index}.png"
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / name)
+        split = ("training", "training", "val", "test")[index % 4]
+        rows.append({"image_name": name, "mos": contrast, "set": split})
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def config_for(few: Path, out: Path, **settings: object) -> TrainConfig:
+    """Return a run of seconds."""
+    fixed = {
+        "dataset": "csv", "data_dir": few, "labels": few / "labels.csv", "mos_range": (0.0, 120.0),
+        "weights": "none", "epochs": 2, "batch_size": 2, "crop_px": 64, "workers": 0,
+        "device": "cpu", "precision": "f32", "out": out,
+    }  # fmt: skip
+    return TrainConfig(**{**fixed, **settings})  # type: ignore[arg-type]  # a test's shorthand
+
+
+def _weights(directory: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(directory / "best")[0].state_dict()
+
+
+def test_a_network_overfits_eight_pictures() -> None:
+    """The network, the loss and the head can fit eight ratings nearly exactly."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(
+        np.stack([rng.integers(0, 32 * (i + 1), (64, 64, 3)) for i in range(8)]).astype(np.uint8)
+    )
+    target = torch.linspace(0.1, 0.9, 8)
+    network = QualityNetwork("mobilenet_v2", dropout=0.0).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    first = None
+    for _ in range(40):
+        loss = mse_and_norm_in_norm(network(pixels), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        first = first or loss.item()
+    assert loss.item() < 0.1 * first
+    assert (network(pixels) - target).abs().max() < 0.1
+
+
+@pytest.mark.usefixtures("store")
+def test_the_same_seed_gives_the_same_network(few: Path, tmp_path: Path) -> None:
+    """Two runs of one seed end in equal weights; another seed does not."""
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(config_for(few, tmp_path / name, seed=seed))
+    first, second, other = (_weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.usefixtures("store")
+def test_an_interrupted_run_continues_to_the_same_network(few: Path, tmp_path: Path) -> None:
+    """Ctrl-C between two steps, then --resume: as if nothing had happened, in one MLflow run."""
+    whole = config_for(few, tmp_path / "whole", epochs=3)
+    train(whole)
+    cut = config_for(few, tmp_path / "cut", epochs=3)
+    command = _command(cut)
+    process = subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 1: "):  # the first epoch is over
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130, rest
+    assert "--resume" in rest
+    assert (tmp_path / "cut" / STATE_FILE).exists()
+    with pytest.raises(ValueError, match=r"expected no interrupted run, found one\. Add --resume"):
+        train(cut)
+    with pytest.raises(ValueError, match="expected the interrupted run's settings"):
+        train(replace(cut, resume=True, lr=1.0))
+    registered = train(replace(cut, resume=True))
+    expected, got = _weights(tmp_path / "whole"), _weights(tmp_path / "cut")
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert not (tmp_path / "cut" / STATE_FILE).exists()
+    run_id = registry.get("iqa", registered.version).run_id
+    assert run_id
+    history = mlflow.MlflowClient().get_metric_history(run_id, "val_srocc")
+    assert [item.step for item in history] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_run_logs_everything_that_explains_it(few: Path, tmp_path: Path) -> None:
+    """Parameters, metrics an epoch, data digests, commit, packages, plots, and the model."""
+    config = config_for(few, tmp_path / "run", alias="staging")
+    registered = train(config)
+    version = registry.resolve("iqa", "staging")
+    assert version.version == registered.version
+    assert version.run_id
+    run = mlflow.get_run(version.run_id)
+    assert run.data.params["backbone"] == "mobilenet_v2"
+    assert run.data.params["loss"] == "mse+nin"
+    for metric in ("val_srocc", "val_plcc", "train_loss", "best_test_srocc", "best_test_rmse_100"):
+        assert metric in run.data.metrics
+    for tag in ("git_commit", "torch", "python", "digest_val"):
+        assert tag in run.data.tags
+    assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"train", "val", "test"}
+    client = mlflow.MlflowClient()
+    plots = {item.path for item in client.list_artifacts(version.run_id, "plots")}
+    assert plots == {"plots/val.png", "plots/test.png", "plots/history.png"}
+    val = ratings.load(config).splits["val"]
+    assert version.tags["digest_val"] == val.digest()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_reloaded_version_predicts_what_was_measured(few: Path, tmp_path: Path) -> None:
+    """The registered weights give the metrics on record."""
+    config = config_for(few, tmp_path / "run")
+    registered = train(config)
+    folder = registry.download("iqa", registered.version, tmp_path / "out")
+    test = ratings.load(config).splits["test"]
+    network, card = checkpoint.load(folder)
+    quality = predict(torch_judge(network, torch.device("cpu")), test)
+    assert 100 * np.abs(quality - test.quality).mean() == pytest.approx(
+        card["metrics"]["test"]["mae_100"], abs=1e-3
+    )
+    assert isinstance(registered, promotion.Registered)
+
+
+def test_data_that_cannot_be_trained_on_is_refused_before_anything_starts(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong usage and wrong data are one line each; no run, no folder."""
+    arguments = [
+        "--dataset", "csv", "--labels", str(few / "labels.csv"), "--data-dir", str(few),
+        "--weights", "none", "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    assert main([*arguments, "--mos-range", "0", "10"]) == 1
+    assert "mos: expected ratings in [0, 10], got 10 to 109" in capsys.readouterr().err
+    assert main([*arguments, "--mos-range", "0", "120", "--batch-size", "1"]) == 1
+    assert "--batch-size: expected at least 2, got 1." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def _command(config: TrainConfig) -> list[str]:
+    options = {
+        "dataset": config.dataset, "data-dir": config.data_dir, "labels": config.labels,
+        "weights": config.weights, "epochs": config.epochs, "batch-size": config.batch_size,
+        "crop-px": config.crop_px, "workers": config.workers, "device": config.device,
+        "precision": config.precision, "out": config.out,
+    }  # fmt: skip
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    return [sys.executable, "-m", "training.train", *words, "--mos-range", "0", "120"]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}"}

@@ -1,0 +1,90 @@
+"""A server under test: started by the script that users start, reached over HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import requests
+
+TIMEOUT_S = 60.0
+
+
+class RunningServer:
+    """One server with ports, store and state of its own."""
+
+    def __init__(self, root: Path, model_store: Path, environment: dict[str, str]) -> None:
+        self.root = root
+        self.model_store = model_store
+        self.environment = environment
+        self.state_dir = Path(environment["IQA_STATE_DIR"])
+        self.first_words = ""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of the start script."""
+        script = str(self.root / "scripts" / "run_torchserve.sh")
+        return [script, "--model-store", str(self.model_store), *arguments]
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the start script to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def url(self, variable: str, path: str) -> str:
+        """Return an address; `variable` names the port."""
+        return f"http://127.0.0.1:{self.environment[variable]}{path}"
+
+    def post(self, body: Any = None, **arguments: Any) -> requests.Response:
+        """Send a prediction request."""
+        return requests.post(
+            self.url("INFERENCE_PORT", "/predictions/iqa"),
+            data=body,
+            timeout=TIMEOUT_S,
+            **arguments,
+        )
+
+    def score(self, picture: bytes) -> dict[str, Any]:
+        """Send a picture as it is; return the reply of a 200."""
+        reply = self.post(picture, headers={"Content-Type": "application/octet-stream"})
+        assert reply.status_code == 200, reply.text
+        document: dict[str, Any] = reply.json()
+        return document
+
+    def manage(self, path: str = "") -> list[dict[str, Any]]:
+        """Ask the management API about the model."""
+        with urllib.request.urlopen(self.url("MANAGEMENT_PORT", f"/models/iqa{path}")) as reply:
+            document: list[dict[str, Any]] = json.load(reply)
+            return document
+
+    def metrics(self) -> str:
+        """Return the Prometheus page."""
+        return requests.get(self.url("METRICS_PORT", "/metrics"), timeout=TIMEOUT_S).text
+
+    def logs(self) -> str:
+        """Return the end of each log."""
+        return "\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-30:])
+            for path in sorted((self.state_dir / "logs").glob("*.log"))
+        )
+
+    def members(self) -> list[int]:
+        """Return the process ids of the server's group, Java and workers."""
+        state = json.loads((self.state_dir / "server.json").read_text())
+        listing = subprocess.run(
+            ["ps", "-e", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split() for line in listing.stdout.splitlines()]
+        return [
+            int(pid)
+            for pid, group, stat in rows
+            if group == str(state["group"]) and not stat.startswith("Z")
+        ]

@@ -1,0 +1,149 @@
+"""What a machine can check of the house: imports, commands, README, requirements."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.tracking_uri import ROOT
+
+# Each layer may import those after it, and packages from outside.
+LAYERS = {
+    "handler/iqa": {"iqa"},
+    "handler": {"iqa", "ts"},
+    "training": {"iqa", "training"},
+    "scripts": {"iqa", "training", "scripts"},
+}
+OWN = {"iqa", "iqa_handler", "training", "scripts", "tests", "ts"}
+SERVING_PACKAGES = {"torch", "torchvision", "PIL", "numpy", "safetensors", "openvino"}
+COMMANDS = sorted(
+    f"{path.parent.name}.{path.stem}"
+    for folder in ("training", "scripts")
+    for path in (ROOT / folder).glob("*.py")
+    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "prove_mar"
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_go_one_way(layer: str) -> None:
+    """Scripts -> training -> iqa; iqa knows nothing of the project and nothing of TorchServe."""
+    files = sorted((ROOT / layer).glob("*.py"))
+    assert files
+    for path in files:
+        wrong = imported(path) & OWN - LAYERS[layer]
+        # The proof runs alone and loads what lies in the archive.
+        if path.name == "prove_mar.py":
+            wrong -= {"ts"}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_the_archive_needs_only_what_the_serving_image_has() -> None:
+    """handler/ imports the standard library and the serving packages."""
+    for path in (ROOT / "handler").rglob("*.py"):
+        foreign = imported(path) - OWN - SERVING_PACKAGES - set(sys.stdlib_module_names)
+        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    """--help exits 0, names the command, and says for each option what it does."""
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--help"],
+        cwd=ROOT,
+        env={"PATH": "", "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}", "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    name = "run_torchserve.sh" if command == "scripts.serve" else command
+    assert name in done.stdout
+
+
+def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:
+    """README and Makefile name the same targets."""
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)`", readme))
+    assert named == targets
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """Each `python -m` module and each file that README and docs name is there."""
+    texts = [ROOT / "README.md", ROOT / "scripts" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for path in texts:
+        text = path.read_text()
+        for module in re.findall(r"python -m ((?:training|scripts)\.\w+)", text):
+            assert module in COMMANDS, f"{path.relative_to(ROOT)}: {module}"
+        for name in re.findall(r"(?:training|scripts|handler|docs|torchserve)/[\w/.-]+\.\w+", text):
+            assert (ROOT / name).exists(), f"{path.relative_to(ROOT)}: {name}"
+
+
+def test_options_named_in_the_readme_exist() -> None:
+    """Every long option in README's code blocks is one that some command has."""
+    readme = (ROOT / "README.md").read_text()
+    blocks = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", readme, re.DOTALL))
+    sources = "\n".join(
+        path.read_text()
+        for folder in ("training", "scripts")
+        for path in (ROOT / folder).glob("*.*")
+        if path.suffix in (".py", ".sh")
+    )
+    fields = {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): .* = option\(",
+              sources, re.MULTILINE)}  # fmt: skip
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", blocks)):
+        assert f'"{option}"' in sources or option in fields or option in sources, option
+
+
+def test_every_script_has_its_line() -> None:
+    """scripts/README.md names each command once."""
+    text = (ROOT / "scripts" / "README.md").read_text()
+    for path in (ROOT / "scripts").iterdir():
+        if path.suffix in (".py", ".sh") and path.stem != "__init__":
+            assert text.count(f"`{path.name}`") == 1, path.name
+
+
+@pytest.mark.parametrize("part", ["training", "torchserve", "tests"])
+def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> None:
+    """Every line is name==version with digests; whoever installs chooses the index."""
+    text = (ROOT / part / "requirements.txt").read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
+    assert {"torch", "numpy"} <= set(pins)
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert not re.findall(r"^[A-Za-z0-9._-]+(?:>|~|<)", text, re.MULTILINE)
+
+
+def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
+    """Absolute paths of a developer's machine help nobody else."""
+    listing = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listing.returncode != 0:  # not a checkout, an unpacked copy
+        names = [str(path.relative_to(ROOT)) for path in ROOT.glob("*.md")]
+    else:
+        names = listing.stdout.split()
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/")
+    for name in names:
+        path = ROOT / name
+        if path.suffix in (".py", ".sh", ".md", ".json", ".yaml", ".toml", ".properties"):
+            found = pattern.search(path.read_text())
+            assert found is None or path.name == "test_project.py", name

@@ -1,0 +1,173 @@
+"""A checkpoint: what comes back is what went in, and whatever does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from iqa import checkpoint, preprocessing
+from iqa.errors import CheckpointMismatch
+from iqa.model import QualityNetwork
+from safetensors.torch import load_file, save_file
+
+from tests.images import photograph
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on a busy machine threads wait for each other, for seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, QualityNetwork]:
+    """Give a saved network and its folder; not to be changed."""
+    torch.manual_seed(1)
+    network = QualityNetwork("mobilenet_v2").eval()
+    directory = tmp_path_factory.mktemp("checkpoint") / "new" / "folder"
+    checkpoint.save(directory, network, {"metrics": {"val": {"srocc": 0.5}}})
+    return directory, network
+
+
+@pytest.fixture
+def copy(original: tuple[Path, QualityNetwork], tmp_path: Path) -> Path:
+    """Give a copy of it, to be damaged."""
+    return Path(shutil.copytree(original[0], tmp_path / "copy"))
+
+
+def edit(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the card on disk."""
+    path = directory / checkpoint.CARD_FILE
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+
+
+def reseal(directory: Path) -> None:
+    """Write the digest of the weights into the card, as if they belonged together."""
+    digest = checkpoint.sha256_of(directory / checkpoint.WEIGHTS_FILE)
+    edit(directory, lambda card: card.update(weights_sha256=digest))
+
+
+def test_reloaded_network_predicts_the_same(original: tuple[Path, QualityNetwork]) -> None:
+    """Save and load change no output bit, and the network comes back in evaluation mode."""
+    directory, network = original
+    loaded, card = checkpoint.load(directory)
+    pixels = torch.from_numpy(photograph(96, 64)[None])
+    with torch.inference_mode():
+        assert torch.equal(loaded(pixels), network(pixels))
+    assert not loaded.training
+    assert card["metrics"] == {"val": {"srocc": 0.5}}
+    assert card["preprocessing"] == preprocessing.PARAMETERS
+
+
+def test_saving_again_gives_the_same_bytes(
+    original: tuple[Path, QualityNetwork], tmp_path: Path
+) -> None:
+    """A checkpoint that is loaded and saved is the same file."""
+    directory, _ = original
+    loaded, _ = checkpoint.load(directory)
+    checkpoint.save(tmp_path, loaded, {"metrics": {"val": {"srocc": 0.5}}})
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
+        assert (tmp_path / name).read_bytes() == (directory / name).read_bytes(), name
+
+
+def test_half_precision_is_stored_as_float32(tmp_path: Path) -> None:
+    """Whatever it was trained in, a checkpoint holds float32."""
+    checkpoint.save(tmp_path, QualityNetwork("mobilenet_v2").half(), {})
+    weights = load_file(tmp_path / checkpoint.WEIGHTS_FILE)
+    assert {t.dtype for t in weights.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("name", [checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE])
+def test_missing_file_is_named(copy: Path, name: str) -> None:
+    """Half a checkpoint is no checkpoint."""
+    (copy / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        checkpoint.load(copy)
+
+
+def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(card: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            card = card[key]
+        card[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("preprocessing", "area_px", value=224 * 224), "^preprocessing: expected .*196608"),
+        (_set("preprocessing", "resample", value="bicubic"), "^preprocessing: .*got .*bicubic"),
+        (_set("format", value=2), "^format: expected 1, got 2"),
+        (_set("architecture", "backbone", value="vgg"), "^backbone: expected one of .*got 'vgg'"),
+        (_set("architecture", "mean", value=[0, 0, 0]), "^architecture: expected"),
+        (_set("weights_sha256", value="0" * 64), "^weights_sha256: expected 0.*two checkpoints"),
+        (_set("architecture", value=None), "expected a model card, got TypeError"),
+        (lambda card: card.pop("format"), "expected a model card, got KeyError: 'format'"),
+        (lambda card: card.pop("weights_sha256"), "expected a model card, got KeyError"),
+    ],
+)
+def test_card_that_disagrees_with_the_code_is_refused(
+    copy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """A skew between card, code and weights is an error at load, which names the field."""
+    edit(copy, change)
+    with pytest.raises(CheckpointMismatch, match=message):
+        checkpoint.load(copy)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "null", "3", '"x"', "\x00"])
+def test_card_that_is_none_is_refused(copy: Path, text: str) -> None:
+    """Broken JSON, or JSON of another shape, is said to be no card."""
+    (copy / checkpoint.CARD_FILE).write_text(text)
+    with pytest.raises(CheckpointMismatch, match=r"model\.json: expected a model card, got"):
+        checkpoint.load_card(copy)
+
+
+def test_card_in_another_encoding_is_refused(copy: Path) -> None:
+    """Bytes that are no UTF-8 are no card either."""
+    (copy / checkpoint.CARD_FILE).write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(ValueError, match="utf-8"):
+        checkpoint.load_card(copy)
+
+
+def test_one_changed_byte_of_the_weights_is_noticed(copy: Path) -> None:
+    """The digest covers the whole file."""
+    path = copy / checkpoint.WEIGHTS_FILE
+    body = bytearray(path.read_bytes())
+    body[-1] ^= 1
+    path.write_bytes(bytes(body))
+    with pytest.raises(CheckpointMismatch, match=r"^weights_sha256"):
+        checkpoint.load(copy)
+
+
+def test_weights_of_another_backbone_are_refused(copy: Path, tmp_path: Path) -> None:
+    """A card that calls MobileNetV2's file by another name does not load it."""
+    checkpoint.save(tmp_path / "other", QualityNetwork("resnet18"), {})
+    shutil.copy(tmp_path / "other" / checkpoint.WEIGHTS_FILE, copy)
+    reseal(copy)
+    with pytest.raises(CheckpointMismatch, match="expected the weights of mobilenet_v2, got other"):
+        checkpoint.load(copy)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(copy: Path, value: float) -> None:
+    """A run that diverged cannot be served, and the message says what to do."""
+    weights = load_file(copy / checkpoint.WEIGHTS_FILE)
+    weights["head.weight"][0, 3] = value
+    save_file(weights, copy / checkpoint.WEIGHTS_FILE)
+    reseal(copy)
+    with pytest.raises(CheckpointMismatch, match=r"expected finite weights, got NaN.*--lr"):
+        checkpoint.load(copy)

@@ -1,0 +1,54 @@
+"""Where a request's picture may be, and what is said when it is not there."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from iqa.errors import ImageRejected
+from iqa.payload import picture_of
+
+PICTURE = b"\xff\xd8 any bytes"
+TEXT = base64.b64encode(PICTURE).decode()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"body": PICTURE},
+        {"body": bytearray(PICTURE)},
+        {"data": PICTURE},
+        {"data": PICTURE, "body": b"other"},
+        {"body": {"image": TEXT}},
+        {"body": {"image": f"data:image/png;base64,{TEXT}"}},
+        {"body": {"image": TEXT[:4] + "\r\n " + TEXT[4:]}},
+    ],
+)
+def test_a_picture_is_found_wherever_it_may_be(row: dict[str, Any]) -> None:
+    """Raw bytes, a form field, base64 in JSON with or without a data URI."""
+    assert picture_of(row) == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({}, "got nothing"),
+        ({"file": PICTURE}, "expected a file in the field 'data', got 'file'"),
+        ({"body": "text"}, "got text"),
+        ({"body": [1]}, "got JSON list"),
+        ({"body": {}}, "got the keys none"),
+        ({"body": {"picture": TEXT}}, "got the keys 'picture'"),
+        ({"body": {"image": None}}, "got NoneType in it"),
+        ({"body": {"image": "%%%"}}, "expected base64"),
+        ({"body": {"image": "data:image/png,raw"}}, "expected a data URI in base64"),
+    ],
+)
+def test_a_request_without_a_picture_is_refused_with_what_came(
+    row: dict[str, Any], words: str
+) -> None:
+    """The message names what came, and how to send a file."""
+    with pytest.raises(ImageRejected, match="Send the file itself") as caught:
+        picture_of(row)
+    assert words in str(caught.value)
+    assert caught.value.status == 400

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from iqa import checkpoint
 from iqa.model import QualityNetwork
 
 from tests.server import RunningServer
-from training import tracking_uri
+from training import tracking, tracking_uri
 from training.tracking_uri import ROOT
 
 MEASURED = {
@@ -74,6 +75,7 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     tracking_uri.connect()
+    tracking.select_experiment("tests")  # the active one is a global, and was another test's
     return uri
 
 
@@ -141,8 +143,6 @@ def server(make_server: Callable[..., RunningServer]) -> RunningServer:
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a person would."""
-    import sys
-
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

@@ -116,7 +116,7 @@ def versions(name: str) -> list[ModelVersion]:
 def aliases_of(version: ModelVersion) -> list[str]:
     """Return the aliases that name a version; a search leaves them out, so they are asked for."""
     aliases = mlflow.MlflowClient().get_registered_model(str(version.name)).aliases
-    return sorted(alias for alias, number in aliases.items() if number == str(version.version))
+    return sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
 
 
 def version_of_uri(uri: str) -> ModelVersion:

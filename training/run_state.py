@@ -31,11 +31,13 @@ class RunState:
         epoch: Finished epochs.
         step: Finished steps of the current epoch.
         history: One row of validation metrics an epoch.
+        provenance: Commit and packages at the start: files may change while a run goes on.
     """
 
     directory: Path
     settings: dict[str, str]
     run_id: str | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-import mlflow
-
 ROOT: Final = Path(__file__).resolve().parent.parent
 """Root of the checkout."""
 
@@ -24,6 +22,8 @@ def is_embedded() -> bool:
 
 def connect() -> None:
     """Point MLflow, tracking and registry alike, at `tracking_uri`."""
+    import mlflow  # seconds; --status and --stop do without
+
     # Two files of a checkpoint need no bar of their own.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(tracking_uri())

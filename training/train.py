@@ -86,8 +86,9 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
     with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
         if state.run_id is None:
             state.run_id = run_id
+            state.provenance = tracking.provenance()
             mlflow.log_params({k: str(v) for k, v in dataclasses.asdict(config).items()})
-            mlflow.set_tags(tracking.provenance())
+            mlflow.set_tags(state.provenance)
             mlflow.set_tags({f"digest_{name}": digest for name, digest in digests.items()})
             tracking.log_inputs(data, digests)
         with Interruption() as interruption:
@@ -246,7 +247,7 @@ def _finish(
                 "epoch": state.best_epoch,
                 "seconds": round(state.epoch_seconds),
                 "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
-                **tracking.provenance(),
+                **state.provenance,
             },
         },
     )

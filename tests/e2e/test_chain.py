@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import torch
 from iqa import checkpoint
 from iqa.decoding import decode
 from iqa.preprocessing import preprocess
@@ -23,8 +25,6 @@ def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not
     rated: Path, empty_store: Path, tmp_path: Path, make_server: Callable[..., RunningServer]
 ) -> None:
     """Two runs on one data set: the better holds staging and is what the server scores with."""
-    import shutil
-
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
@@ -57,8 +57,6 @@ def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not
     reply = server.score(PICTURE.read_bytes())
     assert reply["model"]["version"] == "1"
     network, _ = checkpoint.load(tmp_path / "first" / "best")
-    import torch
-
     pixels = torch.from_numpy(preprocess(decode(PICTURE.read_bytes()).image).copy())
     with torch.inference_mode():
         expected = 100 * float(network(pixels[None]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from iqa import checkpoint
 
 from scripts import archive
 from scripts.build_mar import main, prove
-from training import promotion, registry
+from training import promotion, registry, tracking, tracking_uri
 from training.tracking_uri import ROOT
 
 
@@ -21,18 +22,13 @@ def built(
     empty_store: Path, untrained: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
     """A registry with version 1, and the store with its archive; (tracking URI, store)."""
-    import shutil
-
-    from training import tracking_uri
-
     folder = tmp_path_factory.mktemp("built")
     shutil.copyfile(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         tracking_uri.connect()
-        mlflow.create_experiment("untrained", artifact_location=(folder / "artifacts").as_uri())
-        mlflow.set_experiment("untrained")
+        tracking.select_experiment("tests")
         with mlflow.start_run():
             card = checkpoint.load_card(untrained)
             promotion.register("iqa", None, untrained, card)

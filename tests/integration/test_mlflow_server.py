@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +20,7 @@ from iqa import checkpoint
 from scripts.build_mar import main as build_mar
 from scripts.served_archive import served_archive
 from tests.conftest import free_ports
-from training import promotion, registry, tracking_uri
+from training import promotion, registry, tracking, tracking_uri
 
 
 @pytest.fixture
@@ -25,8 +28,6 @@ def tracking_server(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """`mlflow server` with a database and artifacts of its own; its address, connected."""
-    import shutil
-
     shutil.copyfile(empty_store, tmp_path / "server.db")
     port = free_ports()["INFERENCE_PORT"]
     with (tmp_path / "server.log").open("w") as log:
@@ -43,11 +44,9 @@ def tracking_server(
         _wait_for(f"{uri}/health", tmp_path / "server.log")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         tracking_uri.connect()
+        tracking.select_experiment("tests")
         yield uri
     finally:
-        import os
-        import signal
-
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 

@@ -92,6 +92,8 @@ def main(argv: list[str] | None = None) -> int:
             f"| policy | SROCC | PLCC | RMSE_100 | mean score (mean rating {100 * split.quality.mean():.1f}) |"
         )
         print("|---|---|---|---|---|")
+        print(f"{len(split)} pictures, mean rating {100 * split.quality.mean():.1f}\n")
+        print("| policy | SROCC | PLCC | RMSE_100 | mean score |\n|---|---|---|---|---|")
         for name, values in quality.items():
             row = agreement(values, split.quality)
             print(

@@ -29,7 +29,7 @@ def _noise(image: Image.Image, level: int) -> Image.Image:
 
 def _jpeg(image: Image.Image, level: int) -> Image.Image:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=(95, 25, 10, 4)[level])
+    image.save(file, "JPEG", quality=(95, 40, 20, 10)[level])
     return Image.open(file).convert("RGB")
 
 

@@ -88,10 +88,6 @@ def main(argv: list[str] | None = None) -> int:
             for name, fit in POLICIES.items():
                 pixels = torch.from_numpy(np.array(fit(image)))
                 quality[name][index] = float(judge(pixels[None])[0])
-        print(
-            f"| policy | SROCC | PLCC | RMSE_100 | mean score (mean rating {100 * split.quality.mean():.1f}) |"
-        )
-        print("|---|---|---|---|---|")
         print(f"{len(split)} pictures, mean rating {100 * split.quality.mean():.1f}\n")
         print("| policy | SROCC | PLCC | RMSE_100 | mean score |\n|---|---|---|---|---|")
         for name, values in quality.items():

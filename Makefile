@@ -34,8 +34,8 @@ mar: setup  ## build and prove the archive of the staging version; ARGS="--versi
 serve:  ## serve the staging version; ARGS="--detach"
 	scripts/run_torchserve.sh $(ARGS)
 
-mlflow: setup  ## MLflow's pages over the embedded registry, on port 5000
-	.venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
+mlflow: setup  ## MLflow's pages over the embedded registry (or MLFLOW_TRACKING_URI, a database), on port 5000
+	.venv/bin/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
 
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

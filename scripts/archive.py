@@ -42,6 +42,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_tag(digest: str) -> str:
+    """Return the model version's tag that records a proven archive."""
+    return f"mar_sha256_{digest[:12]}"
+
+
 def source_digests() -> dict[str, str]:
     """Return the SHA-256 of each file of `handler/` and of the model's configuration."""
     files = {
@@ -107,7 +112,10 @@ def read_provenance(mar: Path) -> dict[str, Any]:
         with zipfile.ZipFile(mar) as archive:
             document: dict[str, Any] = json.loads(archive.read(PROVENANCE))
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"{mar}: expected an archive with {PROVENANCE}, got: {error}.") from error
+        raise ValueError(
+            f"{mar}: expected an archive with {PROVENANCE}, got: {error}. Delete the file, or "
+            "rebuild it: python -m scripts.build_mar --version N --replace"
+        ) from error
     return document
 
 

@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=archive.MODEL_STORE, help="model store (default: model-store)"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="replace an archive that has other bytes"
+        "--replace",
+        action="store_true",
+        help="replace an archive that has other bytes, unless this checkout's server has it loaded",
     )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
@@ -100,7 +102,10 @@ def build(version: ModelVersion, store: Path, *, replace: bool) -> Path:
             if target.exists():
                 _expect_replaceable(target, replace)
             os.replace(candidate, target)
-    mlflow.MlflowClient().set_model_version_tag(name, number, "mar_sha256", digest)
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(name, number, "mar_sha256", digest)
+    # Checkouts that share a registry may build other bytes: each proven archive is on record.
+    client.set_model_version_tag(name, number, archive.digest_tag(digest), digest)
     scores = ", ".join(f"{file} {score:.2f}" for file, score in proof["scores"].items())
     logger.info("proven with %s: %s; sha256 %s", proof["runtime"], scores, digest)
     return target

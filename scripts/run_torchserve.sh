@@ -3,6 +3,8 @@
 # Java 17+ and nothing else; --help lists the options. What it does: scripts/serve.py.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# The package `scripts` is found from the root, wherever this is called from.
+export PYTHONPATH=$root
 
 check_java() {
   local java=java version
@@ -23,13 +25,11 @@ for argument in "$@"; do
   case $argument in
     # These start nothing: no Java is needed, and no environment is made for them.
     --stop | --status)
-      [[ -x $root/.venv/bin/python ]] || { echo "not running"; [[ $argument == --stop ]]; exit; }
+      [[ -f $root/.venv/.requirements.sha256 ]] || { echo "not running"; [[ $argument == --stop ]]; exit; }
       exec "$root/.venv/bin/python" -m scripts.serve "$@"
       ;;
   esac
 done
 [[ " $* " == *" --help "* || " $* " == *" -h "* ]] || check_java
 "$root/scripts/setup_env.sh"
-# The package `scripts` is found from the root, wherever this is called from.
-export PYTHONPATH=$root
 exec "$root/.venv/bin/python" -m scripts.serve "$@"

@@ -7,6 +7,7 @@ Finds or builds the archive, starts TorchServe, and says it is up only after a r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import signal
@@ -94,13 +95,13 @@ def serve(arguments: argparse.Namespace) -> int:
                 f"already running: process {running.pid} serves {Path(running.mar).name} on port "
                 f"{running.ports.inference}. Stop it: scripts/run_torchserve.sh --stop"
             )
+        # From here on Ctrl-C, TERM and a closed terminal end as an exception: all is stopped.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         torchserve_process.expect_free(ports)
         from scripts.served_archive import served_archive  # MLflow takes seconds to import
 
         mar = served_archive(arguments.alias, arguments.model_store.resolve())
-        # From here on Ctrl-C and TERM end as an exception, and everything is stopped.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt)
         server = torchserve_process.start(mar, ports, arguments.workers)
         try:
             server_state.write(server)
@@ -117,13 +118,14 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def stop() -> int:
-    """Stop this checkout's server; 0 also if none runs."""
-    server = server_state.read()
-    if server is None:
-        print("not running")
-        return 0
-    _shut_down(server)
-    print(f"stopped process {server.pid} and its workers")
+    """Stop this checkout's server, or a start that is under way; 0 also if none runs."""
+    starter = _interrupt_start()
+    server = server_state.read_file()
+    if server is not None:  # also where Java is gone and workers are left
+        _shut_down(server)
+        print(f"stopped process {server.pid} and its workers")
+    else:
+        print("not running" if starter is None else f"stopped the start of process {starter}")
     return 0
 
 
@@ -214,7 +216,7 @@ def _interrupt(number: int, frame: object) -> None:
 @contextmanager
 def _one_start_at_a_time() -> Iterator[None]:
     server_state.STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (server_state.STATE_DIR / "start.lock").open("w") as lock:
+    with (server_state.STATE_DIR / "start.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -222,7 +224,29 @@ def _one_start_at_a_time() -> Iterator[None]:
                 "another start is under way in this checkout. Wait for it, then: "
                 "scripts/run_torchserve.sh --status"
             ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
+
+
+def _interrupt_start() -> int | None:
+    """End a start that is under way in this checkout; return its process id, or None."""
+    try:
+        lock = (server_state.STATE_DIR / "start.lock").open()
+    except FileNotFoundError:
+        return None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            starter = int(lock.read() or 0)
+        if starter:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(starter, signal.SIGTERM)
+        fcntl.flock(lock, fcntl.LOCK_SH)  # until it has cleaned up
+        return starter
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def predict(url: str, picture: bytes) -> tuple[int, dict[str, Any]]:
     Raises:
         requests.RequestException: No answer.
     """
-    reply = requests.post(
+    reply = _session().post(
         f"{url}/predictions/iqa",
         data=picture,
         headers={"Content-Type": "application/octet-stream"},
@@ -86,9 +86,17 @@ def describe(management_port: int, version: str | None = None) -> list[dict[str,
         requests.RequestException: No answer.
     """
     path = "" if version is None else f"/{version}"
-    reply = requests.get(f"http://127.0.0.1:{management_port}/models/iqa{path}", timeout=5)
+    url = f"http://127.0.0.1:{management_port}/models/iqa{path}"
+    reply = _session().get(url, timeout=5)
     entries = reply.json() if reply.ok else []
     return entries if isinstance(entries, list) else []
+
+
+def _session() -> requests.Session:
+    """Return a session that goes to the server itself: HTTP_PROXY often covers loopback too."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def ready_workers(entry: dict[str, Any]) -> int:

@@ -87,20 +87,28 @@ def _best(versions: list[ModelVersion]) -> ModelVersion:
     """
     Return the version of highest validation SROCC; a tie goes to the lower RMSE_100.
 
+    Only versions that were measured on the newest one's pictures and ratings are compared.
+
     Raises:
-        ValueError: There is none, or they were not measured on the same pictures and ratings.
+        ValueError: There is none, or the newest was not measured by this project.
     """
     if not versions:
         raise ValueError("expected at least one registered version there, got none.")
-    digests = {version.tags.get("digest_val") for version in versions}
-    if len(digests) > 1:
-        held = ", ".join(f"{v.version} ({v.tags.get('dataset')})" for v in versions)
+    digest = versions[-1].tags.get("digest_val")
+    if digest is None:
         raise ValueError(
-            f"expected versions measured on one validation set, got {len(digests)} sets: {held}. "
-            "Their numbers cannot be compared: name a VERSION, or an experiment with --best-of."
+            f"version {versions[-1].version}: expected the tag digest_val, got none. "
+            "It was not registered by this project: name a VERSION."
+        )
+    comparable = [version for version in versions if version.tags.get("digest_val") == digest]
+    left_out = [str(version.version) for version in versions if version not in comparable]
+    if left_out:
+        print(
+            f"left out, measured on other validation pictures than version "
+            f"{versions[-1].version}: {', '.join(left_out)}"
         )
     return max(
-        versions,
+        comparable,
         key=lambda version: (
             float(version.tags["val_srocc"]),
             -float(version.tags["val_rmse_100"]),

@@ -28,7 +28,8 @@ find_python() {
 }
 
 # The tests' requirements hold the others, so either stamp is good for serving.
-stamp_of() { cat "$@" | sha256sum | cut -c1-64; }
+# The place counts too: a copied .venv would import the original's `iqa`.
+stamp_of() { { pwd; cat "$@"; } | sha256sum | cut -c1-64; }
 dev_stamp=$(stamp_of tests/requirements.txt)
 stamp=$(stamp_of "${requirements[@]}")
 made=$(cat .venv/.requirements.sha256 2>/dev/null || true)
@@ -36,15 +37,21 @@ if [[ -x .venv/bin/python && ($made == "$stamp" || $made == "$dev_stamp") ]]; th
   exit 0
 fi
 
+# Two first starts at once: the second waits, and then finds the work done.
+if [[ -z ${IQA_SETUP_LOCKED:-} ]] && command -v flock >/dev/null; then
+  export IQA_SETUP_LOCKED=1
+  exec flock .gitignore scripts/setup_env.sh "$@"
+fi
 python=$(find_python)
 echo "making the environment in .venv ($kind, $("$python" --version)); the first time takes minutes" >&2
 options=()
 for file in "${requirements[@]}"; do options+=(-r "$file"); done
 if command -v uv >/dev/null; then
-  [[ -x .venv/bin/python ]] || uv venv --quiet --python "$python" .venv
+  .venv/bin/python -c "" 2>/dev/null || uv venv --clear --quiet --python "$python" .venv
   uv pip install --quiet --python .venv/bin/python --require-hashes "${options[@]}"
 else
-  [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+  # An environment without pip is one that uv made, or that was interrupted.
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off \
     --require-hashes "${options[@]}"
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -88,7 +89,11 @@ def start(mar: Path, ports: Ports, workers: int) -> Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to handle, and the group ends as a whole
         )  # fmt: skip
-        launcher.wait()  # it leaves Java behind and writes its process id
+        try:
+            launcher.wait()  # it leaves Java behind and writes its process id
+        except BaseException:  # Ctrl-C in this second: nobody else knows of the group yet
+            os.killpg(launcher.pid, signal.SIGKILL)
+            raise
     try:
         java = psutil.Process(int(pid_file.read_text()))
         return Server(
@@ -154,23 +159,27 @@ def stop(server: Server) -> None:
     process = server.process()
     members = _members(server.group)
     if process is not None:
-        process.terminate()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
         psutil.wait_procs([process], timeout=STOP_TIMEOUT_S)
     # A busy worker outlives Java by seconds.
     _, alive = psutil.wait_procs(members, timeout=2.0)
     for left in alive:
-        left.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
     psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)
 
 
 def _members(group: int) -> list[psutil.Process]:
+    """Return TorchServe's processes of a group; its number may by now be somebody else's."""
     members = []
     for process in psutil.process_iter():
         try:
-            if os.getpgid(process.pid) == group:
-                members.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
+            words = " ".join(process.cmdline()) if os.getpgid(process.pid) == group else ""
+        except (ProcessLookupError, psutil.Error):
             continue
+        if any(mark in words for mark in ("org.pytorch.serve", "model_service_worker", "ts.model")):
+            members.append(process)
     return members
 
 

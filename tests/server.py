@@ -32,6 +32,7 @@ class RunningServer:
         """Run the start script to its end."""
         return subprocess.run(
             self.command(*arguments),
+            cwd=self.state_dir.parent,  # it must not matter where the script is called from
             env={**self.environment, **environment},
             capture_output=True,
             text=True,

@@ -6,11 +6,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from typing import Final
 
 FAILED = 1
 INTERRUPTED = 130
 
-EXPECTED_FAILURES: tuple[type[Exception], ...] = (ValueError, OSError, RuntimeError)
+# Ours, with a message that says what to do; others are named as well, for their words say less.
+EXPLAINED: Final = (ValueError, OSError, RuntimeError)
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +40,12 @@ def run(command: Callable[[], int], debug: bool) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
-    except EXPECTED_FAILURES as error:
+    except Exception as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, EXPLAINED):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            line = " ".join(str(error).split())[:500]
+            print(f"error: {type(error).__name__}: {line} (--debug shows where)", file=sys.stderr)
         return FAILED

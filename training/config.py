@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,9 @@ class TrainConfig(DataConfig):
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
         _expect(self.limit is None or self.limit >= 2, "limit", "at least 2", self.limit)
+        # MLflow reserves v1, v2, ... and latest; said now and not after hours.
+        is_name = self.alias is None or re.fullmatch(r"(?!v\d+$|latest$)[\w-]+", self.alias)
+        _expect(bool(is_name), "alias", "letters, digits, - and _, not v1 or latest", self.alias)
         _expect(not (self.resume and self.restart), "resume", "one of --resume, --restart", "both")
 
     @property

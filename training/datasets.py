@@ -163,6 +163,15 @@ def _read_csv(path: Path, required: list[str]) -> pd.DataFrame:
             f"{path}: expected the columns {', '.join(required)}, "
             f"got {', '.join(map(str, table.columns))}."
         )
+    for name in ("MOS", "mos", "MOS_zscore"):
+        if name in table:
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            words = table[name][numbers.isna() & table[name].notna()]
+            if len(words):
+                raise ValueError(
+                    f"{path}, column {name}: expected numbers, got {words.iloc[0]!r} in line "
+                    f"{words.index[0] + 2}, {len(words)} in all. Correct the file."
+                )
     return table
 
 

@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         help="file of the metrics; the plot and the worst ten are written beside it "
         "(default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="(default: %(default)s)")
     parser.add_argument(
         "--workers", type=int, default=2, help="processes that decode (default: %(default)s)"
@@ -65,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         network, card = load_model(arguments.model)
-        split = ratings.load(data_config(arguments)).splits[arguments.split]
+        split = ratings.load(data_config(arguments), (arguments.split,)).splits[arguments.split]
         device = choose_device(arguments.device)
         quality = predict(
             torch_judge(network.to(device), device),

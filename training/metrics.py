@@ -46,7 +46,7 @@ def agreement(quality: Vector, target: Vector) -> dict[str, float]:
         "rmse": rmse,
         "mae_100": 100 * mae,
         "rmse_100": 100 * rmse,
-        "n": float(len(quality)),
+        "n": len(quality),
     }
 
 

@@ -43,6 +43,7 @@ def predict(
         num_workers=workers,
         collate_fn=same_size_batches,
         worker_init_fn=leave_interrupts_to_parent,
+        generator=torch.Generator(),  # the global one belongs to training
     )
     with tqdm(total=len(split), desc=title, unit="picture", leave=False) as bar:
         for batches in loader:

@@ -104,14 +104,23 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
         old = {key: float(holder.tags[f"val_{key}"]) for key in ("srocc", "rmse_100")}
         measured = "measured on the same validation pictures"
     else:
-        old = _evaluate(candidate.name, str(holder.version), val)
+        try:
+            old = _evaluate(candidate.name, str(holder.version), val)
+        except ValueError as error:  # another preprocessing, or no checkpoint of this project
+            print(
+                f"{alias} stays at version {holder.version}, which cannot be compared: {error} "
+                f"By hand: python -m scripts.set_alias {candidate.name} {candidate.version} "
+                f"--alias {alias}"
+            )
+            return False
         measured = "evaluated now on the same validation pictures"
     reason = (
         f"validation SROCC {new['srocc']:.4f}, RMSE_100 {new['rmse_100']:.2f} of version "
         f"{candidate.version} against {old['srocc']:.4f}, {old['rmse_100']:.2f} of version "
         f"{holder.version} ({measured})"
     )
-    if (round(new["srocc"], 6), -new["rmse_100"]) > (round(old["srocc"], 6), -old["rmse_100"]):
+    # Tags hold 6 decimals: an equal model must not win by what they leave out.
+    if _rank(new) > _rank(old):
         move_alias(candidate.name, alias, candidate.version, reason)
         print(f"{alias} -> version {candidate.version}: better: {reason}")
         return True
@@ -120,6 +129,10 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     )
     print(f"{alias} stays at version {holder.version}: not better: {reason}")
     return False
+
+
+def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
+    return round(metrics["srocc"], 6), -round(metrics["rmse_100"], 6)
 
 
 def _evaluate(name: str, version: str, split: Split) -> dict[str, float]:

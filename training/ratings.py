@@ -79,12 +79,13 @@ class Ratings:
         return {name: len(split) for name, split in self.splits.items()}
 
 
-def load(config: DataConfig) -> Ratings:
+def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
     """
     Read and check a data set.
 
     Args:
         config: Which one, where, and how much of it.
+        needed: Splits that must hold pictures: training wants all three, evaluation one.
 
     Raises:
         FileNotFoundError: The folder or the ratings file is missing.
@@ -99,7 +100,7 @@ def load(config: DataConfig) -> Ratings:
     layout = DATASETS[config.dataset](config.data_dir, options)
     for note in layout.notes:
         logger.info("%s: %s", config.dataset, note)
-    _check_table(layout)
+    _check_table(layout, needed)
     paths = _find_pictures(layout)
     splits = {}
     for name in SPLITS:
@@ -120,9 +121,15 @@ def load(config: DataConfig) -> Ratings:
     return ratings
 
 
-def _check_table(layout: Layout) -> None:
+def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
     table = layout.table
     names = table["image_name"]
+    if names.isna().any():
+        rows = ", ".join(str(row + 2) for row in names.index[names.isna()][:NAMES_SHOWN])
+        raise ValueError(
+            f"ratings: expected an image name in every row, got none in {names.isna().sum()} "
+            f"(line {rows} of the file). Remove these rows."
+        )
     doubled = names[names.duplicated()].unique()
     if len(doubled):
         raise ValueError(
@@ -143,10 +150,10 @@ def _check_table(layout: Layout) -> None:
             "ratings: expected set to be training, validation or test, got something else in "
             f"{len(unset)} rows ({_some(unset)})."
         )
-    empty = [name for name in SPLITS if (table["split"] == name).sum() < 2]
+    empty = [name for name in needed if (table["split"] == name).sum() < 2]
     if empty:
         raise ValueError(
-            f"ratings: expected at least 2 pictures in each of {', '.join(SPLITS)}, got "
+            f"ratings: expected at least 2 pictures in each of {', '.join(needed)}, got "
             f"{table['split'].value_counts().to_dict()}. Add rows to {', '.join(empty)}."
         )
 
@@ -182,7 +189,7 @@ def _find_pictures(layout: Layout) -> dict[str, Path]:
 
 
 def _files_of(directory: Path, wanted: list[str]) -> dict[str, Path]:
-    present = {str(path.relative_to(directory)): path for path in directory.rglob("*.*")}
+    present = {str(path.relative_to(directory)): path for path in directory.rglob("*")}
     by_lower_name = {name.lower(): path for name, path in present.items()}
     found = {name: present.get(name) or by_lower_name.get(name.lower()) for name in wanted}
     return {name: path for name, path in found.items() if path is not None}

@@ -40,7 +40,8 @@ def resolve(name: str, alias: str) -> ModelVersion:
         raise ValueError(
             f"alias '{alias}' of model '{name}': expected a model version, found none in "
             f"{tracking_uri()}. "
-            f"Run: python -m scripts.set_alias {name} VERSION --alias {alias}"
+            f"Run: python -m scripts.set_alias {name} VERSION --alias {alias}, or, where there is "
+            "no version yet, python -m scripts.register_pretrained"
         )
     return found
 

@@ -48,10 +48,20 @@ class RunState:
 
     @classmethod
     def open(
-        cls, config: TrainConfig, network: nn.Module, optimizer: torch.optim.Optimizer
+        cls,
+        config: TrainConfig,
+        digests: dict[str, str],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
     ) -> RunState:
         """
         Start a run in its folder, or continue the one that was interrupted there.
+
+        Args:
+            config: The run's.
+            digests: Of the data's splits; a continuation must be on the same pictures.
+            network: Gets the interrupted run's weights.
+            optimizer: Gets its state.
 
         Raises:
             ValueError: An interrupted run is there and neither --resume nor --restart is given,
@@ -62,7 +72,7 @@ class RunState:
             key: str(value)
             for key, value in dataclasses.asdict(config).items()
             if key not in FREE_SETTINGS
-        }
+        } | {"digests": " ".join(digests.values())}
         path = directory / STATE_FILE
         if config.restart:
             path.unlink(missing_ok=True)
@@ -80,7 +90,11 @@ class RunState:
         other = [key for key in settings if saved["state"]["settings"].get(key) != settings[key]]
         if other:
             was = ", ".join(f"{key}={saved['state']['settings'].get(key)}" for key in other)
-            raise ValueError(f"--resume: expected the interrupted run's settings ({was}).")
+            raise ValueError(
+                f"--resume: expected the interrupted run's settings and pictures ({was}), got "
+                f"{', '.join(f'{key}={settings[key]}' for key in other)}. "
+                "Use the same, or --restart."
+            )
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["rng"])

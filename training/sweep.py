@@ -150,11 +150,19 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     logger.info("%s: %d of %d cells to train", record.directory, len(missing), len(weights))
     connect()
     with _parent_run(config.experiment, title, record) as parent_run_id:
+        failed: list[str] = []
         for number, cell in enumerate(missing, start=1):
             logger.info("cell %d of %d: %s", number, len(missing), cell)
-            record.cells[str(cell)] = _run_cell(config, cell, weights[cell], record)
+            try:
+                record.cells[str(cell)] = _run_cell(config, cell, weights[cell], record)
+            except ValueError as error:  # it diverged, say: the other cells can still be trained
+                failed.append(f"cell {cell}: {error}")
+                logger.warning("%s", failed[-1])
+                continue
             record.save()
             print(as_text(_publish(record, title, parent_run_id)), flush=True)
+        if failed:
+            raise ValueError(f"{len(failed)} cells failed: {'; '.join(failed)}")
         table = _publish(record, title, parent_run_id)
         if not missing:
             print(as_text(table))
@@ -178,10 +186,7 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
         alias=None,
         run_name=None,
     )
-    try:
-        registered = train(settings, parent_run_id=record.parent_run_id)
-    except ValueError as error:
-        raise ValueError(f"cell {cell}: {error}") from error
+    registered = train(settings, parent_run_id=record.parent_run_id)
     facts = checkpoint.load_card(directory / BEST)["training"]
     return {
         "backbone": cell.backbone,

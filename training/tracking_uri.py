@@ -22,6 +22,8 @@ def is_embedded() -> bool:
 
 def connect() -> None:
     """Point MLflow, tracking and registry alike, at `tracking_uri`."""
+    # Its own 7 retries take minutes to say that a server is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     import mlflow  # seconds; --status and --stop do without
 
     # Two files of a checkpoint need no bar of their own.

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training import command_line, plots, promotion, ratings, tracking
+from training import command_line, plots, promotion, ratings, registry, tracking
 from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.device import autocast, choose_device, prepare, uses_bf16
@@ -68,10 +68,13 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
 
     Raises:
         ValueError: The data, the settings or the starting weights are refused.
+        RegistryUnavailable: MLflow does not answer; nothing was started.
         KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
     """
     device = choose_device(config.device)
     prepare(config.seed, device)
+    connect()
+    registry.holder_of(config.model_name, config.alias or registry.ALIAS)  # away? said now
     data = ratings.load(config)
     digests = {name: split.digest() for name, split in data.splits.items()}
 
@@ -80,9 +83,8 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
     network.to(device)
     network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = _optimizer(network, config)
-    state = RunState.open(config, network, optimizer)
+    state = RunState.open(config, digests, network, optimizer)
 
-    connect()
     with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
         if state.run_id is None:
             state.run_id = run_id
@@ -96,6 +98,7 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
                 _one_epoch(config, data, network, optimizer, state, interruption)
                 _validate(config, data, network, state)
                 state.save(network, optimizer)
+                _stop_if_asked(interruption, state)
         card = _finish(config, data, digests, state)
         registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
         state.close()
@@ -155,6 +158,7 @@ def _one_epoch(
         num_workers=config.workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_interrupts_to_parent,
+        generator=torch.Generator(),  # its own: the global one belongs to dropout, and to --resume
     )
     total_steps = config.epochs * len(batches)
     saved_at = started = time.monotonic()
@@ -184,13 +188,19 @@ def _one_epoch(
             bar.set_postfix(loss=f"{state.mean_loss:.4f}")
             if interruption.is_requested:
                 state.save(network, optimizer)
-                logger.warning("saved in %s; continue with --resume", state.directory)
-                raise KeyboardInterrupt
+                _stop_if_asked(interruption, state)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
                 state.save(network, optimizer)
                 saved_at = time.monotonic()
     state.epoch_seconds += time.monotonic() - started
     state.end_epoch()
+
+
+def _stop_if_asked(interruption: Interruption, state: RunState) -> None:
+    """Leave a run that is saved and that somebody wants to end."""
+    if interruption.is_requested:
+        logger.warning("saved in %s; continue with --resume", state.directory)
+        raise KeyboardInterrupt
 
 
 def _validate(config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState) -> None:
@@ -253,7 +263,9 @@ def _finish(
     )
 
 
-_LOCAL_SETTINGS = frozenset({"data_dir", "labels", "out", "resume", "restart", "weights"})
+_LOCAL_SETTINGS = frozenset(
+    {"data_dir", "labels", "out", "resume", "restart", "weights", "digests"}
+)
 """Settings that may name places on this machine: they stay out of the card that is shipped."""
 
 

@@ -30,7 +30,7 @@ class QualityNetwork(nn.Module):
     A convolutional backbone, global average pooling, and one linear output.
 
     The head is linear on the average, so the logit is the mean over places of
-    `head(features at that place)`: a quality map is exact (docs/architecture.md).
+    `head(features at that place)`: a map of where the quality comes from would be exact.
 
     Args:
         backbone: A key of `FEATURES_OF_BACKBONE`.

@@ -107,6 +107,7 @@ class TorchRuntime:
         from iqa import checkpoint
 
         torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False  # the default rounds to 10 bits of mantissa
         self._device = "cuda" if _cuda_is_available() else "cpu"
         self._network = checkpoint.load(directory)[0].to(self._device)
 

@@ -139,13 +139,37 @@ def test_a_registry_that_is_away_does_not_stop_a_start(
 ) -> None:
     """With MLflow out of reach the last proven archive is served, and it is said."""
     other = make_server("http://127.0.0.1:9", server.model_store)
-    done = other.run("--detach")
+    # A proxy in the environment is not asked for this machine's own server.
+    done = other.run("--detach", HTTP_PROXY="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr + other.logs()
     assert "does not answer; serving the last proven archive, iqa-1.mar" in done.stderr
     assert other.score(_sample())["score"] == server.score(_sample())["score"]
     members = other.members()
     assert other.run("--stop").returncode == 0
     assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert other.run("--status").returncode == 1
+
+
+def test_a_start_under_way_can_be_stopped(server: RunningServer, make_server: MakeServer) -> None:
+    """--stop ends a start that is not yet a server; nothing comes up afterwards."""
+    other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    process = subprocess.Popen(
+        other.command("--detach"), env=other.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    log = other.state_dir / "logs" / "torchserve.log"
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    done = other.run("--stop")
+    assert done.returncode == 0
+    assert f"stopped the start of process {process.pid}" in done.stdout
+    assert process.wait(timeout=30) == 130
+    assert not (other.state_dir / "server.json").exists()
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "args="], capture_output=True, text=True, check=True
+    )
+    assert str(other.state_dir) not in listing.stdout
     assert other.run("--status").returncode == 1
 
 

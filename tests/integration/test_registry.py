@@ -11,7 +11,7 @@ from iqa import checkpoint
 
 from scripts import model_info, set_alias
 from tests.conftest import make_checkpoint
-from training import promotion, ratings, registry
+from training import promotion, ratings, registry, tracking
 from training.config import DataConfig
 from training.ratings import Split
 
@@ -65,23 +65,29 @@ def test_a_missing_alias_names_the_command_that_sets_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
     ("srocc", "rmse", "moves"),
-    [(0.6, 20.0, True), (0.4, 5.0, False), (0.5, 19.0, True), (0.5, 20.0, False)],
-    ids=["better", "worse", "tie, lower error", "equal"],
+    [
+        (0.6, 10.2712346, True),
+        (0.4, 5.0, False),
+        (0.5, 10.0, True),
+        (0.5, 10.2712346, False),
+    ],
+    ids=["better", "worse", "tie, lower error", "equal but for what a tag leaves out"],
 )
 def test_the_alias_moves_only_to_the_better_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], srocc: float, rmse: float, moves: bool
 ) -> None:
     """Validation SROCC decides, then RMSE_100; both numbers are printed either way."""
-    assert promotion.promote_if_better("staging", register(tmp_path / "a"), NO_PICTURES)
+    holder = register(tmp_path / "a", rmse=10.2712346)
+    assert promotion.promote_if_better("staging", holder, NO_PICTURES)
     challenger = register(tmp_path / "b", srocc, rmse)
     assert promotion.promote_if_better("staging", challenger, NO_PICTURES) is moves
-    holder = registry.resolve("iqa", "staging")
-    assert str(holder.version) == ("2" if moves else "1")
+    now = registry.resolve("iqa", "staging")
+    assert str(now.version) == ("2" if moves else "1")
     said = capsys.readouterr().out
     assert f"SROCC {srocc:.4f}" in said
     assert "against 0.5000" in said
     if moves:
-        assert holder.tags["previous_staging"] == "1"
+        assert now.tags["previous_staging"] == "1"
     else:
         assert "staging_refused" in registry.get("iqa", "2").tags
 
@@ -103,9 +109,9 @@ def test_an_alias_is_moved_by_hand_in_each_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By number, by run, by the best of an experiment or of all; a dry run moves nothing."""
-    mlflow.set_experiment("first")
+    tracking.select_experiment("first")
     register(tmp_path / "a", 0.7)
-    mlflow.set_experiment("second")
+    tracking.select_experiment("second")
     second = register(tmp_path / "b", 0.6)
     run_id = registry.get("iqa", second.version).run_id
     assert run_id
@@ -123,14 +129,32 @@ def test_an_alias_is_moved_by_hand_in_each_way(
 
 
 @pytest.mark.usefixtures("store")
-def test_the_best_of_versions_measured_on_different_pictures_is_refused(
+def test_only_versions_measured_on_the_newest_ones_pictures_are_ranked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Numbers from two validation sets do not make a ranking."""
-    register(tmp_path / "a", 0.7)
+    """A number from another validation set does not win, and is named as left out."""
+    register(tmp_path / "a", 0.9)
     register(tmp_path / "b", 0.6, digest="d" * 64)
-    assert set_alias.main(["iqa", "--best-of-all"]) == 1
-    assert "expected versions measured on one validation set" in capsys.readouterr().err
+    register(tmp_path / "c", 0.5, digest="d" * 64)
+    assert set_alias.main(["iqa", "--best-of-all"]) == 0
+    assert str(registry.resolve("iqa", "staging").version) == "2"
+    assert "than version 3: 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("store")
+def test_a_holder_that_cannot_be_evaluated_keeps_the_alias(
+    tmp_path: Path, rated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that nobody can compare with is not overtaken, and the run does not fail."""
+    val = ratings.load(DataConfig(data_dir=rated)).splits["val"]
+    first = register(tmp_path / "a")
+    promotion.promote_if_better("staging", first, NO_PICTURES)
+    stored = mlflow.artifacts.download_artifacts(f"models:/iqa/1/{registry.CHECKPOINT}/model.json")
+    card = Path(stored)
+    card.write_text(card.read_text().replace('"area_px": 196608', '"area_px": 50176'))
+    challenger = register(tmp_path / "b", srocc=0.98, digest=val.digest())
+    assert not promotion.promote_if_better("staging", challenger, val)
+    assert "which cannot be compared: preprocessing: expected" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("store")

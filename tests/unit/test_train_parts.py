@@ -51,6 +51,9 @@ def test_rate_rises_to_its_peak_and_falls_to_nearly_nothing(warmup: float) -> No
     assert 0 < factors[-1] < 0.01
 
 
+DIGESTS = {"train": "a", "val": "b", "test": "c"}
+
+
 def test_rate_halfway_down_is_a_half() -> None:
     """The cosine is at a half in the middle of what follows the warm-up."""
     assert rate_factor(100, 200, 0.0) == pytest.approx(0.5)
@@ -220,7 +223,7 @@ def test_interrupted_run_is_continued_where_it_stood(tmp_path: Path) -> None:
     network, optimizer = _parts()
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    state = RunState.open(TrainConfig(out=tmp_path), network, optimizer)
+    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, network, optimizer)
     state.after_step(0.5)
     state.end_epoch()
     assert state.is_best({"srocc": 0.7})
@@ -229,7 +232,7 @@ def test_interrupted_run_is_continued_where_it_stood(tmp_path: Path) -> None:
     state.save(network, optimizer)
     drawn = torch.rand(3)
     other, other_optimizer = _parts()
-    resumed = RunState.open(TrainConfig(out=tmp_path, resume=True), other, other_optimizer)
+    resumed = RunState.open(TrainConfig(out=tmp_path, resume=True), DIGESTS, other, other_optimizer)
     assert vars(resumed) == vars(state)
     assert torch.equal(torch.rand(3), drawn)
     assert torch.equal(other.weight, network.weight)
@@ -242,48 +245,57 @@ def test_continuing_with_other_settings_is_refused(
 ) -> None:
     """A run is one configuration; the message gives the setting that it had."""
     parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), *parts).save(*parts)
+    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
     (name,) = change
     was = getattr(TrainConfig(), name)
-    with pytest.raises(ValueError, match=f"expected the interrupted run's settings .{name}={was}"):
-        RunState.open(TrainConfig(out=tmp_path, resume=True, **change), *parts)
+    with pytest.raises(ValueError, match=f"settings and pictures .{name}={was}"):
+        RunState.open(TrainConfig(out=tmp_path, resume=True, **change), DIGESTS, *parts)
+
+
+def test_continuing_on_other_pictures_is_refused(tmp_path: Path) -> None:
+    """The data may lie elsewhere, but must be the same pictures and ratings."""
+    parts = _parts()
+    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
+    with pytest.raises(ValueError, match="settings and pictures .digests=a b c., got digests=x"):
+        other = {**DIGESTS, "train": "x"}
+        RunState.open(TrainConfig(out=tmp_path, resume=True), other, *parts)
 
 
 def test_machine_settings_may_change_between_the_two(tmp_path: Path) -> None:
     """Another number of workers, or the data elsewhere, is the same run."""
     parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), *parts).save(*parts)
+    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
     config = TrainConfig(out=tmp_path, resume=True, workers=0, data_dir=Path("elsewhere"))
-    assert RunState.open(config, *parts).step == 0
+    assert RunState.open(config, DIGESTS, *parts).step == 0
 
 
 def test_interrupted_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
     """Neither continued nor discarded without being asked."""
     parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), *parts).save(*parts)
+    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
     with pytest.raises(ValueError, match=r"Add --resume to continue it or --restart"):
-        RunState.open(TrainConfig(out=tmp_path), *parts)
-    assert RunState.open(TrainConfig(out=tmp_path, restart=True), *parts).epoch == 0
+        RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts)
+    assert RunState.open(TrainConfig(out=tmp_path, restart=True), DIGESTS, *parts).epoch == 0
 
 
 def test_nothing_to_continue_is_said(tmp_path: Path) -> None:
     """--resume in an empty folder is an error, not a new run."""
     with pytest.raises(ValueError, match=r"expected an interrupted run in .*, found none"):
-        RunState.open(TrainConfig(out=tmp_path, resume=True), *_parts())
+        RunState.open(TrainConfig(out=tmp_path, resume=True), DIGESTS, *_parts())
 
 
 def test_finished_run_leaves_no_state(tmp_path: Path) -> None:
     """After registration the folder can be trained in again."""
     parts = _parts()
-    state = RunState.open(TrainConfig(out=tmp_path), *parts)
+    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts)
     state.save(*parts)
     state.close()
-    assert RunState.open(TrainConfig(out=tmp_path), *parts).epoch == 0
+    assert RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).epoch == 0
 
 
 def test_best_epoch_is_the_first_of_the_highest_srocc(tmp_path: Path) -> None:
     """A later epoch must be better, not equal; NaN is never best after a number."""
-    state = RunState.open(TrainConfig(out=tmp_path), *_parts())
+    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, *_parts())
     verdicts = []
     for srocc in (0.5, 0.7, 0.7, math.nan, 0.6):
         state.end_epoch()

@@ -256,7 +256,7 @@ def test_continuing_on_other_pictures_is_refused(tmp_path: Path) -> None:
     """The data may lie elsewhere, but must be the same pictures and ratings."""
     parts = _parts()
     RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
-    with pytest.raises(ValueError, match="settings and pictures .digests=a b c., got digests=x"):
+    with pytest.raises(ValueError, match=r"settings and pictures .digests=a b c., got digests=x"):
         other = {**DIGESTS, "train": "x"}
         RunState.open(TrainConfig(out=tmp_path, resume=True), other, *parts)
 

@@ -47,7 +47,7 @@ def predict(
     )
     with tqdm(total=len(split), desc=title, unit="picture", leave=False) as bar:
         for batches in loader:
-            for indices, pixels_NHWC in batches:  # noqa: N806
+            for indices, pixels_NHWC in batches:
                 quality[indices] = judge(pixels_NHWC).double().cpu().numpy()
                 bar.update(len(indices))
     return quality
@@ -56,7 +56,7 @@ def predict(
 def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the network as a judge: evaluation mode, float32, no gradients."""
 
-    def judge(pixels_NHWC: Tensor) -> Tensor:  # noqa: N803
+    def judge(pixels_NHWC: Tensor) -> Tensor:
         network.eval()
         with torch.inference_mode():
             quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))

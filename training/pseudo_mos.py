@@ -91,6 +91,6 @@ def imagined_votes(mos: NDArray[np.float64], rng: np.random.Generator) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _batch_NCHW(image: Image.Image) -> Tensor:  # noqa: N802
+def _batch_NCHW(image: Image.Image) -> Tensor:
     """Return float32, shape (1, 3, H, W), in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,7 +208,7 @@ def _report_split(config: DataConfig, layout: Layout, counts: dict[str, int]) ->
     return is_official
 
 
-def _some(names: object) -> str:
-    shown = [str(name) for name in names]  # type: ignore[attr-defined]
+def _some(names: Iterable[object]) -> str:
+    shown = [str(name) for name in names]
     more = "" if len(shown) <= NAMES_SHOWN else ", ..."
     return ", ".join(shown[:NAMES_SHOWN]) + more

@@ -53,7 +53,7 @@ class QualityNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pixels_NHWC: Tensor) -> Tensor:  # noqa: N803 - the shape is the name
+    def forward(self, pixels_NHWC: Tensor) -> Tensor:
         """
         Judge a batch.
 
@@ -65,9 +65,9 @@ class QualityNetwork(nn.Module):
         """
         return torch.sigmoid(self.logits(pixels_NHWC))
 
-    def logits(self, pixels_NHWC: Tensor) -> Tensor:  # noqa: N803
+    def logits(self, pixels_NHWC: Tensor) -> Tensor:
         """Return the quality before the sigmoid: float32, shape (N,)."""
-        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()  # noqa: N806
+        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
         maps = self.features((batch_NCHW - self.mean) / self.std)
         pooled = maps.float().mean(dim=(2, 3))
         return self.head(self.dropout(pooled)).float().squeeze(1)

@@ -22,7 +22,7 @@ class Runtime(Protocol):
 
     name: str
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:  # noqa: N803
+    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
         Judge a batch of equally large pictures.
 
@@ -85,7 +85,7 @@ class OpenVINORuntime:
         }
         self._network = openvino.Core().compile_model(graph, "CPU", properties)
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:  # noqa: N803
+    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         result: NDArray[np.float32] = self._network(pixels_NHWC)[0]
         return result
@@ -111,7 +111,7 @@ class TorchRuntime:
         self._device = "cuda" if _cuda_is_available() else "cpu"
         self._network = checkpoint.load(directory)[0].to(self._device)
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:  # noqa: N803
+    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         import torch
 

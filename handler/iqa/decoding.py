@@ -198,6 +198,8 @@ def _load(image: Image.Image, body: bytes, limits: Limits) -> None:
         image.load()
     except Image.DecompressionBombError as error:
         raise _too_large(error, limits) from error
+    except MemoryError:  # the server's fault, not the picture's
+        raise
     except Exception as error:  # libjpeg, libtiff, zlib: each has exceptions of its own
         raise _broken(error, body) from error
 

@@ -44,8 +44,16 @@ def run(command: Callable[[], int], debug: bool) -> int:
         if debug:
             raise
         if isinstance(error, EXPLAINED):
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_own_words(error)}", file=sys.stderr)
         else:
             line = " ".join(str(error).split())[:500]
             print(f"error: {type(error).__name__}: {line} (--debug shows where)", file=sys.stderr)
         return FAILED
+
+
+def _own_words(error: Exception) -> str:
+    """Return the message, where a decoding process sent it on inside its whole traceback."""
+    text = str(error)
+    if " in DataLoader worker process " not in text.split("\n", 1)[0]:
+        return text
+    return text.strip().rsplit("\n", 1)[-1].partition(": ")[2]

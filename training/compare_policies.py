@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from training import command_line, ratings
 from training.config import DataConfig, add_options, data_config
-from training.datasets import SPLITS
 from training.evaluate import load_model
+from training.layouts import SPLITS
 from training.metrics import agreement
 from training.pictures import NO_LIMITS
 from training.predict import torch_judge

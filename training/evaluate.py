@@ -1,7 +1,8 @@
 """
 Measure one model on one split: `python -m training.evaluate --help`.
 
-Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own:
+Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own,
+a CSV with the columns image_name and mos:
 `--dataset csv --labels FILE --data-dir DIR --mos-range LOW HIGH`.
 """
 
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 
 from training import command_line, plots, ratings, registry
 from training.config import DataConfig, add_options, data_config
-from training.datasets import SPLITS
 from training.device import choose_device
+from training.layouts import SPLITS
 from training.metrics import agreement, error_by_band, intervals
 from training.predict import predict, torch_judge
-from training.ratings import Split
+from training.ratings import ALL, Ratings, Split
 from training.tracking_uri import connect
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         help="folder with a checkpoint, models:/NAME/VERSION or models:/NAME@ALIAS",
     )  # fmt: skip
     add_options(parser, DataConfig)
-    parser.add_argument("--split", default="test", choices=SPLITS, help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", default="test", choices=[*SPLITS, ALL],
+        help="all takes the three together (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path("metrics.json"),
         help="file of the metrics; the plot and the worst ten are written beside it "
@@ -67,7 +71,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         network, card = load_model(arguments.model)
-        split = ratings.load(data_config(arguments), (arguments.split,)).splits[arguments.split]
+        needed = () if arguments.split == ALL else (arguments.split,)
+        data = ratings.load(data_config(arguments), needed)
+        split = data.split(arguments.split)
         device = choose_device(arguments.device)
         quality = predict(
             torch_judge(network.to(device), device),
@@ -76,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             workers=arguments.workers,
             title=f"{card['architecture']['backbone']} on {arguments.split}",
         )
-        _report(quality, split, arguments)
+        _report(quality, data, arguments)
         return 0
 
     return command_line.run(command, arguments.debug)
@@ -98,8 +104,13 @@ def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
         return checkpoint.load(folder)
 
 
-def _report(quality: NDArray[np.float64], split: Split, arguments: argparse.Namespace) -> None:
+def _report(quality: NDArray[np.float64], data: Ratings, arguments: argparse.Namespace) -> None:
+    split = data.split(arguments.split)
     measured: dict[str, Any] = {
+        "dataset": data.name,
+        "mos_range": list(data.mos_range),
+        "split": arguments.split,
+        "is_official_split": data.is_official,
         **agreement(quality, split.quality),
         **intervals(quality, split.quality),
     }

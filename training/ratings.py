@@ -19,11 +19,15 @@ from iqa.score import quality_of_mos
 from numpy.typing import NDArray
 
 from training.config import DataConfig
-from training.datasets import DATASETS, SPLITS, Layout, Options
+from training.datasets import DATASETS
+from training.layouts import SPLITS, Layout, Options
 
 logger = logging.getLogger(__name__)
 
 NAMES_SHOWN = 5
+
+ALL = "all"
+"""Name of the splits taken together: whoever only measures needs no split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,17 @@ class Ratings:
     mos_range: tuple[float, float]
     splits: dict[str, Split]
     is_official: bool
+
+    def split(self, name: str) -> Split:
+        """Return one split, or all pictures in one for the name `all`."""
+        if name != ALL:
+            return self.splits[name]
+        parts = self.splits.values()
+        return Split(
+            names=[name for part in parts for name in part.names],
+            paths=[path for part in parts for path in part.paths],
+            quality=np.concatenate([part.quality for part in parts]),
+        )
 
     def counts(self) -> dict[str, int]:
         """Return the number of pictures by split."""
@@ -190,10 +205,14 @@ def _find_pictures(layout: Layout) -> dict[str, Path]:
 
 
 def _files_of(directory: Path, wanted: list[str]) -> dict[str, Path]:
-    present = {str(path.relative_to(directory)): path for path in directory.rglob("*")}
-    by_lower_name = {name.lower(): path for name, path in present.items()}
-    found = {name: present.get(name) or by_lower_name.get(name.lower()) for name in wanted}
-    return {name: path for name, path in found.items() if path is not None}
+    # An absolute name replaces the folder: `Path("a") / "/b"` is `/b`.
+    found = {name: directory / name for name in wanted if (directory / name).is_file()}
+    if len(found) < len(wanted):
+        present = {str(path.relative_to(directory)).lower(): path for path in directory.rglob("*")}
+        for name in wanted:
+            if name not in found and name.lower() in present:
+                found[name] = present[name.lower()]
+    return found
 
 
 def _report_split(config: DataConfig, layout: Layout, counts: dict[str, int]) -> bool:

@@ -50,6 +50,43 @@ def test_one_command_measures_a_model_on_ones_own_pictures(
     assert "error by band" in capsys.readouterr().out
 
 
+def test_photographs_without_sets_are_measured_all(
+    own_pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Absolute names and ratings alone are enough, and the figures say what they are of."""
+    labels = own_pictures / "labels.csv"
+    table = pd.read_csv(labels).drop(columns="set")
+    table["image_name"] = [str(own_pictures / name) for name in table["image_name"]]
+    table.to_csv(labels, index=False)
+    out = own_pictures / "metrics.json"
+    options = ["--labels", str(labels), "--data-dir", str(own_pictures), "--mos-range", "1", "5"]
+    command = ["--model", str(ROOT / "training" / "pretrained"), "--dataset", "csv", *options]
+    for split in ("test", "all"):
+        assert main([*command, "--split", split, "--out", str(out), "--workers", "0"]) == 0
+        metrics = json.loads(out.read_text())
+        assert (metrics["n"], metrics["dataset"], metrics["split"]) == (6, "csv", split)
+        assert metrics["is_official_split"] is False
+    assert str(own_pictures / "0.jpg") in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_read_is_one_line(
+    own_pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also out of a decoding process, the failure is the file's name and what is wrong."""
+    (own_pictures / "3.jpg").write_bytes(b"no picture")
+    status = main(
+        [
+            "--model", str(ROOT / "training" / "pretrained"), "--dataset", "csv",
+            "--labels", str(own_pictures / "labels.csv"), "--data-dir", str(own_pictures),
+            "--mos-range", "1", "5", "--out", str(own_pictures / "m.json"), "--workers", "1",
+        ]
+    )  # fmt: skip
+    assert status == 1
+    error = capsys.readouterr().err.split("error: ")[1]
+    assert error.startswith(f"{own_pictures / '3.jpg'}: body: expected an image file")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [

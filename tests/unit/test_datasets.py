@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from training.config import DataConfig
-from training.datasets import DATASETS, Options, biq2021, koniq10k, plain_csv
+from training.datasets import DATASETS, biq2021, koniq10k, plain_csv
+from training.layouts import Options, split_of_name
 from training.ratings import load
 
 N = 30
@@ -128,9 +129,7 @@ def test_biq2021_reads_names_with_spaces_brackets_and_another_case(tmp_path: Pat
 def test_biq2021_holds_out_its_official_number_of_pictures() -> None:
     """The published counts add up to 12,000, the split's own to what the adapter calls official."""
     names = [f"Image ({index}).jpg" for index in range(10_000)]
-    from training.datasets import _split_of_name
-
-    held_out = sum(_split_of_name(name, 90, 10) == "val" for name in names)
+    held_out = sum(split_of_name(name, 90, 10) == "val" for name in names)
     assert 900 <= held_out <= 1100
 
 
@@ -158,6 +157,26 @@ def test_plain_csv_takes_its_own_scale(tmp_path: Path) -> None:
     assert ratings.splits["test"].quality[-1] == 1.0
 
 
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_plain_csv_without_sets_is_all_for_test(tmp_path: Path, is_absolute: bool) -> None:
+    """To measure a model, names (absolute, or relative with folders) and ratings are enough."""
+    write_pictures(tmp_path / "trip" / "day 1", ["a.jpg", "B.jpg"])
+    write_pictures(tmp_path / "elsewhere", ["c.jpg"])
+    names = ["day 1/a.jpg", "./day 1/B.jpg", "../elsewhere/c.jpg"]
+    if is_absolute:
+        names = [str((tmp_path / "trip" / name).resolve()) for name in names]
+    labels = tmp_path / "own.csv"
+    pd.DataFrame({"image_name": names, "mos": [2, 9, 5]}).to_csv(labels, index=False)
+    folder = tmp_path if is_absolute else tmp_path / "trip"
+    config = DataConfig(dataset="csv", data_dir=folder, labels=labels, mos_range=(0.0, 10.0))
+    ratings = load(config, needed=("test",))
+    assert ratings.counts() == {"train": 0, "val": 0, "test": 3}
+    assert [path.resolve().name for path in ratings.splits["test"].paths] == [
+        "a.jpg", "B.jpg", "c.jpg",
+    ]  # fmt: skip
+    assert ratings.splits["test"].quality.tolist() == [0.2, 0.9, 0.5]
+
+
 @pytest.mark.parametrize("options", [Options(), Options(labels=Path("x.csv"))])
 def test_plain_csv_needs_labels_and_range(options: Options) -> None:
     """Neither is guessed."""
@@ -165,7 +184,7 @@ def test_plain_csv_needs_labels_and_range(options: Options) -> None:
         plain_csv(Path(), options)
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", ["koniq10k", "biq2021", "csv"])
 def test_columns_that_are_missing_are_named(tmp_path: Path, dataset: str) -> None:
     """A file with other columns is refused with what was expected and what it has."""
     path = tmp_path / "own.csv"

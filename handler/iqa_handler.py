@@ -8,6 +8,7 @@ whole batch.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
@@ -19,11 +20,11 @@ import numpy as np
 from iqa.decoding import DecodedImage, Limits, decode
 from iqa.errors import ImageRejected
 from iqa.payload import picture_of
-from iqa.preprocessing import is_upscaled, preprocess
+from iqa.preprocessing import is_upscaled
 from iqa.runtime import open_runtime
 from iqa.score import label_of_score, score_of_quality
 from numpy.typing import NDArray
-from ts.metrics.metric_type_enum import MetricTypes
+from telemetry import Telemetry, silence_torchserve
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,16 @@ class IQAHandler:
             directory, settings.get("runtime", "auto"), settings.get("threads", 1)
         )
         self._version = str(self.provenance["model"]["version"])
-        logger.info("iqa version %s loaded, runtime %s", self._version, self._runtime.name)
+        self._telemetry = Telemetry(context.metrics, self._version, context.model_name)
+        logger.info(
+            "iqa version %s loaded, runtime %s %s",
+            self._version, self._runtime.name, self._runtime.precision,
+        )  # fmt: skip
+        silence_torchserve(context.metrics)
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: the collector need not walk it again
 
-    def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[dict[str, Any] | str]:
+    def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[str]:
         """
         Answer a batch.
 
@@ -68,51 +76,52 @@ class IQAHandler:
             context: Takes each item's status and content type.
 
         Returns:
-            As many replies as rows, in their order.
+            As many JSON documents as rows, in their order: text, because TorchServe's own encoder
+            indents, and takes the slow way for it.
 
         Raises:
             ValueError: The network gave no number: the server's fault, 503 for the batch.
         """
-        replies: list[dict[str, Any] | str] = [""] * len(data)
+        replies: list[dict[str, Any]] = [{} for _ in data]
         accepted: dict[int, tuple[DecodedImage, NDArray[np.uint8]]] = {}
         started = time.perf_counter()
         for index, row in enumerate(data):
             context.set_response_content_type(index, JSON_TYPE)
             if self._is_describe(row, context, index):
-                replies[index] = self.provenance
+                replies[index] = self._describe()
                 continue
             try:
                 decoded = decode(picture_of(row), self._limits)
-                accepted[index] = decoded, preprocess(decoded.image)
+                accepted[index] = decoded, decoded.pixels()
             except ImageRejected as rejection:
                 replies[index] = self._refuse(rejection, context, index)
         decoded_at = time.perf_counter()
         for index, quality in self._judge({i: pixels for i, (_, pixels) in accepted.items()}):
-            replies[index] = self._reply(accepted[index][0], quality, context)
+            replies[index] = self._reply(accepted[index][0], quality)
         if accepted:
-            self._observe(context, decoded_at - started, time.perf_counter() - decoded_at)
-        return replies
+            finished = time.perf_counter()
+            self._telemetry.observe("iqa_latency_seconds", decoded_at - started, "decode")
+            self._telemetry.observe("iqa_latency_seconds", finished - decoded_at, "network")
+        return [json.dumps(reply) + "\n" for reply in replies]
 
     def _judge(self, pixels: dict[int, NDArray[np.uint8]]) -> list[tuple[int, float]]:
         """Run the network on stacks of equally large pictures; (index, quality) for each."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, array in pixels.items():
             by_shape.setdefault(array.shape, []).append(index)
-        return [
-            (index, float(quality))
-            for indices in by_shape.values()
-            for index, quality in zip(
-                indices,
-                self._runtime.quality(np.stack([pixels[i] for i in indices])),
-                strict=True,
-            )
-        ]
+        judged: list[tuple[int, float]] = []
+        for indices in by_shape.values():
+            alone = len(indices) == 1  # nearly always: then nothing is copied
+            stack = pixels[indices[0]][None] if alone else np.stack([pixels[i] for i in indices])
+            judged += zip(indices, self._runtime.quality(stack).tolist(), strict=True)
+        return judged
 
-    def _reply(self, decoded: DecodedImage, quality: float, context: Any) -> dict[str, Any]:
+    def _reply(self, decoded: DecodedImage, quality: float) -> dict[str, Any]:
         score = score_of_quality(quality)
         label = label_of_score(score)
-        _count(context, "iqa_scores_total", label)
-        width, height = decoded.image.size
+        self._telemetry.count("iqa_scores_total", label)
+        self._telemetry.count("iqa_score_points_total", amount=score)
+        width, height = decoded.size
         upscaled = ["upscaled"] if is_upscaled(width, height) else []
         return {
             "score": score,
@@ -124,14 +133,12 @@ class IQAHandler:
 
     def _refuse(self, rejection: ImageRejected, context: Any, index: int) -> dict[str, Any]:
         context.set_response_status(rejection.status, rejection.reason, idx=index)
-        _count(context, "iqa_rejections_total", rejection.reason)
+        self._telemetry.count("iqa_rejections_total", rejection.reason)
         return rejection.body()
 
-    def _observe(self, context: Any, decode_s: float, network_s: float) -> None:
-        """Record how long the batch took; each sample is a line that Java parses, so two."""
-        latency = context.metrics.get_metric("iqa_latency_seconds", MetricTypes.HISTOGRAM)
-        for stage, seconds in (("decode", decode_s), ("network", network_s)):
-            latency.add_or_update(seconds, [stage, self._version, *_common(context)])
+    def _describe(self) -> dict[str, Any]:
+        runtime = {"name": self._runtime.name, "precision": self._runtime.precision}
+        return {**self.provenance, "runtime": runtime}
 
     def _is_describe(self, row: Mapping[str, Any], context: Any, index: int) -> bool:
         """
@@ -157,13 +164,3 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         if name in settings and not (isinstance(settings[name], int) and settings[name] > 0):
             raise ValueError(f"{name}: expected an integer above 0, got {settings[name]!r}.")
     return settings
-
-
-def _count(context: Any, name: str, label: str) -> None:
-    counter = context.metrics.get_metric(name, MetricTypes.COUNTER)
-    counter.add_or_update(1, [label, *_common(context)])
-
-
-def _common(context: Any) -> list[str]:
-    """Return the label values that end each metric's list in torchserve/metrics.yaml."""
-    return [context.model_name, "Model"]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from iqa.decoding import decode
-from iqa.preprocessing import preprocess
 
 from tests.images import ODD_INPUTS
 
@@ -22,7 +21,7 @@ ACCEPTED = [name for name, odd in ODD_INPUTS.items() if odd.status == 200]
 
 def summary(name: str) -> dict[str, list[float]]:
     """Return the input's size (height, width) and the RGB means of its four quarters, 0-255."""
-    pixels = preprocess(decode(ODD_INPUTS[name].body).image)
+    pixels = decode(ODD_INPUTS[name].body).pixels()
     height, width = pixels.shape[:2]
     quarters = [
         pixels[rows, columns].mean(axis=(0, 1))

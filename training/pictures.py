@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from iqa.decoding import Limits, decode
-from iqa.preprocessing import preprocess
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -99,7 +98,7 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     """
     path = split.paths[index]
     try:
-        return preprocess(decode(path.read_bytes(), NO_LIMITS).image)
+        return decode(path.read_bytes(), NO_LIMITS).pixels()
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -13,8 +13,11 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
-from iqa import colour
+import numpy as np
+from iqa import colour, jpeg
 from iqa.errors import ImageRejected
+from iqa.preprocessing import preprocess
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 # MPO, which many phones write as .jpg, is a JPEG with more frames behind it: Pillow's JPEG plugin
@@ -44,14 +47,6 @@ FOREIGN_SIGNATURES: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"\x1aE\xdf\xa3", "a video"),
 )
 
-# As libtiff's limit for the JPEGs inside it. A scan of no content takes 75 bytes and 33 ms on 49
-# megapixels: without a limit, a file of 32 MB takes hours. Encoders write 10 or so.
-MAX_JPEG_SCANS: Final = 100
-# A marker, after any fill bytes: not a stuffed 0xff00, and none of those without a length.
-JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-JPEG_END: Final = b"\xd9"
-JPEG_SCAN: Final = b"\xda"
-
 ORIENTATION_TAG: Final = 0x0112
 TILE_TAGS: Final = (322, 323)  # TIFF: TileWidth, TileLength
 UPRIGHT: Final = {
@@ -64,6 +59,8 @@ UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each EXIF orientation."""
+LYING: Final = (5, 6, 7, 8)
+"""Orientations stored with width and height exchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +77,26 @@ class DecodedImage:
     A decoded picture and what a client is told of it.
 
     Attributes:
-        image: Mode RGB, sRGB, upright.
+        image: Mode RGB, sRGB, upright. Smaller than the file's picture where the decoder left
+            out resolution that `preprocess` would drop.
+        size: (width, height) of the file's picture, upright.
         format: JPEG, PNG, WEBP, BMP, TIFF or GIF.
         warnings: What was changed or left out on the way; a closed list, in docs/api.md.
     """
 
     image: Image.Image
+    size: tuple[int, int]
     format: str
     warnings: tuple[str, ...]
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """
+        Return the network's input: `preprocess` of this picture.
+
+        Raises:
+            ImageRejected: Too small or too narrow (422).
+        """
+        return preprocess(self.image, self.size)
 
 
 def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
@@ -114,13 +123,17 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
         warnings.simplefilter("ignore")
         image = _open(body, limits)
         _check_pixels(image, limits)
+        stored_size = image.size
         if image.format in ("JPEG", "MPO"):
-            _check_scans(body)
+            jpeg.check_scans(body)
+            jpeg.reduce(image)
         notes = ["first_frame_only"] if _has_more_frames(image) else []
         format_name = "JPEG" if image.format == "MPO" else str(image.format)
         _load(image, body, limits)
-        picture = _convert(_upright(image, notes), notes)
-    return DecodedImage(image=picture, format=format_name, warnings=tuple(notes))
+        upright, turned = _upright(image, notes)
+        picture = _convert(upright, notes)
+    size = stored_size[::-1] if turned else stored_size
+    return DecodedImage(image=picture, size=size, format=format_name, warnings=tuple(notes))
 
 
 def _open(body: bytes, limits: Limits) -> Image.Image:
@@ -168,21 +181,6 @@ def _check_pixels(image: Image.Image, limits: Limits) -> None:
             )
 
 
-def _check_scans(body: bytes) -> None:
-    """Refuse a JPEG that is decoded over and over again; what follows its end does not count."""
-    scans, position = 0, 2
-    while scans <= MAX_JPEG_SCANS:
-        found = JPEG_MARKER.search(body, position)
-        if found is None or found[1] == JPEG_END:
-            return
-        scans += found[1] == JPEG_SCAN
-        position = found.end() + int.from_bytes(body[found.end() : found.end() + 2])
-    raise ImageRejected(
-        "undecodable",
-        f"image: expected a JPEG of at most {MAX_JPEG_SCANS} scans, got more. Save it again.",
-    )
-
-
 def _has_more_frames(image: Image.Image) -> bool:
     if image.format == "MPO":  # the further frames are previews and gain maps, not pictures
         return False
@@ -204,15 +202,19 @@ def _load(image: Image.Image, body: bytes, limits: Limits) -> None:
         raise _broken(error, body) from error
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bool]:
+    """Undo the EXIF orientation; return the picture, and whether its sides changed places."""
     # Not `ImageOps.exif_transpose`: it also writes the EXIF block anew, and where a tag that
     # nobody needs prevents that, it fails, and the picture would stay on its side.
     try:
-        method = UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        method = UPRIGHT.get(orientation)
     except Exception:  # a malformed EXIF block is no reason to refuse the picture
         notes.append("exif_ignored")
-        return image
-    return image if method is None else image.transpose(method)
+        return image, False
+    if method is None:
+        return image, False
+    return image.transpose(method), orientation in LYING
 
 
 def _convert(image: Image.Image, notes: list[str]) -> Image.Image:

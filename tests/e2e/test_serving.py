@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psutil
 import pytest
 from iqa.errors import STATUS_OF_REASON
 from iqa.preprocessing import is_upscaled
+from telemetry import FLUSH_INTERVAL_S
 
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
@@ -122,6 +126,7 @@ def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) 
     """Port 8082 serves the handler's own metrics, with their labels."""
     label = server.score(PARROTS.read_bytes())["label"]
     server.post(b"no picture")
+    time.sleep(2 * FLUSH_INTERVAL_S)  # workers report in bundles
     page = server.metrics()
     assert f'iqa_scores_total{{label="{label}",' in page
     assert 'iqa_rejections_total{reason="undecodable",' in page
@@ -130,3 +135,28 @@ def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) 
     reasons = {line.split('reason="')[1].split('"')[0] for line in page.splitlines()
                if line.startswith("iqa_rejections_total{")}  # fmt: skip
     assert reasons <= set(STATUS_OF_REASON)
+
+
+def test_workers_run_without_torch(server: RunningServer) -> None:
+    """No library of torch is mapped: 300 MB that OpenVINO has no use for."""
+    entry = server.manage()[0]
+    assert len(entry["workers"]) == 2
+    for worker in entry["workers"]:
+        maps = Path(f"/proc/{worker['pid']}/maps").read_text()
+        assert "openvino" in maps
+        assert "libtorch" not in maps
+        assert psutil.Process(worker["pid"]).memory_info().rss < 300_000_000
+
+
+def test_a_request_writes_no_line(server: RunningServer) -> None:
+    """Neither Java nor a worker logs a score, and metrics are no lines of a log file."""
+    log_dir = Path(server.environment["IQA_STATE_DIR"]) / "logs"
+
+    def lines() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in log_dir.rglob("*.log*"))
+
+    picture, before = PARROTS.read_bytes(), lines()
+    for _ in range(20):
+        server.score(picture)
+    time.sleep(2 * FLUSH_INTERVAL_S)
+    assert lines() == before

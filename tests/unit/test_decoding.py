@@ -41,7 +41,7 @@ GREY_ROWS = (b"\0" + bytes(64)) * 64
 def refusal(body: bytes, limits: Limits = NO_CHANGE) -> ImageRejected:
     """Return the error with which a file is refused."""
     with pytest.raises(ImageRejected) as caught:
-        preprocess(decode(body, limits).image)
+        decode(body, limits).pixels()
     return caught.value
 
 

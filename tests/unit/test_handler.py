@@ -58,7 +58,8 @@ def answer(
     handler, context = loaded
     context.request_processor = [RequestProcessor(dict(headers or {})) for _ in bodies]
     replies = handler.handle([{"body": bytearray(body)} for body in bodies], context)
-    return replies, [context.get_response_status(index)[0] for index in range(len(bodies))]
+    documents = [json.loads(reply) for reply in replies]
+    return documents, [context.get_response_status(index)[0] for index in range(len(bodies))]
 
 
 @settings(
@@ -94,7 +95,9 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
     loaded: tuple[IQAHandler, Context],
 ) -> None:
     """The management API's question is a header and no body; with a picture it is a prediction."""
-    assert answer(loaded, [b""], {"describe": "True"})[0] == [{"model": {"version": "7"}}]
+    assert answer(loaded, [b""], {"describe": "True"})[0] == [
+        {"model": {"version": "7"}, "runtime": {"name": "torch", "precision": "f32"}}
+    ]
     assert "score" in answer(loaded, [GOOD], {"describe": "True"})[0][0]
 
 

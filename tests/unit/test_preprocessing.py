@@ -216,7 +216,7 @@ def test_golden_inputs_have_not_moved(name: str) -> None:
     size, file_format, brightness, detail = GOLDEN[name]
     options = {"quality": 90} if file_format == "JPEG" else {"compress_level": 1}
     body = encode(photograph(*size, seed=7), file_format, **options)
-    got_brightness, got_detail = _summary(preprocess(decode(body).image))
+    got_brightness, got_detail = _summary(decode(body).pixels())
     remedy = (
         "The network's input has changed: another library, filter or size. Scores will move; "
         "train again, say so in the CHANGELOG, and only then renew GOLDEN."

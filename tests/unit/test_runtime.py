@@ -20,3 +20,18 @@ def test_torch_runtime_without_a_checkpoint_is_an_error_at_load(tmp_path: Path) 
     """An empty folder is named when the worker starts, and not by the first request."""
     with pytest.raises(FileNotFoundError, match=r"model\.json"):
         open_runtime(tmp_path, "torch")
+
+
+def test_torch_on_an_archive_of_lower_precision_says_what_to_do(tmp_path: Path) -> None:
+    """A bf16 archive holds the graph alone; the worker's log names both ways out."""
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "provenance.json").write_text('{"precision": "bf16"}')
+    with pytest.raises(FileNotFoundError, match=r"a bf16 archive.*--precision f32"):
+        open_runtime(tmp_path, "torch")
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    """A provenance from a later version of the project does not become float32 silently."""
+    (tmp_path / "provenance.json").write_text('{"precision": "fp8"}')
+    with pytest.raises(ValueError, match="precision: expected one of f32, bf16, int8, got 'fp8'"):
+        open_runtime(tmp_path, "openvino")

@@ -18,13 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.runtime import GRAPH_FILE
+from iqa.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE
 
 from training.tracking_uri import ROOT
 
 HANDLER_DIR: Final = ROOT / "handler"
 HANDLER_FILE: Final = "iqa_handler.py"
 MODEL_CONFIG: Final = ROOT / "torchserve" / "model-config.yaml"
+# Under TorchServe's own path for `torch`, see there.
+STAND_IN: Final = ROOT / "torchserve" / "torch_stand_in.py"
+STAND_IN_NAME: Final = "torch.py"
 MODEL_STORE: Final = ROOT / "model-store"
 PROVENANCE: Final = "provenance.json"
 MANIFEST: Final = "MAR-INF/MANIFEST.json"
@@ -48,13 +51,14 @@ def digest_tag(digest: str) -> str:
 
 
 def source_digests() -> dict[str, str]:
-    """Return the SHA-256 of each file of `handler/` and of the model's configuration."""
+    """Return the SHA-256 of each file of `handler/`, the configuration, and the stand-in."""
     files = {
         str(path.relative_to(HANDLER_DIR)): path
         for path in sorted(HANDLER_DIR.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
     files[MODEL_CONFIG.name] = MODEL_CONFIG
+    files[STAND_IN_NAME] = STAND_IN
     return {name: sha256_of(path) for name, path in files.items()}
 
 
@@ -87,13 +91,14 @@ def pack(
     """
     stage = workspace / "stage"
     shutil.copytree(HANDLER_DIR, stage, ignore=shutil.ignore_patterns("__pycache__", HANDLER_FILE))
+    shutil.copyfile(STAND_IN, stage / STAND_IN_NAME)
+    graph = next(path for path in payload if path.name in (GRAPH_FILE, QUANTISED_GRAPH_FILE))
     for path in payload:
-        if path.name != GRAPH_FILE:
+        if path != graph:
             shutil.copyfile(path, stage / path.name)
     digests = source_digests() | {path.name: sha256_of(path) for path in payload}
     document = {**provenance, "sha256": digests}
     (stage / PROVENANCE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    graph = next(path for path in payload if path.name == GRAPH_FILE)
     folder = _run_archiver(workspace, stage, graph, name, version)
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["createdOn"] = created_at.astimezone(UTC).strftime("%d/%m/%Y %H:%M:%S")
@@ -155,7 +160,7 @@ def _run_archiver(workspace: Path, stage: Path, graph: Path, name: str, version:
 
 
 def _zip(folder: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(folder.rglob("*"), key=lambda path: str(path.relative_to(folder))):
             if path.is_file():
                 entry = zipfile.ZipInfo(str(path.relative_to(folder)), ZIP_TIME)

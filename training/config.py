@@ -114,7 +114,7 @@ class TrainConfig(DataConfig):
 
 
 def add_options(
-    parser: argparse.ArgumentParser, config: type[DataConfig], without: Collection[str] = ()
+    parser: argparse._ActionsContainer, config: type[DataConfig], without: Collection[str] = ()
 ) -> None:
     """Add one option for each field of a configuration but some, with its default in the help."""
     for item in dataclasses.fields(config):

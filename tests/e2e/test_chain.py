@@ -13,7 +13,6 @@ import psutil
 import torch
 from iqa import checkpoint
 from iqa.decoding import decode
-from iqa.preprocessing import preprocess
 
 from tests.server import RunningServer
 from training.tracking_uri import ROOT
@@ -67,7 +66,7 @@ def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not
     reply = server.score(PICTURE.read_bytes())
     assert reply["model"]["version"] == "1"
     network, _ = checkpoint.load(tmp_path / "first" / "best")
-    pixels = torch.from_numpy(preprocess(decode(PICTURE.read_bytes()).image).copy())
+    pixels = torch.from_numpy(decode(PICTURE.read_bytes()).pixels().copy())
     with torch.inference_mode():
         expected = 100 * float(network(pixels[None]))
     assert abs(reply["score"] - expected) <= 0.01

@@ -45,7 +45,7 @@ def mar(built: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_archive_holds_the_handler_folder_the_model_and_its_provenance(mar: Path) -> None:
-    """Every file of handler/, graph, weights, card, configuration, provenance, manifest."""
+    """Every file of handler/, graph, weights, card, configuration, stand-in, provenance."""
     with zipfile.ZipFile(mar) as archived:
         members = set(archived.namelist())
         manifest = json.loads(archived.read(archive.MANIFEST))

@@ -1,0 +1,35 @@
+"""Checkpoint -> int8 graph, by NNCF's post-training quantisation."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import openvino
+from iqa.model import QualityNetwork
+from torch import Tensor
+
+from training.export import export_onnx
+
+
+def quantise(network: QualityNetwork, pictures: list[Tensor], path: Path) -> None:
+    """
+    Write the network with 8-bit weights and activations.
+
+    Args:
+        network: In evaluation mode, on the CPU.
+        pictures: About 300 real ones, uint8 (H, W, 3), preprocessed.
+        path: Of the XML file; the weights are written beside it, as `.bin`.
+    """
+    # NNCF reports its use to its makers unless told not to, on import.
+    os.environ.setdefault("NNCF_CI", "1")
+    import nncf  # takes seconds, and is needed by nobody else
+
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "model.onnx"
+        export_onnx(network, graph)
+        model = openvino.Core().read_model(graph)
+    dataset = nncf.Dataset([picture[None].numpy() for picture in pictures])
+    quantised = nncf.quantize(model, dataset, subset_size=len(pictures))
+    openvino.save_model(quantised, path)

@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast check demo train mar serve mlflow lock
+.PHONY: help setup test test-fast check demo train mar serve deploy mlflow bench bench-quick soak lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ test-fast: setup  ## unit and integration tests: no Java, no server
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy handler training scripts
+	$(PYTHON) -m mypy handler training scripts benchmarks/*.py
 	.venv/bin/shellcheck scripts/*.sh .ci/run
 
 demo: setup  ## the whole chain on synthetic data: train, promote, package, serve, score
@@ -34,8 +34,24 @@ mar: setup  ## build and prove the archive of the staging version; ARGS="--versi
 serve:  ## serve the staging version; ARGS="--detach"
 	scripts/run_torchserve.sh $(ARGS)
 
+deploy: setup  ## make the running server serve the staging version; ARGS="--watch"
+	$(PYTHON) -m scripts.deploy sync $(ARGS)
+
 mlflow: setup  ## MLflow's pages over the embedded registry (or MLFLOW_TRACKING_URI, a database), on port 5000
 	.venv/bin/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
+
+bench: setup  ## this server, the limit and the alternatives in one run, 35 minutes; ARGS="--resume"
+	scripts/setup_env.sh --bench
+	$(PYTHON) -m benchmarks.bench $(ARGS)
+	$(PYTHON) -m benchmarks.report
+
+bench-quick: setup  ## a look at speed in two minutes; ARGS="--only iqa"
+	scripts/setup_env.sh --bench
+	$(PYTHON) -m benchmarks.bench --quick $(ARGS)
+	$(PYTHON) -m benchmarks.report --results build/bench-quick/results.json --out build/bench-quick
+
+soak: setup  ## an hour of constant load; ARGS="--minutes 10": does memory grow?
+	$(PYTHON) -m benchmarks.soak $(ARGS)
 
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

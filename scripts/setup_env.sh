@@ -2,16 +2,19 @@
 # Make or refresh .venv from the pinned requirements, with hashes. Idempotent: takes a fraction of
 # a second when nothing changed.
 #
-#   scripts/setup_env.sh         what serving, training and the registry need
-#   scripts/setup_env.sh --dev   the same, and the tests and tools
+#   scripts/setup_env.sh          what serving, training and the registry need
+#   scripts/setup_env.sh --dev    the same, and the tests and tools
+#   scripts/setup_env.sh --bench  .venv-bench: the servers that the benchmark compares with
 #
 # PYTHON names the interpreter (3.11 or later). uv is used where it is installed, else pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+venv=.venv
 case "${1:-}" in
   "") requirements=(training/requirements.txt torchserve/requirements.txt) kind=serve ;;
   --dev) requirements=(tests/requirements.txt) kind=dev ;;
+  --bench) requirements=(benchmarks/requirements.txt) kind=bench venv=.venv-bench ;;
   *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
 esac
 
@@ -27,13 +30,13 @@ find_python() {
   exit 1
 }
 
-# The tests' requirements hold the others, so either stamp is good for serving.
+# The tests' requirements hold those of serving, so either stamp is good for it.
 # The place counts too: a copied .venv would import the original's `iqa`.
 stamp_of() { { pwd; cat "$@"; } | sha256sum | cut -c1-64; }
 dev_stamp=$(stamp_of tests/requirements.txt)
 stamp=$(stamp_of "${requirements[@]}")
-made=$(cat .venv/.requirements.sha256 2>/dev/null || true)
-if [[ -x .venv/bin/python && ($made == "$stamp" || $made == "$dev_stamp") ]]; then
+made=$(cat "$venv/.requirements.sha256" 2>/dev/null || true)
+if [[ -x $venv/bin/python && ($made == "$stamp" || ($kind == serve && $made == "$dev_stamp")) ]]; then
   exit 0
 fi
 
@@ -43,22 +46,25 @@ if [[ -z ${IQA_SETUP_LOCKED:-} ]] && command -v flock >/dev/null; then
   exec flock .gitignore scripts/setup_env.sh "$@"
 fi
 python=$(find_python)
-echo "making the environment in .venv ($kind, $("$python" --version)); the first time takes minutes" >&2
+echo "making the environment in $venv ($kind, $("$python" --version)); the first time takes minutes" >&2
 options=()
 for file in "${requirements[@]}"; do options+=(-r "$file"); done
 if command -v uv >/dev/null; then
-  .venv/bin/python -c "" 2>/dev/null || uv venv --clear --quiet --python "$python" .venv
-  uv pip install --quiet --python .venv/bin/python --require-hashes "${options[@]}"
+  "$venv/bin/python" -c "" 2>/dev/null || uv venv --clear --quiet --python "$python" "$venv"
+  uv pip install --quiet --python "$venv/bin/python" --require-hashes "${options[@]}"
 else
   # An environment without pip is one that uv made, or that was interrupted.
-  .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off \
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --progress-bar off \
     --require-hashes "${options[@]}"
 fi
-# `iqa` is imported by that name everywhere; inside a MAR, the MAR's own copy comes first.
-.venv/bin/python - <<'PY'
+# `iqa` is imported by that name everywhere; inside a MAR, the MAR's own copy comes first. The
+# benchmark's servers must find no other copy than the archive's.
+if [[ $kind != bench ]]; then
+  "$venv/bin/python" - <<'PY'
 import pathlib, sysconfig
 path = pathlib.Path(sysconfig.get_paths()["purelib"], "iqa-torchserve.pth")
 path.write_text(f"{pathlib.Path('handler').resolve()}\n")
 PY
-echo "$stamp" >.venv/.requirements.sha256
+fi
+echo "$stamp" >"$venv/.requirements.sha256"

@@ -16,15 +16,17 @@ from training.tracking_uri import ROOT
 # Each layer may import those after it, and packages from outside.
 LAYERS = {
     "handler/iqa": {"iqa"},
-    "handler": {"iqa", "ts"},
+    "handler": {"iqa", "telemetry", "ts"},
     "training": {"iqa", "training"},
     "scripts": {"iqa", "training", "scripts"},
 }
-OWN = {"iqa", "iqa_handler", "training", "scripts", "tests", "ts"}
+MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"
+FILE = r"(?:training|scripts|handler|docs|torchserve|benchmarks|tests)/[\w/.-]+\.\w+"
+OWN = {"iqa", "iqa_handler", "telemetry", "training", "scripts", "tests", "ts"}
 SERVING_PACKAGES = {"torch", "torchvision", "PIL", "numpy", "safetensors", "openvino"}
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
-    for folder in ("training", "scripts")
+    for folder in ("training", "scripts", "benchmarks")
     for path in (ROOT / folder).glob("*.py")
     if 'if __name__ == "__main__"' in path.read_text() and path.stem != "prove_mar"
 )
@@ -91,9 +93,9 @@ def test_every_command_of_the_readme_exists() -> None:
     texts = [ROOT / "README.md", ROOT / "scripts" / "README.md", *(ROOT / "docs").rglob("*.md")]
     for path in texts:
         text = path.read_text()
-        for module in re.findall(r"python -m ((?:training|scripts)\.\w+)", text):
+        for module in re.findall(MODULE, text):
             assert module in COMMANDS, f"{path.relative_to(ROOT)}: {module}"
-        for name in re.findall(r"(?:training|scripts|handler|docs|torchserve)/[\w/.-]+\.\w+", text):
+        for name in re.findall(FILE, text):
             assert (ROOT / name).exists(), f"{path.relative_to(ROOT)}: {name}"
 
 
@@ -113,7 +115,7 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
     texts = [ROOT / "README.md", ROOT / "training/pretrained/README.md"]
     seen = 0
     for path in [*texts, *(ROOT / "docs").rglob("*.md")]:
-        lines = re.findall(r"python -m ((?:training|scripts)\.\w+)([^`\n]*)", path.read_text())
+        lines = re.findall(MODULE + r"([^`\n]*)", path.read_text())
         for module, rest in lines:
             with pytest.raises(SystemExit):
                 importlib.import_module(module).main(["--help"])
@@ -141,7 +143,7 @@ def test_every_script_has_its_line() -> None:
             assert text.count(f"| `{path.name}` |") == 1, path.name
 
 
-@pytest.mark.parametrize("part", ["training", "torchserve", "tests"])
+@pytest.mark.parametrize("part", ["training", "torchserve", "tests", "benchmarks"])
 def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> None:
     """Every line is name==version with digests; whoever installs chooses the index."""
     text = (ROOT / part / "requirements.txt").read_text()

@@ -1,0 +1,38 @@
+"""
+What every OpenVINO peer runs: the archive's own decoding, preprocessing and graph.
+
+`iqa` is the archive's, because the unpacked archive is this process's PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import iqa
+from iqa.decoding import decode
+from iqa.runtime import open_runtime
+from iqa.score import label_of_score, score_of_quality
+
+MODEL_DIR = Path(str(iqa.__file__)).parents[1]
+
+
+class Scorer:
+    """The loaded graph, one compute thread; not safe to call from two threads at once."""
+
+    def __init__(self) -> None:
+        self._runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
+
+    def score(self, body: bytes) -> dict[str, Any]:
+        """
+        Score a picture.
+
+        Args:
+            body: The file's content.
+
+        Returns:
+            `score` in [0, 100] and its `label`.
+        """
+        pixels_HWC = decode(body).pixels()
+        score = score_of_quality(float(self._runtime.quality(pixels_HWC[None])[0]))
+        return {"score": score, "label": label_of_score(score)}

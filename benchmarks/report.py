@@ -1,0 +1,158 @@
+"""
+Make tables and plots of a run's results.
+
+    python -m benchmarks.report [--results FILE] [--out DIR]
+
+Everything in the written page is computed, where a peer wins and what was missed included; what it
+means is written by hand around it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import plots, tables, targets
+from benchmarks.contenders import CONTENDERS
+from benchmarks.figures import Figures
+from benchmarks.peers.launches import ROOT
+from benchmarks.results import Results
+from benchmarks.rivalry import opening_table, peer_wins
+from benchmarks.tables import table
+from training import command_line
+
+QUIET_SHARE = 0.05  # of all cores; more spoils a figure
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the page and its plots."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "build" / "bench" / "results.json",
+        help="of benchmarks.bench (default: build/bench/results.json)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs" / "performance",
+        help="folder of results.md and the plots (default: docs/performance)",
+    )  # fmt: skip
+    command_line.add_debug(parser)
+    arguments = parser.parse_args(argv)
+    return command_line.run(lambda: write(arguments.results, arguments.out), arguments.debug)
+
+
+def write(results: Path, out: Path) -> int:
+    """Write `results.md`, `throughput.svg` and `latency.svg`; 0."""
+    figures = Figures(results=Results.read(results))
+    out.mkdir(parents=True, exist_ok=True)
+    plots.plot_throughput(figures, out / "throughput.svg")
+    plots.plot_latency(figures, out / "latency.svg")
+    (out / "results.md").write_text(page(figures))
+    print(f"written: {out}/results.md, throughput.svg, latency.svg")
+    return 0
+
+
+def page(figures: Figures) -> str:
+    """Return the page in Markdown."""
+    parts = [
+        "# Results of one benchmark run\n",
+        "Written by `python -m benchmarks.report`; do not edit.\n",
+        _conditions(figures),
+        "## Targets\n",
+        _targets_table(targets.targets(figures)),
+        "## The project's own bar\n",
+        _targets_table(targets.promises(figures)),
+        "## Throughput\n",
+        "![throughput against clients](throughput.svg)\n",
+        "Scores per second of the 512 x 384 JPEG, closed loop, one run each:\n",
+        tables.clients(figures),
+        "Interleaved rounds at 16 clients, medians; CPU in milliseconds of one core a request:\n",
+        tables.rounds(figures),
+        "Shares of the limit against those measured before the project began:\n",
+        table(["contender", "then", "now", "now / then", "within 10 %"], opening_table(figures)),
+        "## Where the CPU time of one request goes\n",
+        tables.budget(figures),
+        "## Latency at a constant rate\n",
+        "![latency against offered rate](latency.svg)\n",
+        "Open loop: a request's latency counts from when it was due.\n",
+        tables.constant_rates(figures),
+        "## Overload and recovery\n",
+        tables.overload(figures),
+        "## Large pictures\n",
+        tables.pictures(figures),
+        "## Start and memory\n",
+        tables.footprint(figures),
+        "## Where a peer wins\n",
+        peer_wins(figures),
+        "## What was compared\n",
+        table(
+            ["contender", "what it is"],
+            [[CONTENDERS[name].title, CONTENDERS[name].note] for name in figures.measured()],
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def _conditions(figures: Figures) -> str:
+    results, facts = figures.results, figures.results.facts
+    machine, versions, archive = facts["machine"], facts["versions"], facts["archive"]
+    ours = ", ".join(f"{name} {version}" for name, version in versions["ours"].items())
+    peers = ", ".join(f"{name} {version}" for name, version in versions["peers"].items())
+    lines = [
+        f"{results.started_at} to {results.finished_at or 'unfinished'}, plan `{facts['plan']}`, "
+        f"commit {versions['commit']}.",
+        f"{machine['processor']} ({', '.join(machine['flags'])}), {machine['usable_cores']} usable "
+        f"cores, {machine['memory_bytes'] / 1e9:.0f} GB, {machine['system']}.",
+        f"Python {versions['python']}, {versions['java']}, {ours}; load by {versions['wrk']}.",
+        f"Peers: {peers}." if peers else "No peers.",
+        f"Archive {archive['name']}, {archive['precision']}, {archive['bytes'] / 1e6:.1f} MB, "
+        f"sha256 {archive['sha256'][:12]}.",
+    ]
+    cores = machine["usable_cores"]
+    noisy = {
+        key: one["cpu"]["strangers_s"] / one["cpu"]["elapsed_s"] / cores
+        for key, one in results.steps.items()
+        if "cpu" in one
+    }
+    loud = {key: share for key, share in noisy.items() if share > QUIET_SHARE}
+    lines.append(
+        f"Others than server and client took more than {QUIET_SHARE:.0%} of the machine in "
+        f"{len(loud)} of {len(noisy)} steps"
+        + (
+            f": {', '.join(f'`{key}` {share:.0%}' for key, share in loud.items())}."
+            if loud
+            else "."
+        )
+    )
+    slow = [k for k, one in results.steps.items() if one.get("load", {}).get("is_client_slow")]
+    if slow:
+        lines.append(f"The load generator itself was late in: {', '.join(slow)}.")
+    for name, why in results.not_started.items():
+        lines.append(f"`{name}` did not start: {why.splitlines()[0]}")
+    for key, why in results.failed().items():
+        lines.append(f"`{key}` failed: {why.splitlines()[0]}")
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def _targets_table(rows: Sequence[targets.Target]) -> str:
+    has_aim = any(row.aim is not None for row in rows)
+    aim_head = ["aim"] if has_aim else []
+    return table(
+        ["figure", "must", *aim_head, "measured", "verdict"],
+        [
+            [
+                row.figure,
+                f"{'>=' if row.is_floor else '<='} {row.says(row.must)}",
+                *([row.says(row.aim)] if has_aim else []),
+                row.says(row.measured),
+                row.verdict(),
+            ]
+            for row in rows
+        ],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -105,14 +105,17 @@ class IQAHandler:
         return [json.dumps(reply) + "\n" for reply in replies]
 
     def _judge(self, pixels: dict[int, NDArray[np.uint8]]) -> list[tuple[int, float]]:
-        """Run the network on stacks of equally large pictures; (index, quality) for each."""
+        """Run the network; (index, quality) for each picture."""
+        if not self._runtime.gains_by_batches:
+            return [
+                (i, float(self._runtime.quality(array[None])[0])) for i, array in pixels.items()
+            ]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, array in pixels.items():
             by_shape.setdefault(array.shape, []).append(index)
         judged: list[tuple[int, float]] = []
         for indices in by_shape.values():
-            alone = len(indices) == 1  # nearly always: then nothing is copied
-            stack = pixels[indices[0]][None] if alone else np.stack([pixels[i] for i in indices])
+            stack = np.stack([pixels[i] for i in indices])
             judged += zip(indices, self._runtime.quality(stack).tolist(), strict=True)
         return judged
 

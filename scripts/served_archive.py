@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts import archive
+from scripts import archive, deployment_state
 from scripts.server_state import STATE_DIR
 from training import registry
 from training.tracking_uri import connect, is_embedded, tracking_uri
@@ -35,15 +36,61 @@ def served_archive(alias: str, store: Path, name: str = registry.MODEL_NAME) -> 
         version = _resolve(name, alias)
     except registry.RegistryUnavailable as error:
         return _last_resort(store, name, alias, error)
-    target = archive.mar_path(store, name, str(version.version))
+    refused = deployment_state.read().instead_of(str(version.version))
+    if refused is not None:
+        return _good_instead(store, str(version.version), *refused)
+    target = archive_of(version, store, _build_here)
+    remember(alias, target)
+    return target
+
+
+def archive_of(
+    version: ModelVersion, store: Path, build: Callable[[ModelVersion, Path], object]
+) -> Path:
+    """
+    Return the archive of a version, built by `build` where there is none or it is stale.
+
+    Raises:
+        ValueError: The archive is not the one on record.
+    """
+    target = archive.mar_path(store, str(version.name), str(version.version))
     reason = _reason_to_build(target, version)
     if reason is not None:
         logger.info("building %s: %s", target.name, reason)
-        from scripts.build_mar import build  # torch, ONNX: only where something is built
+        build(version, store)
+    return target
 
-        build(version, store, replace=True)
+
+def remember(alias: str, mar: Path) -> None:
+    """Note what an alias means, for a start while the registry is away."""
     STATE_DIR.mkdir(parents=True, exist_ok=True)
-    _memory(alias).write_text(target.name)
+    fresh = _memory(alias).with_suffix(".new")
+    fresh.write_text(mar.name)
+    os.replace(fresh, _memory(alias))
+
+
+def _build_here(version: ModelVersion, store: Path) -> Path:
+    from scripts.build_mar import build  # torch, ONNX: only where something is built
+
+    return build(version, store, replace=True)
+
+
+def _good_instead(store: Path, refused: str, good: deployment_state.Good, reason: str) -> Path:
+    """Return the last good archive: a restart must not serve what a deployment refused."""
+    target = store / good.mar
+    if not target.exists() or archive.sha256_of(target) != good.sha256:
+        raise ValueError(
+            f"version {refused} is not to be served ({reason}), and {good.mar}: expected it in the "
+            "model store with the SHA-256 on record, got another or none. "
+            f"Rebuild: python -m scripts.build_mar --version {good.version} --replace"
+        )
+    logger.warning(
+        "version %s is not served: %s. Serving version %s. Follow the alias again: "
+        "python -m scripts.deploy sync --retry",
+        refused,
+        reason,
+        good.version,
+    )
     return target
 
 

@@ -53,7 +53,7 @@ def expect_free(ports: Ports) -> None:
                 ) from error
 
 
-def start(mar: Path, ports: Ports, workers: int) -> Server:
+def start(mar: Path, ports: Ports, workers: int, settings: Path = ROOT) -> Server:
     """
     Start TorchServe with one archive; return as soon as its process runs.
 
@@ -61,6 +61,7 @@ def start(mar: Path, ports: Ports, workers: int) -> Server:
         mar: In a folder that becomes the model store.
         ports: Free ones.
         workers: Processes that score, each with the threads of `model-config.yaml`.
+        settings: Folder of `config.properties` and `torchserve/`.
 
     Raises:
         RuntimeError: Java did not start.
@@ -76,8 +77,8 @@ def start(mar: Path, ports: Ports, workers: int) -> Server:
         launcher = subprocess.Popen(
             [
                 sys.executable, "-m", "ts.model_server", "--start",
-                "--ts-config", str(ROOT / "config.properties"),
-                "--log-config", str(ROOT / "torchserve" / "log4j2.xml"),
+                "--ts-config", str(settings / "config.properties"),
+                "--log-config", str(settings / "torchserve" / "log4j2.xml"),
                 "--model-store", str(mar.parent),
                 "--models", f"iqa={mar.name}",
                 "--ncs",  # snapshots are written and never restored when a config file is given
@@ -140,12 +141,21 @@ def wait_until_ready(server: Server, workers: int) -> dict[str, Any]:
     )
 
 
-def load_failure(model_log: Path) -> str | None:
-    """Return the last line of the first Python traceback that a worker printed, or None."""
+def load_failure(model_log: Path, from_byte: int = 0, version: str | None = None) -> str | None:
+    """
+    Return the last line of the first Python traceback that a worker printed, or None.
+
+    Args:
+        model_log: The log of all workers.
+        from_byte: Where to begin.
+        version: Only of its workers; None: of all.
+    """
     try:
-        lines = model_log.read_text(errors="replace").splitlines()
+        lines = model_log.read_bytes()[from_byte:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return None
+    if version is not None:  # TorchServe's thread: W-<number>-iqa_<version>-stdout
+        lines = [line for line in lines if f"-iqa_{version}-" in line]
     starts = [i for i, line in enumerate(lines) if "Traceback (most recent call last)" in line]
     for line in lines[starts[0] + 1 :] if starts else []:
         text = line.split(" - ", 1)[-1]

@@ -1,0 +1,229 @@
+"""
+Deploy: `python -m scripts.deploy sync | rollback | status | versions | drain`.
+
+Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from scripts import archive, deployment_status, drain, server_state
+from scripts.deployment_terms import Deployment
+from scripts.management_api import Addresses, NotNow, TorchServe
+from training import command_line
+
+# MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
+
+SECRET: Final = "IQA_WEBHOOK_SECRET"
+OPTIONS_OF: Final = {
+    "sync": {"watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "no_standby"},
+    "status": {"json"},
+    "drain": {"version", "end"},
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the five."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.deploy",
+        description="sync: make the server serve what the alias names. rollback: back to the good "
+        "version before, alias included. status: what is served and what should be. versions: "
+        "all that are loaded or on record. drain: wait until the server, or a version, is idle.",
+        epilog="What each error means and what to do: docs/operations.md",
+    )
+    parser.add_argument("command", choices=("sync", "rollback", "status", "versions", "drain"))
+    parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
+    parser.add_argument(
+        "--tracking-uri", help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root)"
+    )
+    _add_server(parser)
+    _add_sync(parser)
+    status = parser.add_argument_group("status")
+    status.add_argument("--json", action="store_true", help="one JSON object, for a machine")
+    draining = parser.add_argument_group("drain")
+    draining.add_argument("--version", help="drain one version and unload it, not the server")
+    draining.add_argument("--end", action="store_true", help="the server may get requests again")
+    command_line.add_debug(parser)
+    arguments = parser.parse_args(argv)
+    for command, options in OPTIONS_OF.items():
+        for option in options if command != arguments.command else ():
+            if getattr(arguments, option) != parser.get_default(option):
+                parser.error(f"--{option.replace('_', '-')}: expected with {command}.")
+    if arguments.tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
+    commands = {
+        "sync": _sync, "rollback": _rollback, "status": _status, "versions": _versions,
+        "drain": _drain,
+    }  # fmt: skip
+    return command_line.run(lambda: commands[arguments.command](arguments), arguments.debug)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument_group(
+        "the server", "Without these, the one that scripts/run_torchserve.sh started here."
+    )
+    for name, port in (("inference", 8080), ("management", 8081), ("metrics", 8082)):
+        where.add_argument(
+            f"--{name}-url", default=os.environ.get(f"{name.upper()}_URL"),
+            help=f"[{name.upper()}_URL], e.g. http://torchserve:{port}",
+        )  # fmt: skip
+    where.add_argument("--model-store", type=Path, help="its folder of archives, as seen from here")
+    where.add_argument(
+        "--longest-request-s", type=float, default=30.0,
+        help="the server ends any request after this time, responseTimeout in "
+        "torchserve/model-config.yaml (default: %(default)g)",
+    )  # fmt: skip
+
+
+def _add_sync(parser: argparse.ArgumentParser) -> None:
+    sync = parser.add_argument_group("sync")
+    sync.add_argument("--watch", action="store_true", help="follow the alias until TERM or Ctrl-C")
+    sync.add_argument(
+        "--retry", action="store_true",
+        help="try a quarantined version once more, build a refused archive anew, end a hold",
+    )  # fmt: skip
+    sync.add_argument(
+        "--watch-s", type=float, default=10.0,
+        help="how long a new version is watched once it serves (default: %(default)g)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--no-standby", action="store_true",
+        help="unload the version before: half the memory, and a rollback has to load it again",
+    )  # fmt: skip
+    sync.add_argument(
+        "--poll-s", type=float, default=15.0,
+        help="with --watch: pause between two looks (default: %(default)g)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--webhook-port", type=int,
+        help=f"with --watch: listen for MLflow's webhooks, signed with [{SECRET}]",
+    )  # fmt: skip
+    sync.add_argument(
+        "--webhook-host", default="127.0.0.1",
+        help="interface for the webhooks (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from scripts.deployment import sync
+
+    _connect()
+    if not arguments.watch:
+        print(sync(_plan(arguments), retry=arguments.retry))
+        return 0
+    from scripts.reconcile import follow
+    from scripts.webhook import Deliveries, listening
+
+    moved = threading.Event()
+    with contextlib.ExitStack() as stack:
+        if arguments.webhook_port is not None:
+            secret = os.environ.get(SECRET)
+            if not secret:
+                raise ValueError(f"{SECRET}: expected the webhook's secret, got none.")
+            deliveries = Deliveries(secret, Deployment.model_name, arguments.alias)
+            stack.enter_context(
+                listening(arguments.webhook_host, arguments.webhook_port, deliveries, moved)
+            )
+        return follow(
+            # A server that is started again may be another one.
+            lambda: _plan(arguments), arguments.poll_s, moved, retry=arguments.retry
+        )  # fmt: skip
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from scripts.rollback import roll_back
+
+    print(roll_back(_plan(arguments)))
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    _connect()
+    status = deployment_status.status_of(_plan(arguments))
+    if arguments.json:
+        print(json.dumps(status, indent=2))
+    else:
+        print(deployment_status.sentence(status))
+    return 0 if status["ready"] else 1
+
+
+def _versions(arguments: argparse.Namespace) -> int:
+    _connect()
+    print("\n".join(deployment_status.table(_plan(arguments))))
+    return 0
+
+
+def _drain(arguments: argparse.Namespace) -> int:
+    plan = _plan(arguments)
+    if arguments.end:
+        drain.DRAINING_FILE.unlink(missing_ok=True)
+        print("the server may get requests again")
+        return 0
+    if arguments.version:
+        default = plan.server.default()
+        if default is not None and default.version == arguments.version:
+            raise ValueError(
+                f"version {arguments.version}: expected one that does not serve, got the default "
+                "one. Let another one serve first, or drain the server: drain without --version"
+            )
+        if not drain.unload_idle(plan.server, arguments.version, plan.longest_request_s):
+            raise NotNow(f"version {arguments.version}: expected it idle, got requests for it.")
+        return 0
+    if not drain.drain_all(plan.server, plan.longest_request_s):
+        raise NotNow(
+            "server: expected it idle, got requests still. Stop whoever sends them, and again: "
+            "python -m scripts.deploy drain"
+        )
+    print("idle: nothing waits and nothing is being scored. Requests again: drain --end")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Deployment:
+    """Return what to deploy where: the server named, or else this checkout's."""
+    urls = [arguments.inference_url, arguments.management_url, arguments.metrics_url]
+    store, unpack_dir = arguments.model_store, None
+    if all(urls):
+        inference, management, metrics = (url.rstrip("/") for url in urls)
+        addresses = Addresses(inference=inference, management=management, metrics=metrics)
+    elif any(urls):
+        raise ValueError("the server: expected all three addresses or none, got some.")
+    else:
+        server = server_state.read()
+        if server is None:
+            raise NotNow(
+                "the server: expected one that runs, got none. Start it: "
+                "scripts/run_torchserve.sh --detach, or name one by --inference-url, "
+                "--management-url and --metrics-url."
+            )
+        addresses = Addresses.on_this_machine(server.ports)
+        store = store or Path(server.mar).parent
+        unpack_dir = server_state.STATE_DIR / "tmp"
+    return Deployment(
+        server=TorchServe(addresses),
+        store=(store or archive.MODEL_STORE).resolve(),
+        unpack_dir=unpack_dir,
+        alias=arguments.alias,
+        watch_s=arguments.watch_s,
+        longest_request_s=arguments.longest_request_s,
+        keeps_previous=not arguments.no_standby,
+    )
+
+
+def _connect() -> None:
+    from training.tracking_uri import connect
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    connect()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What deployments leave on record: whole or not at all, and one process at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import deployment_state
+from scripts.deployment_state import Good, Hold, Quarantine, Record
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own."""
+    monkeypatch.setattr(deployment_state, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(deployment_state, "RECORD_FILE", tmp_path / "deployment.json")
+    return tmp_path
+
+
+def good(version: str) -> Good:
+    """A version that was served."""
+    return Good(version=version, mar=f"iqa-{version}.mar", sha256=version * 64)
+
+
+def hold(version: str, alias_version: str | None) -> Hold:
+    """A rollback to `version` that MLflow does not know of."""
+    return Hold(version=version, alias_version=alias_version, reason="rollback", since_s=1.0)
+
+
+REFUSED = Quarantine(version="2", reason="not golden", since_s=0.0)
+
+
+def test_what_is_written_is_read() -> None:
+    """A record with everything in it comes back as it was."""
+    with deployment_state.changing() as record:
+        record.alias_version = "4"
+        record.good = [good("1"), good("3")]
+        record.hold = hold("3", "4")
+        record.quarantine = Quarantine(version="4", reason="not golden", since_s=2.0)
+        record.retired_at_s = {"1": 3.5}
+        record.no_standby = "1"
+        record.last_error = "not golden"
+    assert deployment_state.read() == record
+
+
+def test_a_change_that_fails_leaves_the_record_as_it_was() -> None:
+    """An exception inside writes nothing."""
+    with deployment_state.changing() as record:
+        record.alias_version = "1"
+    with pytest.raises(ValueError, match="meanwhile"), deployment_state.changing() as record:
+        record.alias_version = "2"
+        raise ValueError("meanwhile")
+    assert deployment_state.read().alias_version == "1"
+
+
+def test_a_full_disk_leaves_the_record_as_it_was(state_dir: Path) -> None:
+    """A write that fails halfway is said, and the old record is whole."""
+    with deployment_state.changing() as record:
+        record.alias_version = "1"
+    (state_dir / "deployment.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"), deployment_state.changing() as record:
+        record.alias_version = "2"
+    assert deployment_state.read().alias_version == "1"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"good": [{"version": "1"}]}'])
+def test_a_file_that_is_no_record_counts_as_none(
+    state_dir: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Damage is said, and deployments begin with an empty record."""
+    (state_dir / "deployment.json").write_text(content)
+    assert deployment_state.read() == Record()
+    assert "expected a record of deployments" in caplog.text
+
+
+def test_the_good_versions_say_where_a_rollback_leads() -> None:
+    """Each stands once, the current one last; a rollback forgets what came after."""
+    record = Record()
+    assert (record.current(), record.previous(), record.before("1")) == (None, None, None)
+    for version in ("1", "2", "3", "1"):
+        record.add_good(good(version))
+    assert [each.version for each in record.good] == ["2", "3", "1"]
+    assert (record.current(), record.previous()) == (good("1"), good("3"))
+    assert record.before("9") == good("1")  # a new one is served that is not yet good
+    record.go_back_to("3")
+    assert [each.version for each in record.good] == ["2", "3"]
+    for number in range(20):
+        record.add_good(good(str(number)))
+    assert len(record.good) == deployment_state.KEPT_GOOD
+
+
+def test_a_refused_version_is_not_good_and_not_held() -> None:
+    """What failed is where no rollback leads."""
+    record = Record(good=[good("1"), good("2")], hold=hold("2", "3"))
+    record.refuse("2", "it does not load")
+    assert (record.current(), record.hold) == (good("1"), None)
+    assert record.quarantine is not None
+    assert (record.quarantine.version, record.quarantine.reason) == ("2", "it does not load")
+
+
+@pytest.mark.parametrize(
+    ("record", "alias_version", "served"),
+    [
+        (Record(good=[good("1")]), "2", None),
+        (Record(good=[good("1"), good("2")], hold=hold("1", "2")), "2", "1"),
+        (Record(good=[good("1"), good("2")], hold=hold("1", None)), "2", "1"),
+        (Record(good=[good("1"), good("2")], hold=hold("1", "2")), "3", None),
+        (Record(good=[good("1")], quarantine=REFUSED), "2", "1"),
+        (Record(good=[good("1")], quarantine=REFUSED), "3", None),
+        (Record(quarantine=REFUSED), "2", None),
+    ],
+    ids=["nothing", "hold", "hold, alias unknown", "moved since", "quarantine", "other", "no good"],
+)  # fmt: skip
+def test_a_start_serves_a_good_version_in_place_of_a_refused_one(
+    record: Record, alias_version: str, served: str | None
+) -> None:
+    """A hold or a quarantine counts for the version that the alias named then, and no other."""
+    instead = record.instead_of(alias_version)
+    assert (instead[0].version if instead else None) == served
+
+
+def _keep(pipe: multiprocessing.connection.Connection) -> None:
+    with deployment_state.one_sync_at_a_time():
+        pipe.send("held")
+        time.sleep(60)
+
+
+def test_a_lock_is_said_and_ends_with_its_process() -> None:
+    """The second one is told who holds it; SIGKILL of the holder releases it."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_keep, args=(theirs,))
+    process.start()
+    assert ours.recv() == "held"
+    held_by = f"got process {process.pid} still at it"
+    with (
+        pytest.raises(TimeoutError, match=held_by),
+        deployment_state.one_sync_at_a_time(wait_s=0.1),
+    ):
+        raise AssertionError("not reached")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with deployment_state.one_sync_at_a_time(wait_s=5.0):
+        pass

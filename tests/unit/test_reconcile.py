@@ -1,0 +1,32 @@
+"""How the watch waits and what it repeats."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from scripts.reconcile import LONGEST_PAUSE_S, SaidOnce, pause_s
+
+
+def test_failures_lengthen_the_pause_up_to_a_limit() -> None:
+    """Each failure doubles it; the jitter keeps replicas apart; five minutes are the end."""
+    pauses_s = [pause_s(15.0, failures, 0.5) for failures in (0, 1, 2, 3, 10_000)]
+    assert pauses_s == pytest.approx([15.0, 30.0, 60.0, 120.0, LONGEST_PAUSE_S])
+    assert pause_s(900.0, 3, 0.5) == pytest.approx(900.0)
+    assert [pause_s(10.0, 0, chance) for chance in (0.0, 1.0)] == pytest.approx([8.0, 12.0])
+
+
+def test_what_stays_the_same_is_said_once() -> None:
+    """A line of the round before is dropped; after a round without it, it is news again."""
+    said_once = SaidOnce()
+
+    def says(message: str) -> bool:
+        return said_once.filter(logging.makeLogRecord({"msg": message}))
+
+    rounds = []
+    for message in ("away", "away", "away", "back", "away"):
+        said_once.next_round()
+        rounds.append((says(message), says(message)))
+    assert [first for first, _ in rounds] == [True, False, False, True, True]
+    assert not any(second for _, second in rounds)

@@ -1,0 +1,57 @@
+"""Whether there is room for one more version."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scripts import room
+from scripts.management_api import Loaded, NotNow
+
+
+@pytest.fixture
+def mar(tmp_path: Path) -> Path:
+    """An archive of a megabyte."""
+    path = tmp_path / "iqa-2.mar"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("model.onnx", bytes(2**20))
+    return path
+
+
+def loaded(*pids: int) -> Loaded:
+    """A version with these workers."""
+    return Loaded(version="1", mar="iqa-1.mar", pids=pids, ready=len(pids), queue=0)
+
+
+def test_there_is_room_here(mar: Path, tmp_path: Path) -> None:
+    """One more process like this one fits, and a process that is gone counts nothing."""
+    room.expect_room(mar, loaded(os.getpid()), tmp_path)
+    room.expect_room(mar, loaded(2**22 + 1), tmp_path)
+    room.expect_room(mar, None, tmp_path)
+
+
+def test_too_little_memory_is_told_before_it_runs_out(mar: Path, tmp_path: Path) -> None:
+    """As many workers as would need more than all memory are refused, with both numbers."""
+    own = psutil.Process().memory_full_info().uss
+    count = room.free_memory_bytes() // own + 2
+    with pytest.raises(NotNow, match=rf"memory: expected \d+ MiB available for {count} more"):
+        room.expect_room(mar, loaded(*[os.getpid()] * count), tmp_path)
+
+
+def test_too_little_disk_is_told_before_it_runs_out(
+    mar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unpacked size counts, and what the server needs beside it."""
+    free = psutil.disk_usage(str(tmp_path)).free
+    monkeypatch.setattr(room, "SPARE_DISK_BYTES", free)
+    with pytest.raises(NotNow, match=r"disk: expected \d+ MiB free to unpack iqa-2.mar, got \d+"):
+        room.expect_room(mar, None, tmp_path)
+
+
+def test_another_machine_is_not_measured_from_here(mar: Path) -> None:
+    """Without its temporary folder nothing is known, and nothing refused."""
+    room.expect_room(mar, loaded(os.getpid()), None)

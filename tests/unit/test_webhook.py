@@ -1,0 +1,93 @@
+"""Which deliveries of MLflow's webhooks count."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from scripts.webhook import MAX_AGE_S, Deliveries, Refused, listening
+from tests.conftest import free_ports
+
+NOW_S = 1_800_000_000.0
+
+
+def delivery(
+    secret: str = "ours", identity: str = "1", sent_s: float = NOW_S, **changes: Any
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body as MLflow sends them (mlflow/webhooks/delivery.py, 3.17.2)."""
+    data = {"name": "iqa", "alias": "staging", "version": "2"}
+    event = {"entity": "model_version_alias", "action": "created", "data": data, **changes}
+    body = json.dumps(event).encode()
+    signed = f"{identity}.{sent_s:.0f}.".encode() + body
+    digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+    return {
+        "x-mlflow-delivery-id": identity,
+        "x-mlflow-timestamp": f"{sent_s:.0f}",
+        "x-mlflow-signature": "v1," + base64.b64encode(digest).decode(),
+    }, body
+
+
+def test_a_move_of_our_alias_counts_once() -> None:
+    """A genuine delivery counts; the same one again does not."""
+    deliveries = Deliveries("ours", "iqa", "staging")
+    assert deliveries.is_ours(*delivery(), NOW_S)
+    assert not deliveries.is_ours(*delivery(), NOW_S)
+    assert deliveries.is_ours(*delivery(identity="2"), NOW_S)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entity": "model_version"},
+        {"data": {"name": "other", "alias": "staging"}},
+        {"data": {"name": "iqa", "alias": "champion"}},
+    ],
+    ids=["entity", "model", "alias"],
+)
+def test_what_concerns_others_does_not_count(changes: dict[str, Any]) -> None:
+    """Another event, model or alias is taken and changes nothing."""
+    assert not Deliveries("ours", "iqa", "staging").is_ours(*delivery(**changes), NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (delivery(secret="theirs")[0], 401),
+        ({}, 401),
+        ({**delivery()[0], "x-mlflow-delivery-id": "2"}, 401),
+        ({**delivery()[0], "x-mlflow-signature": "v1,\xe4"}, 401),
+        (delivery(sent_s=NOW_S - MAX_AGE_S - 1)[0], 400),
+        (delivery(sent_s=NOW_S + MAX_AGE_S + 1)[0], 400),
+    ],
+    ids=["other secret", "unsigned", "other id", "no ascii", "old", "from the future"],
+)
+def test_what_is_not_signed_by_us_now_is_refused(headers: dict[str, str], status: int) -> None:
+    """A signature is for one body, one id and one time."""
+    with pytest.raises(Refused) as refused:
+        Deliveries("ours", "iqa", "staging").is_ours(headers, delivery()[1], NOW_S)
+    assert refused.value.status == status
+
+
+def test_the_listener_answers_what_came() -> None:
+    """204 for a genuine delivery, and the event; 4xx without it for all else."""
+    moved = threading.Event()
+    port = int(free_ports()["INFERENCE_PORT"])
+    url = f"http://127.0.0.1:{port}/"
+    with listening("127.0.0.1", port, Deliveries("ours", "iqa", "staging"), moved):
+        headers, body = delivery(secret="theirs", sent_s=time.time())
+        assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 401
+        assert requests.post(url, data=b"x" * 70_000, timeout=5).status_code == 413
+        assert requests.post(url, timeout=5).status_code == 413
+        assert requests.get(url, timeout=5).status_code == 501
+        assert not moved.is_set()
+        headers, body = delivery(sent_s=time.time())
+        assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 204
+        assert moved.is_set()

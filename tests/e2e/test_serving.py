@@ -131,7 +131,7 @@ def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) 
     assert f'iqa_scores_total{{label="{label}",' in page
     assert 'iqa_rejections_total{reason="undecodable",' in page
     for stage in ("decode", "network"):
-        assert f'iqa_latency_seconds_bucket{{stage="{stage}",ModelVersion="1",' in page
+        assert f'iqa_latency_seconds_bucket{{stage="{stage}",le="+Inf",ModelVersion="1",' in page
     reasons = {line.split('reason="')[1].split('"')[0] for line in page.splitlines()
                if line.startswith("iqa_rejections_total{")}  # fmt: skip
     assert reasons <= set(STATUS_OF_REASON)

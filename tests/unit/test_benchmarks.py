@@ -8,6 +8,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -316,14 +318,24 @@ def test_cpu_time_is_the_childrens_too() -> None:
 
 
 def test_footprint_counts_memory_threads_and_descriptors() -> None:
-    """Sixty megabytes more are seen as some sixty more; libraries are shared with others."""
-    me = [psutil.Process()]
-    before = resources.footprint(me)
-    held = bytearray(b"x") * 60_000_000
-    after = resources.footprint(me)
-    assert 40e6 < after.total_pss_bytes - before.total_pss_bytes < 90e6
+    """Sixty megabytes more are seen as some sixty more, in a process of its own."""
+    program = (
+        "import sys; print(flush=True); sys.stdin.readline(); held = b'x' * 60_000_000;"
+        "print(flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        process = [psutil.Process(child.pid)]
+        child.stdout.readline()
+        before = resources.footprint(process)
+        print(file=child.stdin, flush=True)
+        child.stdout.readline()
+        after = resources.footprint(process)
+        print(file=child.stdin, flush=True)
+    assert 55e6 < after.total_pss_bytes - before.total_pss_bytes < 70e6
     assert (after.processes, after.threads > 0, after.descriptors > 0) == (1, True, True)
-    del held
 
 
 def test_results_survive_an_interruption(tmp_path: Path) -> None:

@@ -79,9 +79,15 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
     return loaded
 
 
-def prove(plan: Deployment, good: Good, loaded: Loaded) -> golden.Golden:
+def prove(plan: Deployment, good: Good, loaded: Loaded, *, is_warm: bool) -> golden.Golden:
     """
     Warm up every worker with the golden pictures and hold the scores to those on record.
+
+    Args:
+        plan: See `Deployment`.
+        good: The version and its archive.
+        loaded: It, ready.
+        is_warm: Its workers have scored before.
 
     Returns:
         The pictures, for the time after.
@@ -93,7 +99,7 @@ def prove(plan: Deployment, good: Good, loaded: Loaded) -> golden.Golden:
     try:
         told = plan.server.provenance(good.version)
         pictures = golden.golden_of(plan.store / good.mar, good.version, told)
-        largest = golden.warm_up(plan.server, pictures, len(loaded.pids))
+        largest = golden.score_all(plan.server, pictures, 0 if is_warm else len(loaded.pids))
     except ValueError as error:
         raise VersionFailed(f"version {good.version}: {error}") from error
     logger.info(

@@ -106,8 +106,9 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
         pictures = _prove_the_default(plan, good, loaded, before)
     else:
         try:
+            is_warm = _has_served(plan, good)
             loaded = candidate.load(plan, good, before)
-            pictures = candidate.prove(plan, good, loaded)
+            pictures = candidate.prove(plan, good, loaded, is_warm=is_warm)
             expect_still_wanted(plan, target)
             usual = probation.between(answers, plan.server.answers())
             _set_default(plan, good, before)
@@ -139,11 +140,17 @@ def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> L
     return found if found is not None and found.is_ready else None
 
 
+def _has_served(plan: Deployment, good: Good) -> bool:
+    """Tell whether a version is loaded since it served, so that all its workers are warm."""
+    standby = plan.server.find(good.version) is not None
+    return standby and deployment_state.read().find(good.version) == good
+
+
 def _prove_the_default(
     plan: Deployment, good: Good, loaded: Loaded, before: Loaded | None
 ) -> Golden:
     try:
-        return candidate.prove(plan, good, loaded)
+        return candidate.prove(plan, good, loaded, is_warm=True)
     except VersionFailed as error:
         if before is None:
             raise
@@ -216,7 +223,7 @@ def _keep_standby(plan: Deployment) -> None:
     try:
         candidate.expect_unaltered(plan, previous)
         loaded = candidate.load(plan, previous, plan.server.default())
-        candidate.prove(plan, previous, loaded)
+        candidate.prove(plan, previous, loaded, is_warm=False)
     except (NotNow, VersionFailed) as error:
         with deployment_state.changing() as record:
             record.no_standby = previous.version

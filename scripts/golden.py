@@ -107,9 +107,15 @@ def is_same(mar: Path, told: dict[str, Any]) -> bool:
     )
 
 
-def warm_up(server: TorchServe, golden: Golden, workers: int) -> float:
+def score_all(server: TorchServe, golden: Golden, workers: int) -> float:
     """
-    Score the golden pictures until every worker has had its share, as many at once as workers.
+    Score the golden pictures with a version that has just been loaded, or was proven before.
+
+    Args:
+        server: Where it is loaded.
+        golden: What it must answer.
+        workers: As many at once, until each worker has had its share; 0 if all of them are warm:
+            each picture once, one after the other, because the served version needs the cores.
 
     Returns:
         The largest difference from the scores on record, in points.
@@ -127,5 +133,5 @@ def warm_up(server: TorchServe, golden: Golden, workers: int) -> float:
             raise NotNow(f"version {golden.version}: expected room in its queue, got none.")
         return golden.compare(index, code, reply)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
         return max(pool.map(ask, indices))

@@ -514,7 +514,9 @@ def test_the_soak_watches_and_draws(tmp_path: Path) -> None:
             return [psutil.Process()]
 
     samples: list[dict[str, Any]] = []
-    with soak.Watch(Server(), samples, every_s=0.02), TinyServer().running() as server:  # type: ignore[arg-type]
+    # A stand-in for Running, of which only this one method is asked.
+    watch = soak.Watch(Server(), samples, every_s=0.02)  # type: ignore[arg-type]
+    with watch, TinyServer().running() as server:
         minute = soak._one_minute(server.request(), rate_per_s=50, seconds=0.3)
     assert minute["statuses"] == {"200": 15}
     assert samples and samples[0]["by_process"].keys() == {str(os.getpid())}

@@ -129,7 +129,9 @@ def test_the_archives_own_folder_may_be_there(tmp_path: Path, dataset: str) -> N
     top = tmp_path / {"spaq": "SPAQ"}.get(dataset, dataset)
     top.mkdir()
     WRITERS[dataset](top)
-    load(DataConfig(dataset=dataset, data_dir=tmp_path))
+    found = load(DataConfig(dataset=dataset, data_dir=tmp_path)).split("all")
+    assert found.paths
+    assert all(path.is_relative_to(top) for path in found.paths)
 
 
 def test_livec_leaves_out_the_pictures_that_taught_the_raters(tmp_path: Path) -> None:
@@ -143,7 +145,9 @@ def test_livec_leaves_out_the_pictures_that_taught_the_raters(tmp_path: Path) ->
 def test_livec_without_its_own_folder_is_read_too(tmp_path: Path) -> None:
     """--data-dir may also name ChallengeDB_release itself."""
     write_livec(tmp_path)
-    load(DataConfig(dataset="livec", data_dir=tmp_path / "ChallengeDB_release"))
+    outside = load(DataConfig(dataset="livec", data_dir=tmp_path)).split("all")
+    inside = load(DataConfig(dataset="livec", data_dir=tmp_path / "ChallengeDB_release"))
+    assert inside.split("all").digest() == outside.digest()
 
 
 def test_livec_with_fewer_ratings_than_names_is_refused(tmp_path: Path) -> None:

@@ -27,17 +27,23 @@ def loaded(*pids: int) -> Loaded:
     return Loaded(version="1", mar="iqa-1.mar", pids=pids, ready=len(pids), queue=0)
 
 
+def too_many() -> int:
+    """Return how many processes like this one need more than all memory."""
+    return room.free_memory_bytes() // psutil.Process().memory_full_info().uss + 2
+
+
 def test_there_is_room_here(mar: Path, tmp_path: Path) -> None:
     """One more process like this one fits, and a process that is gone counts nothing."""
-    room.expect_room(mar, loaded(os.getpid()), tmp_path)
-    room.expect_room(mar, loaded(2**22 + 1), tmp_path)
-    room.expect_room(mar, None, tmp_path)
+    gone = [2**22 + 1] * too_many()
+    with pytest.raises(NotNow, match="memory"):  # as many that live would not fit
+        room.expect_room(mar, loaded(*[os.getpid()] * len(gone)), tmp_path)
+    for beside in (loaded(os.getpid()), loaded(*gone), None):
+        room.expect_room(mar, beside, tmp_path)
 
 
 def test_too_little_memory_is_told_before_it_runs_out(mar: Path, tmp_path: Path) -> None:
     """As many workers as would need more than all memory are refused, with both numbers."""
-    own = psutil.Process().memory_full_info().uss
-    count = room.free_memory_bytes() // own + 2
+    count = too_many()
     with pytest.raises(NotNow, match=rf"memory: expected \d+ MiB available for {count} more"):
         room.expect_room(mar, loaded(*[os.getpid()] * count), tmp_path)
 
@@ -52,6 +58,9 @@ def test_too_little_disk_is_told_before_it_runs_out(
         room.expect_room(mar, None, tmp_path)
 
 
-def test_another_machine_is_not_measured_from_here(mar: Path) -> None:
-    """Without its temporary folder nothing is known, and nothing refused."""
-    room.expect_room(mar, loaded(os.getpid()), None)
+def test_another_machine_is_not_measured_from_here(mar: Path, tmp_path: Path) -> None:
+    """What is refused here is not refused there: without its folder nothing is known."""
+    many = loaded(*[os.getpid()] * too_many())
+    with pytest.raises(NotNow, match="memory"):
+        room.expect_room(mar, many, tmp_path)
+    room.expect_room(mar, many, None)

@@ -63,6 +63,11 @@ class TrainConfig(DataConfig):
     weight_decay: float = option(1e-4, "AdamW's; none on norms and biases", type=float)
     warmup: float = option(0.05, "share of all steps before the peak; cosine after it", type=float)
     clip_norm: float = option(1.0, "largest gradient norm", type=float)
+    ema_decay: float = option(
+        0.0,
+        "judge with a moving average of the weights that keeps this share a step; 0 is none",
+        type=float,
+    )
     dropout: float = option(0.2, "probability before the head", type=float)
     loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
     batch_size: int = option(16, "pictures a step", type=int)
@@ -91,7 +96,7 @@ class TrainConfig(DataConfig):
         """Check what the types cannot say."""
         for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "crop_px"):
             _expect(getattr(self, name) > 0, name, "a number above 0", getattr(self, name))
-        for name in ("warmup", "dropout"):
+        for name in ("warmup", "dropout", "ema_decay"):
             _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)

@@ -53,6 +53,7 @@ class RunState:
         digests: dict[str, str],
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
+        average: nn.Module | None = None,
     ) -> RunState:
         """
         Start a run in its folder, or continue the one that was interrupted there.
@@ -62,6 +63,7 @@ class RunState:
             digests: Of the data's splits; a continuation must be on the same pictures.
             network: Gets the interrupted run's weights.
             optimizer: Gets its state.
+            average: Gets the moving average, where the run keeps one.
 
         Raises:
             ValueError: An interrupted run is there and neither --resume nor --restart is given,
@@ -97,11 +99,18 @@ class RunState:
             )
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
+        if average is not None:
+            average.load_state_dict(saved["average"])
         torch.set_rng_state(saved["rng"])
         torch.cuda.set_rng_state_all(saved["rng_cuda"][: torch.cuda.device_count()])
         return cls(directory=directory, **saved["state"])
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: nn.Module | None = None,
+    ) -> None:
         """Write everything needed to continue, in one rename."""
         state = {k: v for k, v in vars(self).items() if k != "directory"}
         temporary = self.directory / (STATE_FILE + ".tmp")
@@ -110,6 +119,7 @@ class RunState:
                 "state": state,
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "average": None if average is None else average.state_dict(),
                 "rng": torch.get_rng_state(),
                 "rng_cuda": torch.cuda.get_rng_state_all(),  # empty without a GPU
             },

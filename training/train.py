@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import math
 import sys
 import time
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -29,6 +29,7 @@ from training.config import TrainConfig, add_options, train_config
 from training.device import autocast, choose_device, prepare, uses_bf16
 from training.losses import LOSSES
 from training.metrics import agreement, intervals
+from training.optimisation import average_of, judged, optimizer_of, rate_factor
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
 from training.predict import predict, torch_judge
 from training.ratings import Ratings
@@ -83,8 +84,9 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
     network.to(device)
     # Faster on CPU and GPU; torch's stubs lack the argument.
     network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(network, config)
-    state = RunState.open(config, digests, network, optimizer)
+    optimizer = optimizer_of(network, config)
+    average = average_of(network, config.ema_decay)
+    state = RunState.open(config, digests, network, optimizer, average)
 
     with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
         if state.run_id is None:
@@ -96,9 +98,9 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
             tracking.log_inputs(data, digests)
         with Interruption() as interruption:
             while state.epoch < config.epochs:
-                _one_epoch(config, data, network, optimizer, state, interruption)
-                _validate(config, data, network, state)
-                state.save(network, optimizer)
+                _one_epoch(config, data, network, optimizer, average, state, interruption)
+                _validate(config, data, judged(network, average), state)
+                state.save(network, optimizer, average)
                 _stop_if_asked(interruption, state)
         card = _finish(config, data, digests, state)
         registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
@@ -121,28 +123,12 @@ def report(registered: promotion.Registered) -> int:
     return 0
 
 
-def _optimizer(network: QualityNetwork, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
-    head = {id(parameter) for parameter in network.head.parameters()}
-    groups: list[dict[str, Any]] = []
-    for is_head in (False, True):
-        lr = config.lr * (config.head_lr_factor if is_head else 1.0)
-        for is_matrix in (False, True):
-            chosen = [
-                parameter
-                for parameter in network.parameters()
-                if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
-            ]
-            decay = config.weight_decay if is_matrix else 0.0
-            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
-
-
 def _one_epoch(
     config: TrainConfig,
     data: Ratings,
     network: QualityNetwork,
     optimizer: torch.optim.Optimizer,
+    average: AveragedModel | None,
     state: RunState,
     interruption: Interruption,
 ) -> None:
@@ -184,14 +170,16 @@ def _one_epoch(
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
             optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
             state.after_step(float(loss.item()))
             bar.update()
             bar.set_postfix(loss=f"{state.mean_loss:.4f}")
             if interruption.is_requested:
-                state.save(network, optimizer)
+                state.save(network, optimizer, average)
                 _stop_if_asked(interruption, state)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
-                state.save(network, optimizer)
+                state.save(network, optimizer, average)
                 saved_at = time.monotonic()
     state.epoch_seconds += time.monotonic() - started
     state.end_epoch()
@@ -268,21 +256,6 @@ _LOCAL_SETTINGS = frozenset(
     {"data_dir", "labels", "out", "resume", "restart", "weights", "digests"}
 )
 """Settings that may name places on this machine: they stay out of the card that is shipped."""
-
-
-def rate_factor(step: int, total_steps: int, warmup: float) -> float:
-    """
-    Return the share of the peak learning rate: linear warm-up, then half a cosine to zero.
-
-    Args:
-        step: From 0.
-        total_steps: Of the whole run.
-        warmup: Share of the steps before the peak, in [0, 1).
-    """
-    warmup_steps = warmup * total_steps
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
 
 
 if __name__ == "__main__":

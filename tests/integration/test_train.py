@@ -21,6 +21,7 @@ from PIL import Image
 from training import promotion, ratings, registry
 from training.config import TrainConfig
 from training.losses import mse_and_norm_in_norm
+from training.optimisation import average_of, judged
 from training.predict import predict, torch_judge
 from training.run_state import STATE_FILE
 from training.tracking_uri import ROOT
@@ -89,13 +90,31 @@ def test_the_same_seed_gives_the_same_network(few: Path, tmp_path: Path) -> None
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
+def test_the_moving_average_lags_and_is_what_is_judged() -> None:
+    """Half of the way after one step at a decay of a half, statistics included; none at 0."""
+    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    average = average_of(network, 0.5)
+    assert average is not None
+    average.update_parameters(network)  # the first is a copy
+    before = network.head.bias.item()
+    with torch.no_grad():
+        network.head.bias += 1.0
+        network.features[0][1].running_mean += 4.0
+    average.update_parameters(network)
+    kept = judged(network, average)
+    assert kept.head.bias.item() == pytest.approx(before + 0.5)
+    assert kept.features[0][1].running_mean.mean().item() == pytest.approx(2.0)
+    assert average_of(network, 0.0) is None
+    assert judged(network, None) is network
+
+
 @pytest.mark.usefixtures("store")
 def test_an_interrupted_run_continues_to_the_same_network(few: Path, tmp_path: Path) -> None:
     """Ctrl-C in mid-epoch, then --resume: as if nothing had happened, in one MLflow run."""
     # One epoch, so that the network kept is the one after the last step.
-    whole = config_for(few, tmp_path / "whole", epochs=1)
+    whole = config_for(few, tmp_path / "whole", epochs=1, ema_decay=0.9)
     train(whole)
-    cut = config_for(few, tmp_path / "cut", epochs=1)
+    cut = config_for(few, tmp_path / "cut", epochs=1, ema_decay=0.9)
     command = _command(cut)
     process = subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -181,7 +200,7 @@ def _command(config: TrainConfig) -> list[str]:
         "dataset": config.dataset, "data-dir": config.data_dir, "labels": config.labels,
         "weights": config.weights, "epochs": config.epochs, "batch-size": config.batch_size,
         "crop-px": config.crop_px, "workers": config.workers, "device": config.device,
-        "precision": config.precision, "out": config.out,
+        "precision": config.precision, "ema-decay": config.ema_decay, "out": config.out,
     }  # fmt: skip
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     return [sys.executable, "-m", "training.train", *words, "--mos-range", "0", "120"]

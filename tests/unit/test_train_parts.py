@@ -17,10 +17,10 @@ from torchvision import models
 from tests.images import photograph
 from training.backbone_weights import start_from
 from training.config import TrainConfig
+from training.optimisation import rate_factor
 from training.pictures import EpochBatches, TrainingCrops, WholePictures, same_size_batches
 from training.ratings import Split
 from training.run_state import RunState
-from training.train import rate_factor
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,66 @@
+"""How the weights move: the optimiser's groups, the learning rate over time, a moving average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from iqa.model import QualityNetwork
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from training.config import TrainConfig
+
+
+def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
+    head = {id(parameter) for parameter in network.head.parameters()}
+    groups: list[dict[str, Any]] = []
+    for is_head in (False, True):
+        lr = config.lr * (config.head_lr_factor if is_head else 1.0)
+        for is_matrix in (False, True):
+            chosen = [
+                parameter
+                for parameter in network.parameters()
+                if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
+            ]
+            decay = config.weight_decay if is_matrix else 0.0
+            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def rate_factor(step: int, total_steps: int, warmup: float) -> float:
+    """
+    Return the share of the peak learning rate: linear warm-up, then half a cosine to zero.
+
+    Args:
+        step: From 0.
+        total_steps: Of the whole run.
+        warmup: Share of the steps before the peak, in [0, 1).
+    """
+    warmup_steps = warmup * total_steps
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
+
+
+def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
+    """
+    Return an exponential moving average of weights and batch norm statistics.
+
+    Args:
+        network: Averaged; the average begins as a copy of it after the first step.
+        decay: The share that the average keeps at each step, in [0, 1); 0: none is kept.
+    """
+    if decay == 0:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def judged(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:
+    """Return the network that is validated and kept: the average, where there is one."""
+    if average is None:
+        return network
+    module = average.module
+    assert isinstance(module, QualityNetwork)
+    return module

@@ -1,0 +1,96 @@
+"""
+What an image holds, as JSON: run inside it by `scripts/sbom.py`, from standard input.
+
+Python packages with the digest of the file that each was installed from (docker/install.py),
+Debian packages, Java archives.
+"""
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+VENV = Path("/opt/venv")
+
+
+def main() -> int:
+    """Print the inventory."""
+    print(json.dumps({"python": python(), "debian": debian(), "java": java()}))
+    return 0
+
+
+def python():
+    """List the interpreter and its packages, those of the base image's own Python too."""
+    record_file = VENV / "installed.json"
+    record = json.loads(record_file.read_text()) if record_file.exists() else {}
+    taken = {_normal(name): told for name, told in record.items()}
+    own = f"{sys.base_prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    found = {}
+    for package in metadata.distributions(path=[*filter(None, sys.path), own]):
+        name, version = package.metadata["Name"], package.version
+        told = taken.get(_normal(name), {})
+        found[_normal(name), version] = {
+            "name": name,
+            "version": version,
+            "license": _license(package.metadata),
+            "sha256": told.get("sha256") if told.get("version") == version else None,
+        }
+    interpreter = {"name": "python", "version": platform.python_version()}
+    return {"interpreter": interpreter, "packages": [found[key] for key in sorted(found)]}
+
+
+def debian():
+    """List the Debian packages."""
+    if not shutil.which("dpkg-query"):
+        return []
+    shape = "${binary:Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
+    told = subprocess.run(
+        ["dpkg-query", "-W", "-f", shape], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split("\t") for line in told.splitlines()]
+    return [
+        {"name": name.split(":")[0], "version": version, "architecture": architecture}
+        for name, version, architecture, status in rows
+        if status == "installed"
+    ]
+
+
+def java():
+    """List Java archives by their digest, with what they say of the libraries inside them."""
+    found = []
+    for jar in sorted(VENV.rglob("*.jar")):
+        with zipfile.ZipFile(jar) as packed:
+            stated = re.findall(
+                r"^([\w-]+)\.version=(\S+)$",
+                "".join(
+                    packed.read(name).decode()
+                    for name in packed.namelist()
+                    if name == "META-INF/io.netty.versions.properties"
+                ),
+                re.MULTILINE,
+            )
+        digest = hashlib.sha256(jar.read_bytes()).hexdigest()
+        found.append(
+            {"name": jar.name, "path": str(jar), "sha256": digest, "netty": sorted(set(stated))}
+        )
+    return found
+
+
+def _license(told):
+    text = told.get("License-Expression") or told.get("License") or ""
+    # Some put the whole text there.
+    return text if text and len(text) < 100 and "\n" not in text else None
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

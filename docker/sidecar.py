@@ -1,0 +1,61 @@
+"""
+The side-car's container: sees to it that the store has an archive, then follows the alias.
+
+The server waits for that first archive, for it is not told of the registry; from then on
+`python -m scripts.deploy sync --watch` does everything. Options are those of that command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from scripts import archive, archive_note
+from training import command_line
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 5.0
+
+
+def main() -> int:
+    """Run until TERM."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--alias", default="staging")
+    parser.add_argument("--model-store", type=Path, default=archive.MODEL_STORE)
+    known, _ = parser.parse_known_args()
+    status = command_line.run(lambda: first_archive(known.alias, known.model_store), debug=False)
+    if status == 0:
+        # In place of this process: a build leaves a gigabyte of torch in memory.
+        follow = [sys.executable, "-m", "scripts.deploy", "sync", "--watch", *sys.argv[1:]]
+        os.execv(sys.executable, follow)
+    return status
+
+
+def first_archive(alias: str, store: Path) -> int:
+    """
+    Build the archive that the alias names, where the store has none of it on record.
+
+    What fails is tried again: the registry may come later, and so may the first version.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    said = ""
+    while archive_note.read(alias, store) is None:
+        from scripts.served_archive import served_archive  # MLflow takes seconds to import
+
+        try:
+            logger.info("first archive: %s", served_archive(alias, store).name)
+        except (ValueError, OSError, RuntimeError) as error:
+            if str(error) != said:
+                logger.warning("no archive yet: %s", error)
+            said = str(error)
+            time.sleep(PAUSE_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""
+The system in containers, from nothing to nothing: `make test-docker`.
+
+One system for all tests, in the order of this file: it is looked at, used, stopped, started and
+removed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from scripts.docker_up import SAMPLE
+from tests.docker.stack import Load, Stack
+from training.tracking_uri import ROOT
+
+OURS = ("front", "torchserve", "sidecar", "mlflow")
+LONG_RUNNING = (*OURS, "prometheus")
+UID = "10001"
+WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
+
+
+def test_up_from_nothing_scores_a_picture_and_says_where_all_is(stack: Stack) -> None:
+    """One command builds, starts, registers the shipped model, waits, scores, prints addresses."""
+    words = stack.first_words
+    assert "handler/golden/parrots.jpg: 80." in words
+    assert "iqa version 1" in words
+    for address in (stack.front, stack.mlflow, stack.prometheus):
+        assert address in words
+    assert stack.score()["model"]["version"] == "1"
+
+
+def test_ready_and_healthy(stack: Stack) -> None:
+    """The front passes readiness on with its reason, and every container is healthy by it."""
+    told = requests.get(f"{stack.front}/ready", timeout=10)
+    assert (told.status_code, told.json()["ready"], told.json()["version"]) == (200, True, "1")
+    for service in OURS:
+        _wait_healthy(stack, service)
+
+
+def test_a_start_again_registers_nothing(stack: Stack) -> None:
+    """`up` over a running system leaves the registry as it is."""
+    stack.compose("up", "-d")
+    listed = stack.python("-m", "scripts.model_info", "--all").stdout
+    assert "1" in listed
+    log = stack.compose("logs", "--no-color", "register")
+    assert "versions are there, nothing registered" in log
+    stack.wait_ready()
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_no_container_may_more_than_it_needs(stack: Stack, service: str) -> None:
+    """A user without rights or capabilities, a root that cannot be written, no compiler, no pip."""
+    facts = stack.facts(service)
+    assert facts["uids"] == [UID] * 4
+    assert facts["capabilities"] == ["0" * 16] * 2
+    assert facts["no_new_privileges"] == "1"
+    assert facts["first_process"] == "tini"
+    assert facts["may_write"] == (["/app/model-store/x"] if service == "sidecar" else [])
+    assert facts["has_scratch"], "the tmpfs is there"
+    assert facts["tools"] == []
+    assert "pip" not in facts["packages"]
+
+
+def test_the_server_runs_the_archive_and_no_copy_of_its_code(stack: Stack) -> None:
+    """No handler/, no PYTHONPATH, no second iqa, no torch: the archive brings all that it needs."""
+    facts = stack.facts("torchserve")
+    assert facts["copies"] == []
+    assert facts["PYTHONPATH"] is None
+    assert facts["packages"] == ["ts"]
+    assert facts["archives"] == ["iqa-1.mar"]
+
+
+def test_workers_see_no_secret(stack: Stack) -> None:
+    """What is in the container's environment by such a name is not in a worker's."""
+    seen = stack.facts("torchserve")["environments"]
+    secrets = {"REGISTRY_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+    assert all(secrets <= set(variables) for variables in seen["java"]), "else nothing is tested"
+    assert seen["worker"]
+    for variables in seen["worker"]:
+        assert not secrets & set(variables)
+        assert "not-for-workers" not in variables.values()
+        assert variables["HARMLESS"] == "for-workers"
+
+
+def test_only_the_way_in_and_the_pages_are_published(stack: Stack) -> None:
+    """On loopback; server and side-car are on the network without a way out alone."""
+    bound = {}
+    for service in LONG_RUNNING:
+        told = stack.inspect(service)["NetworkSettings"]["Ports"]
+        bound[service] = [b for bindings in told.values() for b in bindings or []]
+    assert {service for service, ports in bound.items() if ports} == {
+        "front", "mlflow", "prometheus",
+    }  # fmt: skip
+    assert {b["HostIp"] for ports in bound.values() for b in ports} == {"127.0.0.1"}
+    inside = f"{stack.project}_inside"
+    assert json.loads(stack.docker("network", "inspect", inside))[0]["Internal"] is True
+    for service in ("torchserve", "sidecar"):
+        assert list(stack.inspect(service)["NetworkSettings"]["Networks"]) == [inside]
+
+
+def test_the_front_passes_on_what_it_should_and_nothing_else(stack: Stack) -> None:
+    """Management, metrics and TorchServe's other paths are not there from outside."""
+    for method, path in [
+        ("GET", "/models"), ("POST", "/models?url=x.mar"), ("GET", "/metrics"),
+        ("OPTIONS", "/"), ("POST", "/invocations"), ("POST", "/v2/models/iqa/infer"),
+        ("POST", "/workflows?url=x"), ("POST", "/predictions/iqa/1"),
+    ]:  # fmt: skip
+        reply = requests.request(method, stack.front + path, timeout=10)
+        assert reply.status_code in (404, 405), (method, path, reply.status_code)
+        assert reply.json()["reason"] in ("not_found", "method_not_allowed")
+
+
+def test_mlflow_answers_to_its_names_alone(stack: Stack) -> None:
+    """Another Host header, as a page in a browser could bring one, is refused."""
+    path = f"{stack.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert requests.get(path, timeout=30).status_code == 200
+    assert requests.get(path, headers={"Host": "evil.example"}, timeout=30).status_code == 403
+
+
+def test_a_better_model_is_served_without_a_failed_request(stack: Stack, tmp_path: Path) -> None:
+    """Train against the compose MLflow, the alias moves, the side-car swaps; nobody notices."""
+    data = str(tmp_path / "data")
+    made = stack.python("-m", "training.demo_data", "--out", data, "--pictures", "60")
+    assert made.returncode == 0, made.stderr
+    with Load(stack) as load:
+        load.wait_for("1", 30)
+        trained = stack.python(
+            "-m", "training.train", "--data-dir", data, "--crop-px", "192", "--epochs", "3",
+            "--lr", "1e-3", "--weights", str(WEIGHTS), "--out", str(tmp_path / "run"),
+            "--alias", "staging", "--experiment", "docker-test",
+        )  # fmt: skip
+        assert trained.returncode == 0, trained.stderr
+        assert "staging" in trained.stdout + trained.stderr
+        load.wait_for("2", 240)
+        # The watch after the swap, in which it could still be taken back.
+        time.sleep(12)
+    assert load.failures == []
+    assert set(load.versions) == {"1", "2"}
+    assert load.versions == sorted(load.versions), "each request got one version, then the other"
+    command = ["python", "-m", "scripts.deploy", "status", "--json"]
+    status = json.loads(stack.docker("exec", stack.container("sidecar"), *command))
+    assert (status["alias_version"], status["served_version"]) == ("2", "2")
+    assert status["ready"] is True
+
+
+def test_prometheus_has_it_all(stack: Stack) -> None:
+    """Every target is up, its rules load, and the metrics of each kind are there."""
+    deadline = time.monotonic() + 90
+    wanted = {
+        'iqa_scores_total{ModelVersion="2"}',
+        'iqa_latency_seconds_bucket{ModelVersion="2"}',
+        "iqa_processes",
+        "iqa_alias_version == 2",
+        "iqa_served_version == 2",
+    }
+    missing = set(wanted)
+    while missing and time.monotonic() < deadline:
+        missing = {expression for expression in wanted if not stack.query(expression)}
+        time.sleep(1)
+    assert not missing
+    up = {(s["metric"]["job"], s["metric"]["instance"]): s["value"][1] for s in stack.query("up")}
+    assert up
+    assert set(up.values()) == {"1"}, up
+    rules = requests.get(f"{stack.prometheus}/api/v1/rules", timeout=30).json()["data"]["groups"]
+    assert rules
+    assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
+
+
+def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served(stack: Stack) -> None:
+    """A restart forgets nothing: the store's note names the archive."""
+    stack.compose("stop", "mlflow", "torchserve")
+    assert requests.get(f"{stack.front}/ready", timeout=10).status_code == 503
+    stack.docker("start", stack.container("torchserve"))
+    stack.wait_ready()
+    assert stack.score()["model"]["version"] == "2"
+    stack.docker("start", stack.container("mlflow"))
+    _wait_healthy(stack, "mlflow")
+
+
+def test_a_server_that_is_made_anew_is_found_by_the_front(stack: Stack) -> None:
+    """It gets another address, as an upgrade would give it."""
+    before = stack.inspect("torchserve")["Id"]
+    stack.docker("network", "disconnect", f"{stack.project}_inside", stack.container("torchserve"))
+    stack.docker(
+        "network", "connect", "--ip", _another_address(stack), "--alias", "torchserve",
+        f"{stack.project}_inside", stack.container("torchserve"),
+    )  # fmt: skip
+    stack.wait_ready()
+    assert stack.score()["model"]["version"] == "2"
+    assert stack.inspect("torchserve")["Id"] == before
+
+
+def test_a_front_that_is_stopped_answers_what_it_accepted(stack: Stack) -> None:
+    """TERM under load: each request is answered or was told to come again; none is cut off."""
+    answers: list[int | str] = []
+    begun = threading.Event()
+
+    def send() -> None:
+        for _ in range(15):
+            try:
+                with requests.post(
+                    f"{stack.front}/predictions/iqa", data=SAMPLE.read_bytes(),
+                    headers={"Content-Type": "application/octet-stream"}, timeout=60,
+                ) as reply:  # fmt: skip
+                    answers.append(reply.status_code)
+            except requests.ConnectionError as error:
+                # Nobody listens any more: it was not accepted.
+                answers.append("refused" if "refused" in str(error) else f"lost: {error}")
+            begun.set()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    begun.wait(60)
+    stack.compose("stop", "front")
+    for thread in threads:
+        thread.join(90)
+    lost = [answer for answer in answers if answer not in (200, 503, "refused")]
+    assert lost == []
+    assert answers.count(200) >= 4
+    assert stack.inspect("front")["State"]["ExitCode"] == 0
+    stack.compose("start", "front")
+    stack.wait_ready()
+
+
+@pytest.mark.parametrize("service", ["torchserve", "sidecar", "mlflow"])
+def test_term_ends_each_container_in_order(stack: Stack, service: str) -> None:
+    """Exit status 0 well before the engine would kill it."""
+    begin_s = time.monotonic()
+    stack.docker("stop", "--time", "60", stack.container(service))
+    state = stack.inspect(service)["State"]
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False), stack.logs()
+    assert time.monotonic() - begin_s < 55
+    stack.docker("start", stack.container(service))
+    if service == "mlflow":
+        _wait_healthy(stack, service)
+    stack.wait_ready()
+
+
+def test_down_leaves_nothing(stack: Stack) -> None:
+    """No container, no network, no volume."""
+    before = stack.left()
+    assert before["containers"]
+    assert before["networks"]
+    assert before["volumes"]
+    stack.remove()
+    assert stack.left() == {"containers": [], "networks": [], "volumes": []}
+
+
+def _wait_healthy(stack: Stack, service: str, timeout_s: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        health = stack.inspect(service)["State"]["Health"]
+        if health["Status"] == "healthy":
+            return
+        assert time.monotonic() < deadline, f"{service}: {health}"
+        time.sleep(0.5)
+
+
+def _another_address(stack: Stack) -> str:
+    network = json.loads(stack.docker("network", "inspect", f"{stack.project}_inside"))[0]
+    prefix = network["IPAM"]["Config"][0]["Subnet"].rpartition(".")[0]
+    return f"{prefix}.200"

@@ -1,0 +1,92 @@
+"""What can be said of Dockerfile and docker-compose.yml without an engine."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from training.tracking_uri import ROOT
+
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
+    "services"
+]
+NAMES = sorted(SERVICES)
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def stage(name: str) -> str:
+    """Return the instructions of one stage, without the comments."""
+    found = re.search(rf"^FROM \S+ AS {name}\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.M | re.S)
+    assert found is not None, name
+    return re.sub(r"^\s*#.*\n", "", found.group(1), flags=re.M)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_service_is_hardened(name: str) -> None:
+    """No service may write its root, gain rights, or take the whole machine."""
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"mem_limit", "pids_limit"} <= set(service)
+    assert not {"privileged", "network_mode", "pid", "ipc"} & set(service)
+    assert not any("docker.sock" in volume for volume in service.get("volumes", []))
+
+
+def test_only_the_front_and_the_pages_are_published_and_on_loopback() -> None:
+    """Management, metrics and the side-car have no port on the host."""
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"front", "mlflow", "prometheus", "grafana"}
+    for ports in published.values():
+        assert [port.split(":")[0:2] for port in ports] == [["${PUBLISH_ADDRESS", "-127.0.0.1}"]]
+    # A container on this network alone reaches nothing outside and is reached from nowhere.
+    inner = {name for name, service in SERVICES.items() if service["networks"] == ["inside"]}
+    assert inner == {"torchserve", "sidecar", "register", "postgres"}
+
+
+def test_the_server_holds_no_secret_and_cannot_write_the_store() -> None:
+    """The serving container is told of no registry, and archives come to it read-only."""
+    server = SERVICES["torchserve"]
+    assert server["volumes"] == ["model-store:/app/model-store:ro"]
+    words = " ".join(server["environment"])
+    assert not re.search("MLFLOW|PASSWORD|SECRET|TOKEN|KEY", words)
+
+
+def test_the_serving_image_has_no_second_copy_of_the_code() -> None:
+    """Neither handler/ nor PYTHONPATH: either would be found before the archive's own files."""
+    instructions = stage("torchserve")
+    assert "handler" not in instructions
+    for text in (instructions, stage("base")):
+        assert "PYTHONPATH" not in text
+
+
+@pytest.mark.parametrize("name", ["torchserve", "front", "mlflow", "sidecar"])
+def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None:
+    """A user of its own, a health check, TERM to an init that hands it on."""
+    instructions = stage(name)
+    assert "\nUSER iqa\n" in instructions
+    assert "HEALTHCHECK" in instructions
+    assert instructions.rstrip().splitlines()[-1].strip().endswith("]"), "CMD in exec form"
+    assert 'ENTRYPOINT ["tini", "--"]' in stage("base")
+    assert "STOPSIGNAL SIGTERM" in stage("base")
+
+
+def test_both_builders_understand_the_dockerfile() -> None:
+    """The classic builder knows neither mounts nor here-documents."""
+    assert not re.search(r"^\s*(RUN|COPY|ADD)\b.*(--mount|--link|<<)", DOCKERFILE, re.M)
+    assert not re.search(r"^# *syntax=", DOCKERFILE, re.M)
+
+
+def test_what_is_installed_is_locked() -> None:
+    """Each pip install of a build asks for hashes, and each lock that it names is there."""
+    assert "pip install" not in DOCKERFILE
+    assert '"--require-hashes"' in (ROOT / "docker" / "install.py").read_text()
+    for lock in re.findall(r"^COPY (\S+requirements\.txt)", DOCKERFILE, re.M):
+        text = (ROOT / lock).read_text()
+        pins = re.findall(r"^[A-Za-z0-9._-]+==", text, re.M)
+        assert pins, lock
+        assert text.count("--hash=sha256:") >= len(pins)
+        assert "://" not in text

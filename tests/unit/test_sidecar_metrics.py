@@ -1,0 +1,167 @@
+"""What the side-car tells: asked of TorchServe at the scrape, of MLflow never."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from scripts import deployment_state, drain, health, server_state
+from scripts.deployment_terms import Deployment
+from scripts.management_api import Addresses, NotNow, TorchServe
+from scripts.sidecar_metrics import SidecarMetrics
+from tests.conftest import free_ports
+
+
+class Management:
+    """A management API that says what it is told to."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        management = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(management.entries).encode()
+                self.send_response(200 if management.entries else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+
+    def serve(self, version: str, ready: int = 2, queue: int = 3) -> None:
+        """Have one version, with two workers."""
+        states = ["READY"] * ready + ["LOADING"] * (2 - ready)
+        self.entries = [
+            {
+                "modelVersion": version,
+                "modelUrl": f"iqa-{version}.mar",
+                "workers": [{"pid": i, "status": state} for i, state in enumerate(states)],
+                "jobQueueStatus": {"pendingRequests": queue},
+            }
+        ]
+
+
+@pytest.fixture
+def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Management]:
+    """The API, and an empty state folder."""
+    monkeypatch.setattr(deployment_state, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(deployment_state, "RECORD_FILE", tmp_path / "deployment.json")
+    monkeypatch.setattr(server_state, "STATE_FILE", tmp_path / "server.json")
+    monkeypatch.setattr(drain, "DRAINING_FILE", tmp_path / "draining")
+    made = Management()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+def metrics_of(management: Management) -> SidecarMetrics:
+    """Return metrics about that server."""
+    addresses = Addresses(
+        inference=management.url, management=management.url, metrics=management.url
+    )
+    plan = Deployment(server=TorchServe(addresses), store=Path(), unpack_dir=None)
+    return SidecarMetrics(lambda: plan, "staging")
+
+
+def values(metrics: SidecarMetrics) -> dict[str, float]:
+    """Return the samples of the page."""
+    rows = [row.rsplit(" ", 1) for row in metrics.answer().body.decode().splitlines()]
+    return {name: float(value) for name, value in rows if name[0] != "#"}
+
+
+def test_what_is_wanted_and_what_is_served_are_two_numbers(management: Management) -> None:
+    """The alias is as MLflow said last, the rest is as TorchServe says now."""
+    management.serve("2", ready=1)
+    with deployment_state.changing() as record:
+        record.alias_version = "3"
+    told = values(metrics_of(management))
+    assert told['iqa_alias_version{alias="staging"}'] == 3
+    assert told["iqa_served_version"] == 2
+    assert told["iqa_ready"] == 1
+    assert told["iqa_ready_workers"] == 1
+    assert told["iqa_queue_requests"] == 3
+
+
+def test_a_version_without_a_ready_worker_is_not_ready(management: Management) -> None:
+    """Loading is not ready, whatever /ping says."""
+    management.serve("2", ready=0)
+    assert values(metrics_of(management))["iqa_ready"] == 0
+
+
+def test_a_drain_is_not_ready(management: Management) -> None:
+    """Nobody should send requests to a server that is being emptied."""
+    management.serve("2")
+    drain.DRAINING_FILE.touch()
+    assert values(metrics_of(management))["iqa_ready"] == 0
+
+
+def test_without_a_server_the_page_still_comes(management: Management) -> None:
+    """Not ready, no version; nothing is made up."""
+
+    def find() -> Deployment:
+        raise NotNow("none runs")
+
+    told = values(SidecarMetrics(find, "staging"))
+    assert told["iqa_ready"] == 0
+    assert "iqa_served_version" not in told
+    assert 'iqa_alias_version{alias="staging"}' not in told
+    assert "iqa_registry_reachable" not in told  # nobody has asked yet
+    assert "iqa_sync_last_success_timestamp_seconds" not in told
+
+
+def test_rounds_are_counted_by_what_came_of_them(management: Management) -> None:
+    """Each outcome from 0 on; MLflow is away after a round that says so, and back after another."""
+    management.serve("2")
+    metrics = metrics_of(management)
+    assert values(metrics)['iqa_sync_rounds_total{outcome="refused"}'] == 0
+    metrics.round_ended("served")
+    metrics.round_ended("registry_away")
+    metrics.round_ended("not_now")
+    told = values(metrics)
+    assert told['iqa_sync_rounds_total{outcome="served"}'] == 1
+    assert told['iqa_sync_rounds_total{outcome="registry_away"}'] == 1
+    assert told["iqa_registry_reachable"] == 0
+    assert told["iqa_sync_last_success_timestamp_seconds"] == pytest.approx(time.time(), abs=5)
+    metrics.round_ended("refused")
+    assert values(metrics)["iqa_registry_reachable"] == 1
+
+
+def test_quarantine_and_hold_are_told_by_their_version(management: Management) -> None:
+    """0 where there is none."""
+    management.serve("2")
+    metrics = metrics_of(management)
+    told = values(metrics)
+    assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (0, 0)
+    with deployment_state.changing() as record:
+        record.refuse("4", "it does not load.")
+        record.hold = deployment_state.Hold(
+            version="2", alias_version="3", reason="rollback", since_s=0.0
+        )
+    told = values(metrics)
+    assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (4, 2)
+
+
+def test_prometheus_gets_the_page_over_http(management: Management) -> None:
+    """GET /metrics on the port of --metrics-port, in the text format."""
+    management.serve("2")
+    port = int(free_ports()["METRICS_PORT"])
+    with health.listening("127.0.0.1", port, {"/metrics": metrics_of(management).answer}):
+        reply = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+        assert requests.get(f"http://127.0.0.1:{port}/", timeout=10).status_code == 404
+    assert reply.status_code == 200
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "# TYPE iqa_sync_rounds_total counter" in reply.text

@@ -23,6 +23,7 @@ BITS_PER_SAMPLE_TAG: Final = 258
 PHOTOMETRIC_TAG: Final = 262
 WHITE_IS_ZERO: Final = 0
 
+MAX_PROFILE_TAGS: Final = 100  # that LittleCMS reads
 SRGB_TOLERANCE: Final = 2  # of 255: editions of sRGB differ by their rounding
 
 
@@ -96,6 +97,9 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _through_profile(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
     """Convert colours from the embedded profile to sRGB; keep them as they are if it is broken."""
+    if _is_program(profile):
+        notes.append("icc_profile_ignored")
+        return image
     if image.mode not in ("RGB", "CMYK"):
         image = image.convert("RGB")
     try:
@@ -111,6 +115,23 @@ def _through_profile(image: Image.Image, profile: bytes, notes: list[str]) -> Im
         return image
     assert converted is not None  # None only with inPlace=True
     return converted
+
+
+def _is_program(profile: bytes) -> bool:
+    """
+    Tell whether a profile holds a list of steps of any length, each run for every colour.
+
+    A megabyte of such multi-process elements (ICC.1:2022, 10.17) takes minutes. Photographs have
+    none: it is for cinema.
+    """
+    if not isinstance(profile, bytes):  # a TIFF tag of another type, or a PNG text of that name
+        return False
+    tags = min(int.from_bytes(profile[128:132]), MAX_PROFILE_TAGS)
+    for entry in range(132, 132 + 12 * tags, 12):
+        start = int.from_bytes(profile[entry + 4 : entry + 8])
+        if profile[start : start + 4] == b"mpet":
+            return True
+    return False
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:

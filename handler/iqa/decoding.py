@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from iqa import colour, jpeg
+from iqa import colour, jpeg, structure
 from iqa.errors import ImageRejected
 from iqa.preprocessing import preprocess
 from numpy.typing import NDArray
@@ -49,6 +49,9 @@ FOREIGN_SIGNATURES: Final[tuple[tuple[int, bytes, str], ...]] = (
 
 ORIENTATION_TAG: Final = 0x0112
 TILE_TAGS: Final = (322, 323)  # TIFF: TileWidth, TileLength
+RUN_LENGTHS: Final = (1, 2)  # BMP's compressions RLE8 and RLE4
+# Pillow decodes these in Python, half a microsecond a run.
+MAX_RUN_LENGTH_PIXELS: Final = 2_000_000
 UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,6 +64,9 @@ UPRIGHT: Final = {
 """What undoes each EXIF orientation."""
 LYING: Final = (5, 6, 7, 8)
 """Orientations stored with width and height exchanged."""
+
+
+MAX_WORDS: Final = 120  # characters of a library's message that are passed on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +131,10 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
         _check_pixels(image, limits)
         stored_size = image.size
         if image.format in ("JPEG", "MPO"):
-            jpeg.check_scans(body)
+            jpeg.check_scans(body, image.width * image.height)
             jpeg.reduce(image)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            jpeg.check_scans_in_tiff(body, image)
         notes = ["first_frame_only"] if _has_more_frames(image) else []
         format_name = "JPEG" if image.format == "MPO" else str(image.format)
         _load(image, body, limits)
@@ -137,8 +145,17 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
 
 
 def _open(body: bytes, limits: Limits) -> Image.Image:
+    if body.startswith(jpeg.SIGNATURE):
+        jpeg.check_header(body)
+        file = io.BytesIO(body)
+    else:
+        if body.startswith((b"II", b"MM")):
+            structure.check_tiff(body)
+        file = structure.CountedFile(body)
     try:
-        return Image.open(io.BytesIO(body), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
+    except ImageRejected:
+        raise
     except Image.DecompressionBombError as error:
         raise _too_large(error, limits) from error
     except UnidentifiedImageError as error:
@@ -171,7 +188,17 @@ def _check_pixels(image: Image.Image, limits: Limits) -> None:
     sizes = [image.size]
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         # A tile may be larger than its picture; libtiff decodes all of it.
-        sizes.append(tuple(image.tag_v2.get(tag, 0) for tag in TILE_TAGS))
+        width, height = (image.tag_v2.get(tag) for tag in TILE_TAGS)
+        if isinstance(width, int) and isinstance(height, int):  # else libtiff refuses it
+            sizes.append((width, height))
+    if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
+        width, height = image.size
+        if width * height > MAX_RUN_LENGTH_PIXELS:
+            raise ImageRejected(
+                "unsupported_mode",
+                f"image: expected a run-length BMP of at most {MAX_RUN_LENGTH_PIXELS} pixels, "
+                f"got {width} x {height}. Save it as PNG.",
+            )
     for width, height in sizes:
         if width * height > limits.max_pixels:
             raise ImageRejected(
@@ -196,7 +223,7 @@ def _load(image: Image.Image, body: bytes, limits: Limits) -> None:
         image.load()
     except Image.DecompressionBombError as error:
         raise _too_large(error, limits) from error
-    except MemoryError:  # the server's fault, not the picture's
+    except (ImageRejected, MemoryError):  # the second is the server's fault, not the picture's
         raise
     except Exception as error:  # libjpeg, libtiff, zlib: each has exceptions of its own
         raise _broken(error, body) from error
@@ -207,6 +234,7 @@ def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bool]:
     # Not `ImageOps.exif_transpose`: it also writes the EXIF block anew, and where a tag that
     # nobody needs prevents that, it fails, and the picture would stay on its side.
     try:
+        _expect_little_exif(image)
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
         method = UPRIGHT.get(orientation)
     except Exception:  # a malformed EXIF block is no reason to refuse the picture
@@ -217,10 +245,19 @@ def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bool]:
     return image.transpose(method), orientation in LYING
 
 
+def _expect_little_exif(image: Image.Image) -> None:
+    """Pillow makes an object of each value: of 32 MB, millions."""
+    if len(image.info.get("exif") or b"") > structure.MAX_EXIF_BYTES:
+        raise ValueError("more EXIF than a camera writes")
+    # PNG's old way to store it: twice as many hexadecimal digits, and line breaks.
+    if len(image.info.get("Raw profile type exif") or "") > 3 * structure.MAX_EXIF_BYTES:
+        raise ValueError("more EXIF than a camera writes")
+
+
 def _convert(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         return colour.to_srgb(image, notes)
-    except ImageRejected:
+    except (ImageRejected, MemoryError):
         raise
     except Exception as error:  # such as more transparent entries than the palette has
         raise _broken(error) from error
@@ -237,7 +274,8 @@ def _too_large(error: Exception, limits: Limits) -> ImageRejected:
 
 
 def _broken(error: Exception, body: bytes = b"") -> ImageRejected:
-    text = str(error) or type(error).__name__
+    # Cut: a KeyError names its key, which may be a tag of a million values.
+    text = (str(error) or type(error).__name__)[:MAX_WORDS]
     # Only Pillow's words tell a file that ends early from one that is wrong inside; of WebP it
     # says nothing, but the header holds the length.
     is_cut = any(word in text.lower() for word in ("truncated", "end of file", "not enough", "eof"))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
+from iqa.form import fields_of
 
 IMAGE_KEY: Final = "image"
 HINT: Final = (
     'Send the file itself (curl -T FILE), a form (-F data=@FILE), or JSON {"image": "<base64>"}.'
 )
+
+# No picture begins like this.
+JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*+[\[{]")
+# Commas, colons and brackets: parsing makes an object or two at each, a gigabyte of 46 MB.
+MAX_JSON_MARKS: Final = 1000
 
 
 def picture_of(row: Mapping[str, Any]) -> bytes:
@@ -21,7 +29,8 @@ def picture_of(row: Mapping[str, Any]) -> bytes:
 
     Args:
         row: What TorchServe made of the request: `data` for a form field, `body` for a raw
-            body, which is bytes, text, or parsed JSON by its content type.
+            body, which is bytes, or a form or JSON as it was sent; with `decode_input_request`,
+            also text and parsed JSON, by its content type.
 
     Returns:
         The file's content, perhaps empty.
@@ -29,6 +38,15 @@ def picture_of(row: Mapping[str, Any]) -> bytes:
     Raises:
         ImageRejected: The request holds no picture where one is expected (400).
     """
+    body = row.get("body")
+    if row.get("data") is None and isinstance(body, bytes | bytearray):
+        fields = fields_of(body)
+        if fields is not None:
+            return _picture_in(fields)
+    return _picture_in(row)
+
+
+def _picture_in(row: Mapping[str, Any]) -> bytes:
     payload = row.get("data")
     if payload is None:
         payload = row.get("body")
@@ -40,7 +58,10 @@ def picture_of(row: Mapping[str, Any]) -> bytes:
             "undecodable", f"form: expected a file in the field 'data', got {fields}. {HINT}"
         )
     if isinstance(payload, bytes | bytearray | memoryview):
-        return bytes(payload)
+        content = bytes(payload)
+        if not JSON_START.match(content):
+            return content
+        payload = _parsed(content)
     if isinstance(payload, str):
         if not payload:
             return b""
@@ -50,6 +71,22 @@ def picture_of(row: Mapping[str, Any]) -> bytes:
     raise ImageRejected(
         "undecodable", f"body: expected an image file, got JSON {type(payload).__name__}. {HINT}"
     )
+
+
+def _parsed(body: bytes) -> Any:
+    marks = sum(body.count(mark) for mark in (b",", b":", b"[", b"{"))
+    if marks > MAX_JSON_MARKS:
+        raise ImageRejected(
+            "undecodable",
+            f"JSON: expected one object with the key 'image', got {marks} values and more. {HINT}",
+        )
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ImageRejected(
+            "undecodable",
+            f"JSON: expected an object with the key 'image', got none ({str(error)[:80]}). {HINT}",
+        ) from error
 
 
 def _from_json(document: Mapping[str, Any]) -> bytes:
@@ -70,7 +107,8 @@ def _from_json(document: Mapping[str, Any]) -> bytes:
             )
     try:
         # Line breaks are common in base64 (MIME, the command base64), other foreign bytes are not.
-        return base64.b64decode("".join(text.split()), validate=True)
+        packed = text.encode("ascii").translate(None, b" \t\r\n\v\f")
+        return base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageRejected(
             "undecodable", f"JSON: expected base64 in the key 'image', got none ({error}). {HINT}"

@@ -1,0 +1,96 @@
+"""Forms as they are sent: what clients write, and what nobody should."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from iqa.errors import ImageRejected
+from iqa.form import MAX_FIELDS, fields_of
+from iqa.payload import picture_of
+
+PICTURE = b"\xff\xd8 any bytes, \r\n--\r\n-- among them"
+
+
+def form(*parts: tuple[str, bytes], boundary: str = "xyz") -> bytes:
+    """Return a form: (head of the part, content) each."""
+    body = b"".join(
+        f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts
+    )
+    return body + f"--{boundary}--\r\n".encode()
+
+
+def disposition(parameters: str) -> str:
+    """Return the header that names a field."""
+    return f"Content-Disposition: form-data{parameters}"
+
+
+@given(content=st.binary(), name=st.text("abcdef-_.[]", min_size=1), other=st.binary(max_size=20))
+def test_what_a_client_library_writes_is_read(content: bytes, name: str, other: bytes) -> None:
+    """Any content under any name comes back as it was sent."""
+    files = [(name, ("a.jpg", content)), (f"{name}2", ("b", other))]
+    sent = requests.Request("POST", "http://x", files=files).prepare().body
+    assert isinstance(sent, bytes)
+    assert fields_of(sent) == {name: content, f"{name}2": other}
+    assert fields_of(bytearray(sent)) == {name: content, f"{name}2": other}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        '; name="data"',
+        "; name=data",
+        '; filename="a.jpg"; name="data"',
+        '; filename="x; name=evil"; name="data"',
+        ';name="data";filename="C:\\a\\b.jpg"',
+        "; name=\"data\"; filename*=UTF-8''a%20b.jpg",
+    ],
+)
+def test_a_field_is_named_by_its_name_alone(parameters: str) -> None:
+    """Whatever else stands beside it, and in which order."""
+    body = form((disposition(parameters) + "\r\nContent-Type: image/jpeg", PICTURE))
+    assert picture_of({"body": body}) == PICTURE
+
+
+def test_of_two_fields_of_one_name_the_last_counts() -> None:
+    """As where TorchServe takes the form apart."""
+    parts = [(disposition('; name="data"'), content) for content in (b"first", b"last")]
+    assert picture_of({"body": form(*parts)}) == b"last"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (form((disposition('; name="file"'), PICTURE)), "field 'data', got 'file'"),
+        (form((disposition(""), PICTURE)), "got nothing"),
+        (form(("X: y", PICTURE)), "got nothing"),
+        (form((disposition('; name="data"'), PICTURE))[:-10], "breaks off"),
+        (form((disposition('; name="data"'), PICTURE))[:60], "breaks off"),
+        (b"--a\r\n", "breaks off"),
+        (b"--a\r\n" * 1_000_000, "breaks off"),
+        (form(*[(disposition('; name="a"'), b"")] * (MAX_FIELDS + 1)), "at most 1000 fields"),
+        (form((disposition(f'; name="{"a" * 9000}"'), b"")), "breaks off"),
+    ],
+    ids=["other name", "no name", "no disposition", "no end", "half a head", "start", "starts",
+         "many", "long name"],
+)  # fmt: skip
+def test_a_form_without_a_picture_is_refused_with_what_came(body: bytes, words: str) -> None:
+    """400, and the message says what was missing."""
+    with pytest.raises(ImageRejected, match=": expected ") as caught:
+        picture_of({"body": body})
+    assert words in str(caught.value)
+    assert caught.value.status == 400
+
+
+def test_a_form_in_a_form_is_no_form() -> None:
+    """The content of a field is a picture or JSON: nobody can nest forms without end."""
+    inner = form((disposition('; name="data"'), PICTURE))
+    outer = form((disposition('; name="data"'), inner), boundary="abc")
+    assert picture_of({"body": outer}) == inner
+
+
+@pytest.mark.parametrize("body", [b"", b"--", b"--\r\n", b"---", b"\r\n--a\r\n", PICTURE])
+def test_what_is_no_form_is_left_alone(body: bytes) -> None:
+    """It goes on to the decoder, which says what it is."""
+    assert fields_of(body) is None

@@ -12,28 +12,32 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from iqa import explanation, overlay
 from iqa.decoding import DecodedImage, Limits, decode
-from iqa.errors import ImageRejected
+from iqa.errors import ImageRejected, NotScored
 from iqa.payload import picture_of
 from iqa.preprocessing import is_upscaled
 from iqa.runtime import open_runtime
-from iqa.score import label_of_score, score_of_quality
-from numpy.typing import NDArray
-from telemetry import Telemetry, silence_torchserve
+from iqa.score import ScoreScale
+from iqa.waiting import START_HEADERS, Clock, waited_s
+from request_log import RequestLog, request_id
+from telemetry import Item, Telemetry, silence_torchserve
 
 logger = logging.getLogger(__name__)
 
 JSON_TYPE: Final = "application/json"
-SETTINGS: Final = frozenset({"runtime", "threads", "max_bytes", "max_pixels"})
+SETTINGS: Final = frozenset({"runtime", "threads", "max_bytes", "max_pixels", "max_age_s"})
+MAX_AGE_S: Final = 10
 
 
 class IQAHandler:
-    """Scores pictures. One bad item gets its own 4xx and touches no neighbour."""
+    """Scores pictures. One bad item gets its own 4xx or 5xx and touches no neighbour."""
 
     def initialize(self, context: Any) -> None:
         """
@@ -41,7 +45,7 @@ class IQAHandler:
 
         Args:
             context: TorchServe's; `model_yaml_config["handler"]` may hold runtime, threads,
-                max_bytes, max_pixels.
+                max_bytes, max_pixels, max_age_s.
 
         Raises:
             ValueError: A setting or the network is refused; TorchServe then reports the load
@@ -57,17 +61,22 @@ class IQAHandler:
         self._runtime = open_runtime(
             directory, settings.get("runtime", "auto"), settings.get("threads", 1)
         )
+        self._scale = ScoreScale.of_directory(directory)
         self._version = str(self.provenance["model"]["version"])
+        self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
+        self._clock = Clock()
         self._telemetry = Telemetry(context.metrics, self._version, context.model_name)
+        self._log = RequestLog(self._version)
         logger.info(
             "iqa version %s loaded, runtime %s %s",
             self._version, self._runtime.name, self._runtime.precision,
         )  # fmt: skip
         silence_torchserve(context.metrics)
+        self._telemetry.announce()
         gc.collect()
         gc.freeze()  # what is loaded now stays: the collector need not walk it again
 
-    def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[str]:
+    def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[str | bytes]:
         """
         Answer a batch.
 
@@ -77,67 +86,154 @@ class IQAHandler:
 
         Returns:
             As many JSON documents as rows, in their order: text, because TorchServe's own encoder
-            indents, and takes the slow way for it.
+            indents, and takes the slow way for it. An explanation may be a PNG file instead.
 
         Raises:
-            ValueError: The network gave no number: the server's fault, 503 for the batch.
+            MemoryError: For TorchServe, which answers 507 for the batch.
         """
-        replies: list[dict[str, Any]] = [{} for _ in data]
-        accepted: dict[int, tuple[DecodedImage, NDArray[np.uint8]]] = {}
-        started = time.perf_counter()
-        for index, row in enumerate(data):
-            context.set_response_content_type(index, JSON_TYPE)
-            if self._is_describe(row, context, index):
-                replies[index] = self._describe()
-                continue
-            try:
-                decoded = decode(picture_of(row), self._limits)
-                accepted[index] = decoded, decoded.pixels()
-            except ImageRejected as rejection:
-                replies[index] = self._refuse(rejection, context, index)
-        decoded_at = time.perf_counter()
-        for index, quality in self._judge({i: pixels for i, (_, pixels) in accepted.items()}):
-            replies[index] = self._reply(accepted[index][0], quality)
-        if accepted:
-            finished = time.perf_counter()
-            self._telemetry.observe("iqa_latency_seconds", decoded_at - started, "decode")
-            self._telemetry.observe("iqa_latency_seconds", finished - decoded_at, "network")
-        return [json.dumps(reply) + "\n" for reply in replies]
+        started_s = time.perf_counter()
+        now_s = self._clock.now_s()
+        items = [self._read(row, context, index, now_s) for index, row in enumerate(data)]
+        readable = [item for item in items if item.pixels is not None]
+        self._judge([item for item in readable if item.explains is None], context)
+        self._explain([item for item in readable if item.explains is not None], context)
+        elapsed_s = time.perf_counter() - started_s
+        self._telemetry.add(items, elapsed_s)
+        self._log.write(items, elapsed_s, context)
+        return [item.picture or json.dumps(item.reply) + "\n" for item in items]
 
-    def _judge(self, pixels: dict[int, NDArray[np.uint8]]) -> list[tuple[int, float]]:
-        """Run the network; (index, quality) for each picture."""
+    def _read(self, row: Mapping[str, Any], context: Any, index: int, now_s: float) -> Item:
+        """Return a request with its picture read, or with the reply that says why not."""
+        context.set_response_content_type(index, JSON_TYPE)
+        item = Item(index)
+        if self._is_describe(row, context, index):
+            item.reply = self._describe()
+            return item
+        started_s = time.perf_counter()
+        try:
+            self._expect_fresh(item, context, now_s)
+            # TorchServe sets it by the address; a client's own does not come through.
+            if context.get_request_header(index, "explain") == "True":
+                headers = context.get_all_request_header(index)
+                item.explains = explanation.wanted_format(row, headers)
+            body = picture_of(row)
+            item.n_bytes = len(body)
+            item.decoded = decode(body, self._limits)
+            item.pixels = item.decoded.pixels()
+        except ImageRejected as rejection:
+            item.reason = rejection.reason
+            self._refuse(item, "rejected", rejection, context)
+        except NotScored as expiry:
+            self._refuse(item, "expired", expiry, context)
+        except Exception as error:  # a decoder's fault in one file is not the neighbours' fault
+            self._fail(item, "decode", error, context)
+        item.decode_s = time.perf_counter() - started_s
+        return item
+
+    def _judge(self, items: list[Item], context: Any) -> None:
+        """Run the network, and reply to each picture."""
+        for stack in self._stacks(items):
+            started_s = time.perf_counter()
+            try:
+                pixels = [item.pixels for item in stack if item.pixels is not None]
+                batch_NHWC = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+                qualities = self._runtime.quality(batch_NHWC).tolist()
+            except Exception as error:
+                for item in stack:
+                    self._fail(item, "network", error, context)
+                continue
+            network_s = time.perf_counter() - started_s
+            for item, quality in zip(stack, qualities, strict=True):
+                item.network_s = network_s
+                assert item.decoded is not None  # it has pixels
+                try:
+                    item.reply = self._reply(item.decoded, quality)
+                    item.outcome = "scored"
+                except Exception as error:  # above all a quality of NaN
+                    self._fail(item, "score", error, context)
+
+    def _explain(self, items: list[Item], context: Any) -> None:
+        """Reply to each picture with its score and the map of where it comes from."""
+        for item in items:
+            started_s = time.perf_counter()
+            assert item.decoded is not None and item.pixels is not None  # it is readable
+            try:
+                found = self._runtime.quality_map(item.pixels)
+                item.reply = {**self._reply(item.decoded, found.quality), "map": found.body()}
+                if item.explains == explanation.PNG:
+                    item.picture = overlay.png(item.pixels, found)
+                    context.set_response_content_type(item.index, explanation.PNG_TYPE)
+                item.outcome = "explained"
+            except ImageRejected as rejection:
+                item.reason = rejection.reason
+                self._refuse(item, "rejected", rejection, context)
+            except Exception as error:
+                self._fail(item, "network", error, context)
+            item.network_s = time.perf_counter() - started_s
+
+    def _stacks(self, items: list[Item]) -> Iterator[list[Item]]:
+        """Tell which pictures to judge together: equally large ones, where that pays."""
         if not self._runtime.gains_by_batches:
-            return [
-                (i, float(self._runtime.quality(array[None])[0])) for i, array in pixels.items()
-            ]
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for index, array in pixels.items():
-            by_shape.setdefault(array.shape, []).append(index)
-        judged: list[tuple[int, float]] = []
-        for indices in by_shape.values():
-            stack = np.stack([pixels[i] for i in indices])
-            judged += zip(indices, self._runtime.quality(stack).tolist(), strict=True)
-        return judged
+            yield from ([item] for item in items)
+            return
+        by_shape: dict[tuple[int, ...], list[Item]] = {}
+        for item in items:
+            assert item.pixels is not None  # it is readable
+            by_shape.setdefault(item.pixels.shape, []).append(item)
+        yield from by_shape.values()
+
+    def _expect_fresh(self, item: Item, context: Any, now_s: float) -> None:
+        """
+        Measure how long a request has waited.
+
+        Raises:
+            NotScored: Too long (503); its client will have given up.
+        """
+        for name in START_HEADERS:
+            started = context.get_request_header(item.index, name)
+            if started:
+                item.waited_s = waited_s(started, now_s)
+                break
+        if item.waited_s is not None and item.waited_s > self._max_age_s:
+            context.set_response_header(item.index, "Retry-After", "1")
+            raise NotScored(
+                "expired",
+                f"request: expected it within {self._max_age_s} s of its arrival, got it after "
+                f"{item.waited_s:.1f} s in the queue. Send it again, at a lower rate.",
+            )
 
     def _reply(self, decoded: DecodedImage, quality: float) -> dict[str, Any]:
-        score = score_of_quality(quality)
-        label = label_of_score(score)
-        self._telemetry.count("iqa_scores_total", label)
-        self._telemetry.count("iqa_score_points_total", amount=score)
         width, height = decoded.size
         upscaled = ["upscaled"] if is_upscaled(width, height) else []
         return {
-            "score": score,
-            "label": label,
+            **self._scale.reply(quality),
             "model": {"name": "iqa", "version": self._version},
             "image": {"width": width, "height": height, "format": decoded.format},
             "warnings": [*decoded.warnings, *upscaled],
         }
 
-    def _refuse(self, rejection: ImageRejected, context: Any, index: int) -> dict[str, Any]:
-        context.set_response_status(rejection.status, rejection.reason, idx=index)
-        self._telemetry.count("iqa_rejections_total", rejection.reason)
-        return rejection.body()
+    def _refuse(
+        self, item: Item, outcome: str, error: ImageRejected | NotScored, context: Any
+    ) -> None:
+        item.outcome, item.status, item.reply = outcome, error.status, error.body()
+        context.set_response_status(error.status, error.reason, idx=item.index)
+
+    def _fail(self, item: Item, fault: str, error: Exception, context: Any) -> None:
+        """
+        Answer one request with 500, and put the traceback where the log takes it.
+
+        Raises:
+            Exception: The same one, where the machine is at its end: TorchServe then answers 507.
+        """
+        if isinstance(error, MemoryError) or "CUDA" in str(error):
+            raise error
+        item.reason, item.error = fault, "".join(traceback.format_exception(error))
+        failed = NotScored(
+            "failed",
+            "server: expected a score, got an error that is not the picture's. Tell whoever runs "
+            f"it this id, which stands in its log: {request_id(context, item.index)}",
+        )
+        self._refuse(item, "failed", failed, context)
 
     def _describe(self) -> dict[str, Any]:
         runtime = {"name": self._runtime.name, "precision": self._runtime.precision}

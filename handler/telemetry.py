@@ -12,17 +12,77 @@ from __future__ import annotations
 import logging
 import threading
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+from iqa.decoding import DecodedImage
+from iqa.errors import STATUS_OF_REASON
+from iqa.score import LABEL_FLOORS
+from iqa.tenths import TENTHS, tenth_of_score
+from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
 
 FLUSH_INTERVAL_S: Final = 1.0
 BUCKETS_S: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0,
 )  # fmt: skip
+BUCKETS_MEGAPIXELS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 12.0, 25.0, 50.0)
+STAGES: Final = ("queue", "decode", "network", "whole", "explain")
+OUTCOMES: Final = ("scored", "explained", "rejected", "expired", "failed")
+FAULTS: Final = ("decode", "network", "score")
+"""Where an exception that nobody foresaw came up: reading, judging, or a judgement of NaN."""
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and its own label values."""
+
+
+@dataclass(slots=True)
+class Item:
+    """
+    One request of a batch, from its arrival to its answer.
+
+    Attributes:
+        index: Its place in the batch.
+        reply: What it is answered with.
+        status: HTTP's.
+        outcome: One of `OUTCOMES`; None for what is no prediction.
+        reason: Of a rejection, or one of `FAULTS`.
+        decoded: The picture, once it was read.
+        pixels: The network's input.
+        n_bytes: Of the picture's file.
+        waited_s: Before it came to this worker; None if nobody measured it.
+        decode_s: Reading and resizing it.
+        network_s: The network's call that it was part of.
+        error: Traceback of a fault.
+        explains: In which form an explanation is wanted; None for a prediction.
+        picture: File that is sent in place of `reply`.
+    """
+
+    index: int
+    reply: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+    outcome: str | None = None
+    reason: str | None = None
+    decoded: DecodedImage | None = None
+    pixels: NDArray[np.uint8] | None = None
+    n_bytes: int = 0
+    waited_s: float | None = None
+    decode_s: float = 0.0
+    network_s: float = 0.0
+    error: str | None = None
+    explains: str | None = None
+    picture: bytes | None = None
+
+    @property
+    def megapixels(self) -> float | None:
+        """Of the file's picture; None where it was not read."""
+        if self.decoded is None:
+            return None
+        width, height = self.decoded.size
+        return width * height / 1e6
 
 
 class Telemetry:
@@ -42,42 +102,126 @@ class Telemetry:
         self._metrics = metrics
         self._common = [version, model_name, "Model"]
         self._lock = threading.Lock()
-        self._pending: dict[Series, float] = {}
+        self._counts: defaultdict[Series, float] = defaultdict(float)
+        self._histograms: dict[Series, _Histogram] = {
+            **{("iqa_latency_seconds", (stage,)): _Histogram(BUCKETS_S) for stage in STAGES},
+            ("iqa_megapixels", ()): _Histogram(BUCKETS_MEGAPIXELS),
+        }
         self._timer: threading.Timer | None = None
 
-    def count(self, name: str, *labels: str, amount: float = 1.0) -> None:
-        """Add to a counter; its label values come in the order of torchserve/metrics.yaml."""
-        self._add([((name, labels), amount)])
-
-    def observe(self, name: str, seconds: float, *labels: str) -> None:
-        """Add a duration to a histogram."""
-        increments = [
-            ((f"{name}_bucket", (*labels, f"{bound:g}")), 1.0)
-            for bound in BUCKETS_S[bisect_left(BUCKETS_S, seconds) :]
+    def announce(self) -> None:
+        """Report every series as 0: Prometheus sees an increase only of what was there before."""
+        with self._lock:
+            for name, values in (
+                ("iqa_requests_total", OUTCOMES),
+                ("iqa_scores_total", [label for _, label in LABEL_FLOORS]),
+                ("iqa_score_tenths_total", TENTHS),
+                ("iqa_rejections_total", STATUS_OF_REASON),
+                ("iqa_failures_total", FAULTS),
+            ):
+                for value in values:
+                    self._counts[name, (value,)] += 0.0
+            self._counts["iqa_score_points_total", ()] += 0.0
+        zeros = [
+            (series, 0.0)
+            for (name, labels), histogram in self._histograms.items()
+            for series, _ in histogram.increments(name, labels, all_buckets=True)
         ]
-        increments.append(((f"{name}_bucket", (*labels, "+Inf")), 1.0))
-        increments.append(((f"{name}_count", labels), 1.0))
-        increments.append(((f"{name}_sum", labels), seconds))
-        self._add(increments)
+        self._report(zeros)
+        self.flush()
+
+    def add(self, items: Iterable[Item], elapsed_s: float) -> None:
+        """
+        Count a batch: one lock, and no text.
+
+        Args:
+            items: Answered.
+            elapsed_s: From the batch's arrival in this worker to its answer.
+        """
+        with self._lock:
+            for item in items:
+                self._add(item, elapsed_s)
+            if self._timer is None:
+                self._timer = threading.Timer(FLUSH_INTERVAL_S, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
 
     def flush(self) -> None:
         """Report what is pending."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            pending, self._pending, self._timer = self._pending, {}, None
-        for (name, labels), amount in pending.items():
+            counts, self._counts, self._timer = self._counts, defaultdict(float), None
+            pending = list(counts.items())
+            for (name, labels), histogram in self._histograms.items():
+                pending += histogram.increments(name, labels)
+                histogram.clear()
+        self._report(pending)
+
+    def _add(self, item: Item, elapsed_s: float) -> None:
+        if item.outcome is None:
+            return
+        counts, observe = self._counts, self._observe
+        counts["iqa_requests_total", (item.outcome,)] += 1
+        if item.waited_s is not None:
+            observe("queue", item.waited_s)
+        if item.outcome == "scored":
+            score = item.reply["score"]
+            counts["iqa_scores_total", (item.reply["label"],)] += 1
+            counts["iqa_score_points_total", ()] += score
+            counts["iqa_score_tenths_total", (tenth_of_score(score),)] += 1
+            observe("decode", item.decode_s)
+            observe("network", item.network_s)
+            observe("whole", elapsed_s + (item.waited_s or 0.0))
+            self._histograms["iqa_megapixels", ()].add(item.megapixels or 0.0)
+        elif item.outcome == "explained":  # a second look at a picture is no second score
+            observe("explain", elapsed_s + (item.waited_s or 0.0))
+        elif item.outcome == "rejected":
+            counts["iqa_rejections_total", (str(item.reason),)] += 1
+        elif item.outcome == "failed":
+            counts["iqa_failures_total", (str(item.reason),)] += 1
+
+    def _observe(self, stage: str, seconds: float) -> None:
+        self._histograms["iqa_latency_seconds", (stage,)].add(seconds)
+
+    def _report(self, increments: list[tuple[Series, float]]) -> None:
+        for (name, labels), amount in increments:
             counter = self._metrics.get_metric(name, MetricTypes.COUNTER)
             counter.add_or_update(amount, [*labels, *self._common])
 
-    def _add(self, increments: list[tuple[Series, float]]) -> None:
-        with self._lock:
-            for series, amount in increments:
-                self._pending[series] = self._pending.get(series, 0.0) + amount
-            if self._timer is None:
-                self._timer = threading.Timer(FLUSH_INTERVAL_S, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+
+class _Histogram:
+    """Samples by bucket; made cumulative, as Prometheus wants them, only when reported."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
+        self.clear()
+
+    def add(self, sample: float) -> None:
+        """Count a sample; a bucket holds its own bound."""
+        self._counts[bisect_left(self._bounds, sample)] += 1
+        self._sum += sample
+
+    def clear(self) -> None:
+        """Forget what was reported."""
+        self._counts = [0] * len(self._names)
+        self._sum = 0.0
+
+    def increments(
+        self, name: str, labels: tuple[str, ...], *, all_buckets: bool = False
+    ) -> list[tuple[Series, float]]:
+        """Return what the three counters of a histogram have to be raised by."""
+        found: list[tuple[Series, float]] = []
+        total = 0
+        for bound, count in zip(self._names, self._counts, strict=True):
+            total += count
+            if total or all_buckets:
+                found.append(((f"{name}_bucket", (*labels, bound)), float(total)))
+        if found:
+            found.append(((f"{name}_count", labels), float(total)))
+            found.append(((f"{name}_sum", labels), self._sum))
+        return found
 
 
 def silence_torchserve(metrics: Any) -> None:

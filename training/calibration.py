@@ -3,13 +3,11 @@ From the network's quality to one that is right on average: fitted on validation
 
 Two kinds. `affine_logit` moves and stretches the logit (Platt's two parameters, for ratings in
 place of classes): strictly rising, so no rank changes, and the logit stays the mean of a
-per-location map. `isotonic` takes the best rising step function: it follows any shape, but its
-steps make ties, and it wants some hundred pictures.
+per-location map. That is the kind that a card holds and `iqa.score` serves. `isotonic` takes the
+best rising step function: it follows any shape, but its steps make ties, and it wants some
+hundred pictures. It is fitted to see what the other leaves on the table.
 
-A calibration is plain data for a model's card. The training run will fit one on its validation
-split and put it there; `training.evaluate` will print `comparison`. The handler may not import
-this package: when it serves calibrated scores, `apply` moves into `iqa.score`, and this module
-imports it from there.
+`training.calibrate` is the command.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+from iqa.score import AFFINE_LOGIT, SMALLEST, calibrate
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from sklearn.isotonic import IsotonicRegression
@@ -32,8 +31,6 @@ Calibration = dict[str, Any]
 MIN_PICTURES: Final = 20
 RELIABILITY_BINS: Final = 10
 FOLDS: Final = 5
-# A quality of 0 or 1 in float32 has no logit; 1e-6 is a ten-thousandth of a point.
-SMALLEST: Final = 1e-6
 
 
 def fit_affine_logit(quality: Vector, target: Vector) -> Calibration:
@@ -56,7 +53,8 @@ def fit_affine_logit(quality: Vector, target: Vector) -> Calibration:
     logit = _logit(quality)
 
     def error(parameters: Vector) -> Vector:
-        return _sigmoid(parameters[0] * logit + parameters[1]) - target
+        residual: Vector = 1 / (1 + np.exp(-(parameters[0] * logit + parameters[1]))) - target
+        return residual
 
     scale, offset = least_squares(error, x0=[1.0, 0.0]).x
     if not scale > 0:
@@ -65,7 +63,7 @@ def fit_affine_logit(quality: Vector, target: Vector) -> Calibration:
             "The model does not rank these pictures; train it before it is calibrated."
         )
     return {
-        "kind": "affine_logit",
+        "kind": AFFINE_LOGIT,
         "scale": float(scale),
         "offset": float(offset),
         "n": len(quality),
@@ -97,7 +95,7 @@ def fit_isotonic(quality: Vector, target: Vector) -> Calibration:
 
 
 FITS: Final[dict[str, Callable[[Vector, Vector], Calibration]]] = {
-    "affine_logit": fit_affine_logit,
+    AFFINE_LOGIT: fit_affine_logit,
     "isotonic": fit_isotonic,
 }
 """Fit by its kind."""
@@ -118,34 +116,50 @@ def apply(quality: Vector, calibration: Calibration) -> Vector:
         ValueError: The kind is not known.
     """
     kind = calibration["kind"]
-    if kind == "affine_logit":
-        return _sigmoid(calibration["scale"] * _logit(quality) + calibration["offset"])
+    if kind == AFFINE_LOGIT:
+        return calibrate(np.asarray(quality, np.float64), calibration)
     if kind == "isotonic":
         return np.interp(quality, calibration["quality"], calibration["calibrated"])
     raise ValueError(f"calibration: expected kind {' or '.join(FITS)}, got {kind!r}.")
 
 
-def cross_validated(quality: Vector, target: Vector, seed: int = 0) -> dict[str, float]:
+def cross_fitted(quality: Vector, target: Vector, kind: str, seed: int = 0) -> Vector:
     """
-    Say which kind to choose, by the error on pictures that it was not fitted on.
+    Calibrate each picture by a fit on others: `FOLDS` parts, each by a fit on the rest.
 
     Args:
         quality: Shape (N,), of the validation split, in [0, 1].
         target: Shape (N,), ratings mapped to [0, 1].
-        seed: Of the division into `FOLDS` parts.
+        kind: A key of `FITS`.
+        seed: Of the division into parts.
+
+    Returns:
+        Shape (N,), in [0, 1].
+    """
+    fold = np.random.default_rng(seed).permutation(len(quality)) % FOLDS
+    calibrated = np.empty_like(quality)
+    for number in range(FOLDS):
+        held_out = fold == number
+        fitted = FITS[kind](quality[~held_out], target[~held_out])
+        calibrated[held_out] = apply(quality[held_out], fitted)
+    return calibrated
+
+
+def cross_validated(quality: Vector, target: Vector, seed: int = 0) -> dict[str, float]:
+    """
+    Say what each kind gives on pictures that it was not fitted on.
+
+    Args:
+        quality: Shape (N,), of the validation split, in [0, 1].
+        target: Shape (N,), ratings mapped to [0, 1].
+        seed: Of the division into parts.
 
     Returns:
         RMSE in points by kind, and `raw` without calibration.
     """
-    fold = np.random.default_rng(seed).permutation(len(quality)) % FOLDS
     predictions = {"raw": quality}
-    for kind, fit in FITS.items():
-        calibrated = np.empty_like(quality)
-        for number in range(FOLDS):
-            held_out = fold == number
-            fitted = fit(quality[~held_out], target[~held_out])
-            calibrated[held_out] = apply(quality[held_out], fitted)
-        predictions[kind] = calibrated
+    for kind in FITS:
+        predictions[kind] = cross_fitted(quality, target, kind, seed)
     return {
         kind: float(100 * np.sqrt(((predicted - target) ** 2).mean()))
         for kind, predicted in predictions.items()
@@ -168,18 +182,20 @@ def reliability(quality: Vector, target: Vector, bins: int = RELIABILITY_BINS) -
     return error_by_score_band(100 * quality, 100 * target, equal_count_edges(100 * quality, bins))
 
 
-def comparison(quality: Vector, target: Vector, calibration: Calibration) -> dict[str, Any]:
+def comparison(quality: Vector, calibrated: Vector, target: Vector) -> dict[str, Any]:
     """
     Say what a calibration does on pictures that it was not fitted on.
+
+    Args:
+        quality: Shape (N,), the network's.
+        calibrated: Shape (N,): of another split, or `cross_fitted`.
+        target: Shape (N,), ratings mapped to [0, 1].
 
     Returns:
         Under `raw` and `calibrated` each: `srocc`, `plcc`, `mae_100`, `rmse_100`, the rows of
         `reliability`, and `calibration_error_100` (mean size of their bias, by pictures).
     """
-    return {
-        "raw": _report(quality, target),
-        "calibrated": _report(apply(quality, calibration), target),
-    }
+    return {"raw": _report(quality, target), "calibrated": _report(calibrated, target)}
 
 
 def _report(quality: Vector, target: Vector) -> dict[str, Any]:
@@ -215,7 +231,3 @@ def _check(quality: Vector, target: Vector) -> None:
 def _logit(quality: Vector) -> Vector:
     clipped = np.clip(np.asarray(quality, np.float64), SMALLEST, 1 - SMALLEST)
     return np.log(clipped / (1 - clipped))
-
-
-def _sigmoid(logit: Vector) -> Vector:
-    return 1 / (1 + np.exp(-logit))

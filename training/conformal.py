@@ -9,10 +9,9 @@ Learning in a Random World", 2005, section 4.5). By band of the predicted score,
 in the middle of the scale are larger than at its ends. On other kinds of pictures nothing is
 promised.
 
-The table is plain data for a model's card. The training run will fit it on held-out validation
-pictures, after calibration; `training.evaluate` will print `measure` on the test split. The
-handler may not import this package: when it replies with intervals, `interval`, which is plain
-Python for that reason, moves into `iqa.score`, and this module imports it from there.
+The table is plain data for a model's card, and `iqa.score` makes intervals of it.
+`training.calibrate` fits it on validation pictures, each calibrated by a fit on others;
+`training.evaluate` prints `measure` on the test split.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+from iqa.score import IntervalTable, interval
 from numpy.typing import NDArray
 
 from training.score_bands import band_of
@@ -91,29 +91,7 @@ def fit(
     }
 
 
-def interval(score: float, table: Table) -> tuple[float, float]:
-    """
-    Return the interval of one score, in points.
-
-    Args:
-        score: In [0, 100], calibrated as the scores that the table was fitted on.
-        table: As `fit` returned it, or as JSON gave it back.
-
-    Returns:
-        (low, high), within [0, 100], with the score between them.
-
-    Raises:
-        ValueError: The score lies outside its scale.
-    """
-    if not 0.0 <= score <= 100.0:  # false for NaN too
-        raise ValueError(f"score: expected a number in [0, 100], got {score}.")
-    # The last band holds 100 itself.
-    band = next((b for b in table["bands"] if score < b["high"]), table["bands"][-1])
-    # Ratings have the same ends: what is cut off holds none, and the coverage stays.
-    return max(0.0, score - band["half_width"]), min(100.0, score + band["half_width"])
-
-
-def measure(predicted: Vector, rated: Vector, table: Table) -> dict[str, Any]:
+def measure(predicted: Vector, rated: Vector, table: IntervalTable) -> dict[str, Any]:
     """
     Say how often the intervals held on pictures that they were not fitted on.
 

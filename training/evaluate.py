@@ -4,46 +4,46 @@ Measure one model on one split: `python -m training.evaluate --help`.
 Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own,
 a CSV with the columns image_name and mos:
 `--dataset csv --labels FILE --data-dir DIR --mos-range LOW HIGH`.
+With `--explain FOLDER` it needs no ratings: it compares the quality map with occlusion.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
-from numpy.typing import NDArray
+from iqa.runtime import GRAPH_FILE, Runtime
+from iqa.score import ScoreScale
 
-from training import command_line, plots, ratings, registry
+from training import command_line, explain, findings, precision, ratings, registry
 from training.config import DataConfig, add_options, data_config
 from training.device import choose_device
+from training.export import export_onnx
 from training.layouts import SPLITS
-from training.metrics import agreement, error_by_band, intervals
-from training.predict import predict, torch_judge
-from training.ratings import ALL, Ratings, Split
+from training.predict import predict, runtime_judge, torch_judge
+from training.ratings import ALL
 from training.tracking_uri import connect
-
-logger = logging.getLogger(__name__)
-
-WORST_SHOWN = 10
 
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluate from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
-        description="Measure a model on rated pictures: SROCC, PLCC, KROCC, MAE, RMSE, with 95 %% "
-        "bootstrap intervals, error by score band, the worst ten, and a plot.",
+        description="Measure a model on rated pictures: SROCC, PLCC, KROCC, MAE, RMSE, raw and "
+        "calibrated, with 95 %% bootstrap intervals, error by score band and label, coverage of "
+        "the interval, the worst ten, and plots.",
         epilog="Example: python -m training.evaluate --model training/pretrained --dataset biq2021 "
-        "--data-dir data/biq2021 --split test --out metrics.json",
+        "--data-dir data/biq2021 --split test --graph training/pretrained/precision/bf16 "
+        "--out metrics.json",
     )
     parser.add_argument(
         "--model", required=True,
@@ -56,8 +56,20 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path("metrics.json"),
-        help="file of the metrics; the plot and the worst ten are written beside it "
+        help="file of the metrics; the plots and the worst ten are written beside it "
         "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--graph", type=Path,
+        help="folder of a graph made from this model, to measure beside it as it is served: "
+        "pictures one by one, in OpenVINO, in the precision that its gate.json names (f32 where "
+        "there is none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--explain", type=Path, metavar="FOLDER",
+        help="instead of measuring: explain the pictures of this folder twice, by the quality map "
+        "and by occlusion, which takes a minute for ten, and write their rank correlation and a "
+        "page of overlays; --limit takes the first so many",
     )  # fmt: skip
     parser.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
@@ -71,6 +83,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         network, card = load_model(arguments.model)
+        if arguments.explain is not None:
+            with _graph(network, arguments.graph) as runtime:
+                return explain.explain(runtime, arguments.explain, arguments.out, arguments.limit)
         needed = () if arguments.split == ALL else (arguments.split,)
         data = ratings.load(data_config(arguments), needed)
         split = data.split(arguments.split)
@@ -82,7 +97,26 @@ def main(argv: list[str] | None = None) -> int:
             workers=arguments.workers,
             title=f"{card['architecture']['backbone']} on {arguments.split}",
         )
-        _report(quality, data, arguments)
+        served = None
+        if arguments.graph is not None:
+            with _graph(network, arguments.graph) as runtime:
+                served = predict(
+                    runtime_judge(runtime),
+                    split,
+                    batch_size=1,  # as the server does
+                    workers=arguments.workers,
+                    title="graph",
+                )
+        scale = ScoreScale.of_card(card)
+        found: dict[str, Any] = {
+            "dataset": data.name,
+            "mos_range": list(data.mos_range),
+            "split": arguments.split,
+            "is_official_split": data.is_official,
+            "weights_sha256": card["weights_sha256"],
+            **findings.measure(quality, split.quality, scale, served),
+        }
+        findings.report(found, quality, split, scale, arguments.split, arguments.out)
         return 0
 
     return command_line.run(command, arguments.debug)
@@ -104,52 +138,18 @@ def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
         return checkpoint.load(folder)
 
 
-def _report(quality: NDArray[np.float64], data: Ratings, arguments: argparse.Namespace) -> None:
-    split = data.split(arguments.split)
-    measured: dict[str, Any] = {
-        "dataset": data.name,
-        "mos_range": list(data.mos_range),
-        "split": arguments.split,
-        "is_official_split": data.is_official,
-        **agreement(quality, split.quality),
-        **intervals(quality, split.quality),
-    }
-    out: Path = arguments.out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(measured, indent=2, sort_keys=True) + "\n")
-    plots.predicted_against_rated(quality, split.quality, arguments.split).savefig(
-        out.with_suffix(".png"), dpi=120
-    )
-    worst = _worst(quality, split)
-    worst.to_csv(out.with_suffix(".worst.csv"), index=False)
-
-    for name in ("srocc", "plcc", "krocc", "mae", "rmse", "mae_100", "rmse_100"):
-        interval = measured.get(f"{name}_ci95")
-        text = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-        print(f"{name:<9} {measured[name]:8.4f}{text}")
-    print(f"{'n':<9} {len(split):8d}")
-    print("\nerror by band of the rating, in points:")
-    print(_table(pd.DataFrame(error_by_band(quality, split.quality))))
-    print(f"\nthe {len(worst)} pictures with the largest error:")
-    print(_table(worst))
-    print(f"\nwritten: {out}, {out.with_suffix('.png')}, {out.with_suffix('.worst.csv')}")
-
-
-def _worst(quality: NDArray[np.float64], split: Split) -> pd.DataFrame:
-    error = 100 * (quality - split.quality)
-    order = np.argsort(-np.abs(error))[:WORST_SHOWN]
-    return pd.DataFrame(
-        {
-            "image_name": [split.names[i] for i in order],
-            "score": 100 * quality[order],
-            "rated": 100 * split.quality[order],
-            "error": error[order],
-        }
-    )
-
-
-def _table(frame: pd.DataFrame) -> str:
-    return frame.to_string(index=False, float_format="{:.1f}".format)
+@contextmanager
+def _graph(network: QualityNetwork, folder: Path | None) -> Iterator[Runtime]:
+    """Open the graph of a folder; without one, the network's own in float32."""
+    threads = torch.get_num_threads()
+    if folder is not None:
+        path = folder / precision.GATE_FILE
+        name = json.loads(path.read_text())["precision"] if path.exists() else "f32"
+        yield precision.open_graph(folder, name, threads)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        export_onnx(network, Path(directory) / GRAPH_FILE)
+        yield precision.open_graph(Path(directory), "f32", threads)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from iqa.checkpoint import WEIGHTS_FILE
 from iqa.decoding import decode
 from iqa.model import QualityNetwork
 from iqa.runtime import Runtime
+from iqa.score import ScoreScale
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -130,7 +131,11 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
 
 
 def check_graph(
-    runtime: Runtime, network: QualityNetwork, pictures: list[Path], max_points: float
+    runtime: Runtime,
+    network: QualityNetwork,
+    pictures: list[Path],
+    max_points: float,
+    scale: ScoreScale | None = None,
 ) -> list[dict[str, str | float]]:
     """
     Compare the graph with the network on real pictures, one at a time and in a batch.
@@ -140,6 +145,7 @@ def check_graph(
         network: In evaluation mode, on the CPU.
         pictures: Files that `iqa` can score.
         max_points: By how much a score may differ.
+        scale: Of the network's card; without one the network's own quality is the score.
 
     Returns:
         For each picture its `file` name, `score` as the graph gives it, and `score_f32` as torch
@@ -148,14 +154,15 @@ def check_graph(
     Raises:
         ValueError: A score differs by more.
     """
+    scale = scale or ScoreScale()
     scores: list[dict[str, str | float]] = []
     for path in pictures:
         pixels = torch.from_numpy(decode(path.read_bytes()).pixels().copy())
         with torch.inference_mode():
-            expected = 100 * float(network(pixels[None]))
-        alone = 100 * float(runtime.quality(pixels[None].numpy())[0])
-        twice = 100 * runtime.quality(pixels[None].expand(2, -1, -1, -1).numpy())
-        for got in (alone, *twice.tolist()):
+            expected = scale.score(float(network(pixels[None])))
+        alone = scale.score(float(runtime.quality(pixels[None].numpy())[0]))
+        twice = runtime.quality(pixels[None].expand(2, -1, -1, -1).numpy())
+        for got in (alone, *(scale.score(float(quality)) for quality in twice)):
             if not abs(got - expected) <= max_points:
                 raise ValueError(
                     f"graph: expected the score {expected:.4f} for {path.name}, got {got:.4f}. "

@@ -54,7 +54,8 @@ def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
     """
     if decay == 0:
         return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    rule = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's own lack
+    return AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
 
 def judged(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:

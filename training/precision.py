@@ -30,7 +30,7 @@ from torch import Tensor
 
 from training import export
 from training.pictures import read_pixels
-from training.predict import predict, torch_judge
+from training.predict import predict, runtime_judge, torch_judge
 from training.quantisation import quantise
 from training.ratings import Ratings, Split
 from training.rounding import rounded
@@ -173,7 +173,7 @@ def _measure(
     runtime = open_graph(folder, precision, threads=torch.get_num_threads())
     expected = 100 * predict(torch_judge(network, torch.device("cpu")), split, title="torch f32")
     # One at a time, as the server does.
-    got = 100 * predict(_judge(runtime), split, batch_size=1, title=precision)
+    got = 100 * predict(runtime_judge(runtime), split, batch_size=1, title=precision)
     difference: NDArray[np.float64] = np.abs(got - expected)
     return Gate(
         precision=precision,
@@ -190,10 +190,3 @@ def _measure(
         share_within=round(float(np.mean(difference <= MAX_POINTS[precision])), 5),
         points_p99=round(float(np.quantile(difference, 0.99)), 4),
     )
-
-
-def _judge(runtime: Runtime) -> Any:
-    def judge(pixels_NHWC: Tensor) -> Tensor:
-        return torch.from_numpy(runtime.quality(pixels_NHWC.numpy()).copy())
-
-    return judge

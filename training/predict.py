@@ -1,4 +1,4 @@
-"""Predict the quality of a split's whole pictures, with any runtime."""
+"""Predict the quality of a split's whole pictures, with torch or the graph that is served."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from iqa.runtime import Runtime
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -61,5 +62,14 @@ def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], 
         with torch.inference_mode():
             quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
             return quality
+
+    return judge
+
+
+def runtime_judge(runtime: Runtime) -> Callable[[Tensor], Tensor]:
+    """Return a runtime as a judge."""
+
+    def judge(pixels_NHWC: Tensor) -> Tensor:
+        return torch.from_numpy(runtime.quality(pixels_NHWC.numpy()).copy())
 
     return judge

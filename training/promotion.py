@@ -70,6 +70,9 @@ def register(
     }
     for split, metrics in card["metrics"].items():
         tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in ("srocc", "rmse_100")}
+    if "calibration" in card:  # the same weights with another one give other scores
+        fitted = card["calibration"]
+        tags["calibration"] = f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)

@@ -11,21 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from iqa.score import ScoreScale
 
 from training import command_line, plots
-from training.demo_pictures import PHOTOGRAPHS
 from training.distortions import LEVELS
 from training.evaluate import load_model
+from training.photographs import read_pictures
 from training.variants import CHANGES, KINDS, PictureScores, score_pictures
-
-# Photographs of scenes that installed packages ship: it works without a download.
-SHIPPED_SCENES: Final = ("astronaut", "china", "coffee", "flower", "motorcycle", "rocket")
 
 TOLERANCE: Final = 1.0
 """Points that a worse picture may gain and still count as ordered, in the second of two shares."""
@@ -63,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         network, card = load_model(arguments.model)
         pictures = read_pictures(arguments.pictures)
-        scores = score_pictures(network, pictures, arguments.seed)
+        scores = score_pictures(network, ScoreScale.of_card(card), pictures, arguments.seed)
         report = {
             "backbone": card["architecture"]["backbone"],
             "weights_sha256": card["weights_sha256"],
@@ -74,28 +71,6 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def read_pictures(directory: Path | None) -> dict[str, bytes]:
-    """
-    Return the files of a folder, or without one `SHIPPED_SCENES`, by name.
-
-    Raises:
-        FileNotFoundError: The folder is missing or holds no picture.
-    """
-    if directory is None:
-        of_scene = {scene: PHOTOGRAPHS[scene] for scene in SHIPPED_SCENES}
-        return {
-            scene: (files(package) / name).read_bytes()
-            for scene, (package, name) in of_scene.items()
-        }
-    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    paths = sorted(p for p in directory.glob("*") if p.suffix.lower() in endings)
-    if not paths:
-        raise FileNotFoundError(
-            f"--pictures: expected a folder with {', '.join(endings)}, got {directory} with none."
-        )
-    return {path.name: path.read_bytes() for path in paths}
 
 
 def summary(scores: dict[str, PictureScores], tolerance: float = TOLERANCE) -> dict[str, Any]:

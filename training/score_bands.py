@@ -2,16 +2,17 @@
 Bands of the predicted score: where they are cut, and how right the score is within each.
 
 `training.metrics.error_by_band` goes by the rating, which a client does not have; this goes by
-the score that a client gets. For `training.calibration` and `training.conformal`.
+the score that a client gets. For `training.calibrate` and `training.evaluate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final
+from itertools import pairwise, product
+from typing import Any, Final
 
 import numpy as np
+from iqa.score import LABEL_FLOORS, label_of_score
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
@@ -19,6 +20,8 @@ Row = dict[str, float]
 
 LOWEST: Final = 0.0
 HIGHEST: Final = 100.0
+LABEL_EDGES: Final = (*(floor for floor, _ in reversed(LABEL_FLOORS)), HIGHEST)
+"""Of the bands that the labels are."""
 
 
 def equal_count_edges(score: Vector, bands: int) -> list[float]:
@@ -97,3 +100,63 @@ def error_by_score_band(score: Vector, rated: Vector, edges: Sequence[float]) ->
             }
         )
     return rows
+
+
+def label_agreement(score: Vector, rated: Vector) -> list[dict[str, Any]]:
+    """
+    Compare the label of the score with the label that the rating itself would get.
+
+    Args:
+        score: Shape (N,), in [0, 100].
+        rated: Shape (N,), in [0, 100].
+
+    Returns:
+        A row a label that was given: `label`, `n`, the mean `rated`, and the shares `same` and
+        `within_one`.
+    """
+    names = [name for _, name in reversed(LABEL_FLOORS)]
+    given = np.array([names.index(label_of_score(value)) for value in score])
+    wanted = np.array([names.index(label_of_score(value)) for value in rated])
+    rows = []
+    for number in np.unique(given):
+        chosen = given == number
+        apart = np.abs(given - wanted)[chosen]
+        rows.append(
+            {
+                "label": names[number],
+                "n": int(chosen.sum()),
+                "rated": float(rated[chosen].mean()),
+                "same": float((apart == 0).mean()),
+                "within_one": float((apart <= 1).mean()),
+            }
+        )
+    return rows
+
+
+def best_floors(score: Vector, rated: Vector) -> tuple[tuple[float, ...], float]:
+    """
+    Look for the floors of the labels at which the score's label is the rating's most often.
+
+    In hindsight, for comparison: floors that were looked for make up for what one network gets
+    wrong, and mean nothing to a person.
+
+    Args:
+        score: Shape (N,), in [0, 100].
+        rated: Shape (N,), in [0, 100]; its label is by the floors as they are.
+
+    Returns:
+        The floors, in whole points up to ten off those in use, and the share of equal labels.
+    """
+    floors = np.asarray(LABEL_EDGES[1:-1])
+    wanted = np.searchsorted(floors, rated, side="right")
+    steps = range(-10, 11)
+    # A label is the number of floors that the score reaches.
+    reached = [
+        {step: (score >= floor + step).astype(np.int8) for step in steps} for floor in floors
+    ]
+    found = {
+        steps: float((sum(r[s] for r, s in zip(reached, steps, strict=True)) == wanted).mean())
+        for steps in product(steps, repeat=len(floors))
+    }
+    best = max(found, key=lambda steps: (found[steps], -sum(map(abs, steps))))
+    return tuple(float(floor + step) for floor, step in zip(floors, best, strict=True)), found[best]

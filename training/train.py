@@ -18,17 +18,27 @@ import mlflow
 import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
+from iqa.score import ScoreScale
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training import command_line, plots, promotion, ratings, registry, tracking
+from training import (
+    calibrate,
+    command_line,
+    findings,
+    plots,
+    promotion,
+    ratings,
+    registry,
+    tracking,
+)
 from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.device import autocast, choose_device, prepare, uses_bf16
 from training.losses import LOSSES
-from training.metrics import agreement, intervals
+from training.metrics import agreement
 from training.optimisation import average_of, judged, optimizer_of, rate_factor
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
 from training.predict import predict, torch_judge
@@ -114,10 +124,11 @@ def report(registered: promotion.Registered) -> int:
     """Print what the run gave, and what to do next."""
     test = registered.metrics["test"]
     low, high = test["srocc_ci95"]
+    shown = test.get("calibrated", test)
     print(
         f"{registered.name} version {registered.version}: test SROCC {test['srocc']:.4f} "
-        f"[{low:.4f}, {high:.4f}], PLCC {test['plcc']:.4f}, RMSE_100 {test['rmse_100']:.2f}, "
-        f"MAE_100 {test['mae_100']:.2f}\n"
+        f"[{low:.4f}, {high:.4f}], PLCC {test['plcc']:.4f}, RMSE_100 {shown['rmse_100']:.2f}, "
+        f"MAE_100 {shown['mae_100']:.2f}{' calibrated' if 'calibrated' in test else ''}\n"
         f"next: python -m scripts.build_mar --version {registered.version}"
     )
     return 0
@@ -211,20 +222,25 @@ def _validate(config: TrainConfig, data: Ratings, network: QualityNetwork, state
 def _finish(
     config: TrainConfig, data: Ratings, digests: dict[str, str], state: RunState
 ) -> checkpoint.Card:
-    """Test the best epoch's network; write its card, log metrics, plots and history."""
+    """Calibrate the best epoch's network, test it; write its card, log metrics and plots."""
     device = choose_device(config.device)
     network, _ = checkpoint.load(state.directory / BEST)
     network.to(device)
     measured: dict[str, dict[str, Any]] = {}
+    scores: dict[str, Any] = {}
     for name in ("val", "test"):
         split = data.splits[name]
         judge = torch_judge(network, device)
         quality = predict(judge, split, workers=config.workers, title=name)
-        measured[name] = {
-            **agreement(quality, split.quality),
-            **intervals(quality, split.quality),
-        }
+        # On validation a calibration would be measured on the pictures that it was fitted on.
+        scale = ScoreScale.of_card(scores if name == "test" else {})
+        measured[name] = findings.measure(quality, split.quality, scale)
+        if name == "val":
+            scores = calibrate.fit_if_possible(quality, split)
         numbers = {k: v for k, v in measured[name].items() if isinstance(v, float)}
+        for part in ("calibrated", "interval"):
+            told = measured[name].get(part, {})
+            numbers |= {f"{part}_{k}": v for k, v in told.items() if isinstance(v, float)}
         mlflow.log_metrics({f"best_{name}_{k}": v for k, v in numbers.items()})
         figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
         mlflow.log_figure(figure, f"plots/{name}.png")
@@ -234,6 +250,7 @@ def _finish(
         state.directory / BEST,
         network,
         {
+            **scores,
             "metrics": measured,
             "data": {
                 "dataset": data.name,

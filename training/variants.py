@@ -19,7 +19,8 @@ import numpy as np
 from iqa import colour
 from iqa.decoding import decode
 from iqa.model import QualityNetwork
-from iqa.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
+from iqa.runtime import GRAPH_FILE, OpenVINORuntime
+from iqa.score import ScoreScale
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
@@ -71,13 +72,14 @@ CHANGES: Final[dict[str, Callable[[Image.Image], bytes]]] = {
 
 
 def score_pictures(
-    network: QualityNetwork, pictures: dict[str, bytes], seed: int = 0
+    network: QualityNetwork, scale: ScoreScale, pictures: dict[str, bytes], seed: int = 0
 ) -> dict[str, PictureScores]:
     """
     Score every variant of every picture with the exported graph, as the server does on a CPU.
 
     Args:
         network: In evaluation mode, on the CPU.
+        scale: Of its card.
         pictures: Files by name.
         seed: Of the noise; every picture has noise of its own.
 
@@ -87,25 +89,32 @@ def score_pictures(
     with tempfile.TemporaryDirectory() as directory:
         export_onnx(network, Path(directory) / GRAPH_FILE)
         runtime = OpenVINORuntime(Path(directory) / GRAPH_FILE, threads=os.cpu_count() or 1)
+
+        def score(body: bytes) -> float:
+            pixels = decode(body, NO_LIMITS).pixels()
+            return scale.score(float(runtime.quality(pixels[None])[0]))
+
         scores = {}
         for index, (name, body) in enumerate(tqdm(pictures.items(), unit="picture")):
             try:
-                scores[name] = _score_variants(runtime, body, (seed, index))
+                scores[name] = _score_variants(score, body, (seed, index))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
     return scores
 
 
-def _score_variants(runtime: Runtime, body: bytes, seed: tuple[int, int]) -> PictureScores:
-    original = _score(runtime, body)
+def _score_variants(
+    score: Callable[[bytes], float], body: bytes, seed: tuple[int, int]
+) -> PictureScores:
+    original = score(body)
     image = _full_picture(body)
     levels = {kind: [original] for kind in KINDS}
     for kind in KINDS:
         for level in LEVELS:
             # Levels draw their noise apart: as two pictures would have it.
             rng = np.random.default_rng((*seed, level))
-            levels[kind].append(_score(runtime, _bmp(DISTORTIONS[kind](image, level, rng))))
-    changes = {name: _score(runtime, change(image)) for name, change in CHANGES.items()}
+            levels[kind].append(score(_bmp(DISTORTIONS[kind](image, level, rng))))
+    changes = {name: score(change(image)) for name, change in CHANGES.items()}
     return PictureScores(levels=levels, changes=changes)
 
 
@@ -113,11 +122,6 @@ def _full_picture(body: bytes) -> Image.Image:
     """Return a picture that `decode` has accepted; `decode` itself may leave out resolution."""
     with Image.open(io.BytesIO(body)) as file:
         return colour.to_srgb(ImageOps.exif_transpose(file), [])
-
-
-def _score(runtime: Runtime, body: bytes) -> float:
-    pixels = decode(body, NO_LIMITS).pixels()
-    return 100 * float(runtime.quality(pixels[None])[0])
 
 
 def _file(image: Image.Image, format_name: str, **options: int) -> bytes:

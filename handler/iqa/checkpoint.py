@@ -16,15 +16,20 @@ import torch
 from iqa import preprocessing
 from iqa.errors import CheckpointMismatch
 from iqa.model import FEATURES_OF_BACKBONE, MEAN, STD, QualityNetwork
+from iqa.score import CARD_FILE as CARD_FILE
+from iqa.score import ScoreScale
 from safetensors.torch import load_file, save_file
 
 WEIGHTS_FILE: Final = "model.safetensors"
-CARD_FILE: Final = "model.json"
-FORMAT: Final = 1
+# Format 2 may hold `calibration` and `interval`: code that does not know them would serve other
+# scores, and refuses it. A card of format 1 has neither.
+FORMAT: Final = 2
+READABLE_FORMATS: Final = (1, 2)
 
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
-(`metrics` as {split: {name: number}}, `data`, `training`)."""
+(`metrics` of the network's own quality as {split: {name: number}}, `data`, `training`, and where
+they were fitted `calibration` and `interval`, see `iqa.score`)."""
 
 
 def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
@@ -52,7 +57,24 @@ def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
         "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
         **facts,
     }
-    (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+    _write(directory, card)
+    return card
+
+
+def change_card(directory: Path, facts: Card) -> Card:
+    """
+    Add facts to the card of a checkpoint, whose weights stay as they are.
+
+    Returns:
+        The card as written, in the format of today.
+
+    Raises:
+        FileNotFoundError: There is no card.
+        CheckpointMismatch: The card is refused, or would be with these facts.
+    """
+    card = {**load_card(directory), "format": FORMAT, **facts}
+    ScoreScale.of_card(card)
+    _write(directory, card)
     return card
 
 
@@ -101,7 +123,8 @@ def load_card(directory: Path) -> Card:
     path = directory / CARD_FILE
     try:
         card: Card = json.loads(path.read_text())
-        _expect("format", FORMAT, card["format"])
+        if card["format"] not in READABLE_FORMATS:
+            _expect("format", FORMAT, card["format"])
         _expect("preprocessing", preprocessing.PARAMETERS, card["preprocessing"])
         backbone = card["architecture"]["backbone"]
         if backbone not in FEATURES_OF_BACKBONE:
@@ -109,6 +132,7 @@ def load_card(directory: Path) -> Card:
             raise CheckpointMismatch(f"backbone: expected one of {known}, got {backbone!r}.")
         _expect("architecture", _architecture(backbone), card["architecture"])
         _ = card["weights_sha256"]
+        ScoreScale.of_card(card)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointMismatch(
             f"{path}: expected a model card, got {type(error).__name__}: {error}."
@@ -120,6 +144,10 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(directory: Path, card: Card) -> None:
+    (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
 
 
 def _architecture(backbone: str) -> dict[str, object]:

@@ -30,7 +30,7 @@ class QualityNetwork(nn.Module):
     A convolutional backbone, global average pooling, and one linear output.
 
     The head is linear on the average, so the logit is the mean over places of
-    `head(features at that place)`: a map of where the quality comes from would be exact.
+    `head(features at that place)`: `logit_map`, where the quality comes from, is exact.
 
     Args:
         backbone: A key of `FEATURES_OF_BACKBONE`.
@@ -67,10 +67,18 @@ class QualityNetwork(nn.Module):
 
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
         """Return the quality before the sigmoid: float32, shape (N,)."""
-        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
-        maps = self.features((batch_NCHW - self.mean) / self.std)
-        pooled = maps.float().mean(dim=(2, 3))
+        pooled = self._maps(pixels_NHWC).float().mean(dim=(2, 3))
         return self.head(self.dropout(pooled)).float().squeeze(1)
+
+    def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
+        """Return the logit of each place, whose mean is the logit: float32, (N, rows, columns)."""
+        maps = self._maps(pixels_NHWC).float()
+        return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
+
+    def _maps(self, pixels_NHWC: Tensor) -> Tensor:
+        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+        maps: Tensor = self.features((batch_NCHW - self.mean) / self.std)
+        return maps
 
 
 def _features_of(network: nn.Module) -> nn.Module:

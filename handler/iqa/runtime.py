@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
+from iqa.quality_map import MappedGraph, QualityMap
 from numpy.typing import NDArray
 
 GRAPH_FILE: Final = "model.onnx"
@@ -45,6 +46,17 @@ class Runtime(Protocol):
 
         Returns:
             float32, shape (N,), in [0, 1].
+        """
+
+    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+        """
+        Judge one picture and say where its quality comes from.
+
+        Args:
+            pixels_HWC: uint8, shape (H, W, 3), RGB: `preprocess`'s output.
+
+        Raises:
+            ImageRejected: The network has no such map (404).
         """
 
 
@@ -107,7 +119,9 @@ class OpenVINORuntime:
         if precision == "bf16" and not has_bf16():
             precision = "f32"  # the emulation is slower than f32 itself
         self.precision = precision
-        properties = {
+        self._graph = graph
+        self._mapped: MappedGraph | None = None
+        self._properties: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             # Two processes would pin themselves to the same core.
@@ -117,13 +131,21 @@ class OpenVINORuntime:
             # stays f32.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
-        self._request = core.compile_model(graph, "CPU", properties).create_infer_request()
+        self._request = core.compile_model(graph, "CPU", self._properties).create_infer_request()
 
     def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         outputs = self._request.infer([pixels_NHWC], share_inputs=True)
         result: NDArray[np.float32] = outputs[0]
         return result
+
+    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+        """See `Runtime`."""
+        # A graph of its own, and only once it is asked for: a second output would cost every
+        # prediction.
+        if self._mapped is None:
+            self._mapped = MappedGraph(self._graph, self._properties)
+        return self._mapped(pixels_HWC)
 
 
 class TorchRuntime:
@@ -163,6 +185,15 @@ class TorchRuntime:
             pixels = torch.from_numpy(np.array(pixels_NHWC)).to(self._device)
             result: NDArray[np.float32] = self._network(pixels).cpu().numpy()
         return result
+
+    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+        """See `Runtime`."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(pixels_HWC)).to(self._device)
+            logits = self._network.logit_map(pixels[None])[0].double()
+        return QualityMap(quality=float(torch.sigmoid(logits.mean())), logits=logits.cpu().numpy())
 
 
 def has_bf16() -> bool:

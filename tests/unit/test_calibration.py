@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from training.calibration import FITS, apply, comparison, cross_validated, reliability
+from training.calibration import (
+    FITS,
+    FOLDS,
+    apply,
+    comparison,
+    cross_fitted,
+    cross_validated,
+    reliability,
+)
 
 Vector = NDArray[np.float64]
 
@@ -45,7 +53,8 @@ def test_isotonic_is_sklearns() -> None:
 def test_calibration_lowers_the_error_on_other_pictures(kind: str) -> None:
     """Fitted on one half, it brings score and rating together on the other."""
     calibration = FITS[kind](*bent(1000, seed=1))
-    got = comparison(*bent(1000, seed=2), calibration)
+    quality, target = bent(1000, seed=2)
+    got = comparison(quality, apply(quality, calibration), target)
     assert got["calibrated"]["rmse_100"] < 0.6 * got["raw"]["rmse_100"]
     assert got["calibrated"]["calibration_error_100"] < 2 < got["raw"]["calibration_error_100"]
     assert abs(got["calibrated"]["srocc"] - got["raw"]["srocc"]) < 0.002
@@ -75,6 +84,19 @@ def test_a_card_can_carry_it(kind: str) -> None:
     calibration = FITS[kind](quality, target)
     back = json.loads(json.dumps(calibration))
     np.testing.assert_array_equal(apply(quality, back), apply(quality, calibration))
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_no_picture_is_calibrated_by_a_fit_that_has_seen_it(kind: str) -> None:
+    """Whatever its rating is, a picture's own calibrated quality stays; others' change."""
+    quality, target = bent(100)
+    before = cross_fitted(quality, target, kind)
+    for index in (0, 57, 99):
+        other = target.copy()
+        other[index] = 1 - other[index]
+        after = cross_fitted(quality, other, kind)
+        assert after[index] == before[index]
+        assert 0 < (after != before).sum() <= len(quality) - len(quality) // FOLDS
 
 
 def test_cross_validation_prefers_what_straightens() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from iqa.score import interval
 from numpy.typing import NDArray
 
-from training.conformal import fit, interval, measure
+from training.conformal import fit, measure
 from training.score_bands import equal_count_edges
 
 Vector = NDArray[np.float64]

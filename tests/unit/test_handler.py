@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+import iqa_handler
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
 from training.tracking_uri import ROOT
@@ -101,6 +105,92 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
     assert "score" in answer(loaded, [GOOD], {"describe": "True"})[0][0]
 
 
+def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler, Context]) -> None:
+    """503 with a reason and Retry-After, whatever the file is; without the header nothing waits."""
+    handler, context = loaded
+    late, fresh = f"t={time.time() - 10.5:.3f}", f"{time.time() - 9.0:.3f}"
+    starts: list[dict[str, str]] = [
+        {"X-Request-Start": late}, {"X-Request-Start": fresh}, {"x-request-start": late},
+        {"X-Request-Start": "long ago"}, {},
+    ]  # fmt: skip
+    context.request_processor = [RequestProcessor(headers) for headers in starts]
+    rows = [{"body": bytearray(body)} for body in (b"no picture", GOOD, GOOD, GOOD, GOOD)]
+    replies = [json.loads(reply) for reply in handler.handle(rows, context)]
+    statuses = [context.get_response_status(index)[0] for index in range(5)]
+    assert statuses == [503, 200, 503, 200, 200]
+    assert (replies[0]["reason"], replies[0]["type"]) == ("expired", "NotScored")
+    assert "within 10 s of its arrival, got it after 10.5 s" in replies[0]["message"]
+    assert context.get_response_headers(0)["Retry-After"] == "1"
+    assert "Retry-After" not in context.get_response_headers(1)
+
+
+class Broken:
+    """A network that answers NaN, or not at all, for upright pictures."""
+
+    def __init__(self, runtime: Any, error: Exception | None, gains_by_batches: bool) -> None:
+        self._runtime, self._error = runtime, error
+        self.gains_by_batches = gains_by_batches
+
+    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Runtime`."""
+        if pixels_NHWC.shape[1] < pixels_NHWC.shape[2]:
+            quality: NDArray[np.float32] = self._runtime.quality(pixels_NHWC)
+            return quality
+        if self._error is not None:
+            raise self._error
+        return np.full(len(pixels_NHWC), np.nan, np.float32)
+
+
+@pytest.mark.parametrize("gains_by_batches", [False, True])
+@pytest.mark.parametrize("error", [None, RuntimeError("no such layer")])
+def test_a_fault_of_the_server_hurts_no_neighbour(
+    loaded: tuple[IQAHandler, Context],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception | None,
+    gains_by_batches: bool,
+) -> None:
+    """NaN or an exception for one picture: 500 with an id that is in the log, 200 for the rest."""
+    handler, _ = loaded
+    alone = answer(loaded, [GOOD])[0][0]["score"]
+    monkeypatch.setattr(handler, "_runtime", Broken(handler._runtime, error, gains_by_batches))
+    replies, statuses = answer(loaded, [GOOD, PORTRAIT, GOOD, b""], {"X-Request-ID": "mine-7"})
+    assert statuses == [200, 500, 200, 400]
+    assert [replies[i]["score"] for i in (0, 2)] == pytest.approx([alone, alone], abs=0.01)
+    assert (replies[1]["reason"], replies[1]["code"]) == ("failed", 500)
+    assert "mine-7" in replies[1]["message"]
+    (line,) = [json.loads(one.getMessage()) for one in caplog.records if one.levelname == "ERROR"]
+    assert (line["request_id"], line["status"]) == ("mine-7", 500)
+    assert line["reason"] == ("score" if error is None else "network")
+    assert ("got nan" if error is None else "no such layer") in line["traceback"]
+
+
+def test_a_fault_of_a_decoder_hurts_no_neighbour(
+    loaded: tuple[IQAHandler, Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that no decoder should raise is that file's 500."""
+    decode = iqa_handler.decode
+
+    def trip(body: bytes, limits: Any) -> Any:
+        if body == b"trip":
+            raise ZeroDivisionError("in a decoder")
+        return decode(body, limits)
+
+    monkeypatch.setattr(iqa_handler, "decode", trip)
+    assert answer(loaded, [GOOD, b"trip"])[1] == [200, 500]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_a_machine_at_its_end_is_left_to_torchserve(
+    loaded: tuple[IQAHandler, Context], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Out of memory is no one picture's fault: TorchServe answers 507."""
+    handler, _ = loaded
+    monkeypatch.setattr(handler, "_runtime", Broken(handler._runtime, error, False))
+    with pytest.raises(type(error)):
+        answer(loaded, [PORTRAIT])
+
+
 def test_limits_come_from_the_model_configuration(directory: Path) -> None:
     """max_bytes and max_pixels of model-config.yaml are what is refused."""
     handler, context = IQAHandler(), make_context(directory, {"max_bytes": len(GOOD) - 1})
@@ -110,7 +200,9 @@ def test_limits_come_from_the_model_configuration(directory: Path) -> None:
     assert replies[0]["reason"] == "too_many_bytes"
 
 
-@pytest.mark.parametrize("setting", [{"runtime": "tensorrt"}, {"max_pixel": 1}, {"threads": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"runtime": "tensorrt"}, {"max_pixel": 1}, {"threads": 0}, {"max_age_s": 0}]
+)
 def test_a_wrong_setting_is_refused_at_load(directory: Path, setting: dict[str, Any]) -> None:
     """A runtime nobody knows, a misspelt key, no thread: said at load, not at a request."""
     with pytest.raises(ValueError, match="expected"):

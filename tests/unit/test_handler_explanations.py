@@ -1,0 +1,151 @@
+"""Explanations by the handler, with TorchServe's own worker classes, beside predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from iqa import checkpoint
+from iqa.quality_map import not_linear
+from PIL import Image
+from ts.context import Context, RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+
+from iqa_handler import IQAHandler
+from tests.images import encode, photograph
+from training.tracking_uri import ROOT
+
+PICTURE = encode(photograph(160, 120), "JPEG")
+EXPLAIN = {"explain": "True"}
+CARD = {
+    "calibration": {"kind": "affine_logit", "scale": 1.5, "offset": 0.5},
+    "interval": {"coverage": 0.9, "bands": [{"low": 0.0, "high": 100.0, "half_width": 12.0}]},
+}
+
+Loaded = tuple[IQAHandler, Context]
+
+
+@pytest.fixture(scope="module")
+def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    """A handler on the torch runtime, whose card has a calibration and an interval."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    shutil.copytree(untrained, folder, dirs_exist_ok=True)
+    checkpoint.change_card(folder, CARD)
+    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
+    metrics.initialize_cache()
+    config = {"handler": {"runtime": "torch"}}
+    context = Context("iqa", str(folder), {}, 4, None, "", True, metrics, config)
+    handler = IQAHandler()
+    handler.initialize(context)
+    yield handler, context
+
+
+def answer(loaded: Loaded, requests: list[tuple[dict[str, Any], dict[str, str]]]) -> list[Any]:
+    """Send a batch of (row, headers) as TorchServe does; return the raw replies."""
+    handler, context = loaded
+    context.request_processor = [RequestProcessor(headers) for _, headers in requests]
+    context.request_ids = {index: str(index) for index in range(len(requests))}
+    return handler.handle([row for row, _ in requests], context)
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    """Return a request with the picture."""
+    return {"body": bytearray(PICTURE), **fields}
+
+
+def test_an_explanation_is_the_score_reply_and_the_map(loaded: Loaded) -> None:
+    """The mean of the map is the logit before calibration: calibrated, it is the score."""
+    predicted, explained = map(json.loads, answer(loaded, [(row(), {}), (row(), EXPLAIN)]))
+    assert set(explained) == {*predicted, "map"}
+    assert explained["score"] == pytest.approx(predicted["score"], abs=0.01)
+    assert {k: explained[k] for k in ("label", "model", "image", "warnings", "coverage")} == {
+        k: predicted[k] for k in ("label", "model", "image", "warnings", "coverage")
+    }
+    found = explained["map"]
+    logits = np.array(found["logits"])
+    assert logits.shape == (found["rows"], found["columns"]) == (12, 16)
+    calibrated = 1.5 * logits.mean() + 0.5
+    assert 100 / (1 + np.exp(-calibrated)) == pytest.approx(explained["score"], abs=0.01)
+
+
+def test_a_prediction_has_interval_and_coverage_and_no_map(loaded: Loaded) -> None:
+    """What the card promises is told; a map is only for those who ask."""
+    (reply,) = map(json.loads, answer(loaded, [(row(), {})]))
+    assert "map" not in reply
+    low, high = reply["interval"]
+    assert high - low == pytest.approx(24.0, abs=0.11)
+    assert low < reply["score"] < high
+    assert reply["coverage"] == 0.9
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [(row(format=b"png"), EXPLAIN), (row(), {**EXPLAIN, "Accept": "image/png"})],
+    ids=["field", "header"],
+)
+def test_an_overlay_is_a_png_of_the_networks_input(loaded: Loaded, request_: Any) -> None:
+    """Declared as such; a neighbour's reply stays JSON."""
+    file, neighbour = answer(loaded, [request_, (row(), EXPLAIN)])
+    with Image.open(io.BytesIO(file)) as image:
+        assert (image.format, image.size) == ("PNG", (512, 384))
+    assert "map" in json.loads(neighbour)
+    _, context = loaded
+    types = [context.get_response_content_type(index) for index in (0, 1)]
+    assert types == ["image/png", "application/json"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"),
+    [
+        ((row(format=b"gif"), EXPLAIN), 400, "unknown_format"),
+        (({"body": bytearray(b"no picture"), "format": b"png"}, EXPLAIN), 400, "undecodable"),
+        (({"body": bytearray(b"")}, EXPLAIN), 400, "empty"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_as_a_prediction_is(
+    loaded: Loaded, request_: Any, status: int, reason: str
+) -> None:
+    """The same statuses and bodies, also where a picture was asked for; neighbours go on."""
+    refused, scored = answer(loaded, [request_, (row(), {})])
+    document = json.loads(refused)
+    assert (document["code"], document["reason"]) == (status, reason)
+    assert "score" in json.loads(scored)
+    _, context = loaded
+    assert context.get_response_status(0)[0] == status
+    assert context.get_response_content_type(0) == "application/json"
+
+
+def test_a_format_means_nothing_to_a_prediction(loaded: Loaded) -> None:
+    """The field is read for explanations only: predictions keep their one form."""
+    (reply,) = answer(loaded, [(row(format=b"gif"), {"Accept": "image/png"})])
+    assert "score" in json.loads(reply)
+
+
+def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
+    """404 with a reason, for the explanation alone."""
+
+    class Unmapped:
+        gains_by_batches = False
+
+        def quality(self, pixels: Any) -> Any:
+            return np.full(len(pixels), 0.5, np.float32)
+
+        def quality_map(self, pixels: Any) -> Any:
+            raise not_linear("a maximum")
+
+    handler, context = loaded
+    whole, handler._runtime = handler._runtime, Unmapped()  # type: ignore[assignment]  # a fake
+    try:
+        refused, scored = map(json.loads, answer(loaded, [(row(), EXPLAIN), (row(), {})]))
+    finally:
+        handler._runtime = whole
+    assert (refused["code"], refused["reason"]) == (404, "no_quality_map")
+    assert "score" in scored
+    assert context.get_response_status(0)[0] == 404

@@ -53,7 +53,7 @@ def versions() -> dict[str, Any]:
 
 
 def archive_facts(mar: Path) -> dict[str, Any]:
-    """Return what was served: digest, size, model version and precision."""
+    """Return what was served: digest, size, model version, precision, and its gate's findings."""
     provenance = archive.read_provenance(mar)
     return {
         "name": mar.name,
@@ -61,6 +61,7 @@ def archive_facts(mar: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(mar.read_bytes()).hexdigest(),
         "model": provenance["model"],
         "precision": provenance.get("precision", "?"),
+        "gate": provenance.get("gate"),
     }
 
 

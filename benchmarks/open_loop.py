@@ -15,7 +15,7 @@ import gc
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -51,6 +51,8 @@ class Sending:
         done_s: When its reply was complete, or it was given up.
         status: Of HTTP, or `NO_REPLY`.
         is_repeated: It was sent again, on a new connection.
+        is_unaccepted: Nobody took its (last) connection.
+        reply: The body of the reply, where replies are kept.
     """
 
     due_s: float
@@ -58,6 +60,8 @@ class Sending:
     done_s: float = 0.0
     status: int = NO_REPLY
     is_repeated: bool = False
+    is_unaccepted: bool = False
+    reply: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,13 @@ class OpenLoad:
 
 
 def open_loop(
-    request: Request, phases: Sequence[Phase], timeout_s: float = 30.0
+    request: Request,
+    phases: Sequence[Phase],
+    timeout_s: float = 30.0,
+    *,
+    begin_s: float | None = None,
+    is_ended: Callable[[], bool] = lambda: False,
+    keeps_replies: bool = False,
 ) -> tuple[list[Sending], float]:
     """
     Send a request at constant rates.
@@ -98,6 +108,9 @@ def open_loop(
         request: What.
         phases: One after the other.
         timeout_s: How long after the last one is due replies are waited for.
+        begin_s: When the run starts, on the monotonic clock; None: at once.
+        is_ended: Asked before each request; those left are not sent once it says so.
+        keeps_replies: Keep the bodies of replies.
 
     Returns:
         Each request in the order of their due times, and the generator's CPU seconds.
@@ -111,7 +124,8 @@ def open_loop(
     gc.disable()  # a full collection stops the clock for tens of milliseconds
     cpu_started_s = time.process_time()
     try:
-        asyncio.run(_Generator(request, sendings).run(timeout_s))
+        generator = _Generator(request, sendings, is_ended, keeps_replies=keeps_replies)
+        asyncio.run(generator.run(timeout_s, begin_s))
     finally:
         gc.enable()
     return sendings, time.process_time() - cpu_started_s
@@ -152,7 +166,16 @@ def summarise(
 class _Generator:
     """Sends what is due on connections that are kept, and opens one more when none is free."""
 
-    def __init__(self, request: Request, sendings: list[Sending]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        sendings: list[Sending],
+        is_ended: Callable[[], bool],
+        *,
+        keeps_replies: bool,
+    ) -> None:
+        self.keeps_replies = keeps_replies
+        self._is_ended = is_ended
         address = urlsplit(request.url)
         self._host, self._port = address.hostname or "", address.port or 80
         fields = {
@@ -169,13 +192,17 @@ class _Generator:
         self._connections: set[_Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
-    async def run(self, timeout_s: float) -> None:
+    async def run(self, timeout_s: float, begin_s: float | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._all_done = asyncio.Event()
-        self._started_s = self._loop.time() + LEAD_S
-        for sending in self._sendings:
+        self._started_s = self._loop.time() + LEAD_S if begin_s is None else begin_s
+        for i, sending in enumerate(self._sendings):
             # With nothing to wait for, replies still must be read.
             await asyncio.sleep(max(sending.due_s - self.now_s(), 0.0))
+            if self._is_ended():
+                self._left -= len(self._sendings) - i
+                del self._sendings[i:]
+                break
             sending.handled_s = self.now_s()
             self.send(sending)
         try:
@@ -202,10 +229,10 @@ class _Generator:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    def finish(self, sending: Sending, status: int) -> None:
+    def finish(self, sending: Sending, status: int, reply: bytes = b"") -> None:
         if self._left <= 0:
             return
-        sending.done_s, sending.status = self.now_s(), status
+        sending.done_s, sending.status, sending.reply = self.now_s(), status, reply
         self._left -= 1
         if self._left == 0:
             self._all_done.set()
@@ -230,6 +257,7 @@ class _Generator:
                 lambda: _Connection(self), self._host, self._port
             )
         except OSError:
+            sending.is_unaccepted = True
             self.finish(sending, NO_REPLY)
             return
         if connection.transport.is_closing():  # lost before it was of use
@@ -277,7 +305,8 @@ class _Connection(asyncio.Protocol):
         if not is_complete:
             return
         self._sending = None
-        self._generator.finish(sending, int(head[9:12]))
+        kept = bytes(received[body_at:]) if self._generator.keeps_replies else b""
+        self._generator.finish(sending, int(head[9:12]), kept)
         if CLOSE.search(head):
             self.transport.close()
         else:
@@ -289,7 +318,10 @@ class _Connection(asyncio.Protocol):
         if sending is None:
             return
         if self._received:  # a refusal may close before it has read all of the request
-            status = self._received[9:12]
-            self._generator.finish(sending, int(status) if status.isdigit() else NO_REPLY)
+            head, _, body = bytes(self._received).partition(b"\r\n\r\n")
+            status = int(head[9:12]) if head[9:12].isdigit() else NO_REPLY
+            if status == OK and (LENGTH.search(head + b"\r\n") or CHUNKED.search(head)):
+                status = NO_REPLY  # a score that was cut short is none
+            self._generator.finish(sending, status, body)
         else:
             self._generator.repeat_or_give_up(sending)

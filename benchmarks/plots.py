@@ -41,7 +41,7 @@ def plot_throughput(figures: Figures, path: Path) -> None:
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_latency(figures: Figures, path: Path) -> None:
@@ -66,32 +66,40 @@ def plot_latency(figures: Figures, path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     if axes.lines:
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_soak(document: dict[str, Any], path: Path) -> None:
-    """Draw memory by role, and latency by minute, of `benchmarks.soak`'s document."""
+    """Draw memory and descriptors, and latency by minute, of `benchmarks.soak`'s document."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     memory, latency = figure.subplots(2, sharex=True)
     minutes = [sample["at_s"] / 60 for sample in document["samples"]]
     for role in ROLES:
-        megabytes = [sample["pss_bytes"][role] / 1e6 for sample in document["samples"]]
+        megabytes = [sample["pss_bytes"].get(role, 0) / 1e6 for sample in document["samples"]]
         if any(megabytes):
             memory.plot(minutes, megabytes, label=role)
     total = [sample["total_pss_bytes"] / 1e6 for sample in document["samples"]]
     memory.plot(minutes, total, color="black", label="all")
+    descriptors = memory.twinx()
+    descriptors.plot(
+        minutes, [sample["descriptors"] for sample in document["samples"]], "--", color="0.6",
+        label="descriptors (right)",
+    )  # fmt: skip
+    descriptors.set(ylabel="descriptors of all", ylim=(0, None))
+    memory.plot([], [], "--", color="0.6", label="descriptors (right)")  # for the legend
     memory.set(ylabel="PSS, MB", ylim=(0, None), title="Memory and latency under constant load")
     for quantile, style in QUANTILES:
         values = [minute["latency"][quantile] for minute in document["minutes"]]
         ends = range(1, len(values) + 1)
-        latency.plot(list(ends), values, style, label=quantile.removesuffix("_ms"))
+        latency.plot(list(ends), values, style, marker=".", label=quantile.removesuffix("_ms"))
     latency.set(xlabel="minutes", ylabel="latency, ms", ylim=(0, None))
     for axes in (memory, latency):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with matplotlib.rc_context({"svg.hashsalt": "iqa"}):  # the same figure gives the same file
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG; the same figure gives the same file."""
+    with matplotlib.rc_context({"svg.hashsalt": "iqa"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

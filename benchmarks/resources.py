@@ -11,8 +11,15 @@ from typing import Final
 
 import psutil
 
-ROLES: Final = ("jvm", "worker", "other")
-"""Java; a TorchServe worker; anything else, as all of a Python server is."""
+ROLES: Final = ("jvm", "worker", "front", "supervisor", "side-car", "other")
+"""Java; a TorchServe worker; the rest of our system; anything else, as all of a peer is."""
+COMMANDS: Final = {
+    "model_service_worker": "worker",
+    "scripts.serve": "supervisor",
+    "scripts.supervise": "supervisor",
+    "scripts.deploy": "side-car",
+}
+"""What a command line holds, and the role of who was started by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +94,11 @@ def cpu_by_role(processes: Iterable[psutil.Process]) -> dict[str, float]:
 
 def role_of(process: psutil.Process) -> str:
     """Return one of `ROLES`."""
-    if process.name() == "java":
-        return "jvm"
-    return "worker" if "model_service_worker" in " ".join(process.cmdline()) else "other"
+    by_name = {"java": "jvm", "nginx": "front"}
+    if (name := process.name()) in by_name:
+        return by_name[name]
+    command = " ".join(process.cmdline())
+    return next((role for words, role in COMMANDS.items() if words in command), "other")
 
 
 @dataclass(frozen=True, kw_only=True)

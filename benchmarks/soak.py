@@ -1,10 +1,11 @@
 """
 Keep this server busy for an hour and watch what it holds.
 
-    python -m benchmarks.soak [--minutes 60] [--rate 60] [--mar FILE] [--out DIR]
+    python -m benchmarks.soak [--minutes 60] [--rate 60] [--system] [--mar FILE] [--out DIR]
 
 Memory, descriptors and threads of each process are read every ten seconds, latency is summarised
-each minute; growth is what the end of the last half has over its beginning.
+each minute; growth is what the end of the last half has over its beginning. Cut short by Ctrl-C or
+TERM, it writes what it has.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import psutil
 
 from benchmarks import contenders, machine, pictures
 from benchmarks.bench import BASE_PORT, end_with_servers, served_archive, sites
-from benchmarks.contenders import Running
 from benchmarks.context import footprint_record
 from benchmarks.load import Request
 from benchmarks.open_loop import Phase, open_loop, summarise
@@ -47,13 +50,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--rate", type=float, default=60.0, help="requests a second (default: %(default)g)"
     )
-    parser.add_argument("--mar", type=Path, help="the archive (default: what `make serve` serves)")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "soak",
-        help="folder of soak.json and soak.svg (default: build/soak)",
+        "--system", action="store_true",
+        help="the whole system: supervisor, front, TorchServe, and the side-car beside an MLflow "
+        "of its own (default: TorchServe alone)",
     )  # fmt: skip
     parser.add_argument(
-        "--port", type=int, default=BASE_PORT, help="first of three (default: %(default)s)"
+        "--front", action=argparse.BooleanOptionalAction, default=True,
+        help="with --system: with the front before TorchServe (default: with it)",
+    )  # fmt: skip
+    parser.add_argument("--mar", type=Path, help="the archive (default: what `make serve` serves)")
+    parser.add_argument(
+        "--out", type=Path,
+        help="folder of soak.json and soak.svg (default: build/soak, build/reliability of the "
+        "system)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=int, default=BASE_PORT, help="first of ten (default: %(default)s)"
     )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
@@ -68,39 +81,75 @@ def soak(arguments: argparse.Namespace) -> int:
     Serve, load, watch, and say what grew.
 
     Returns:
-        0 if every request was scored, 1 otherwise.
+        0 if every request was scored, 1 otherwise, 130 if it was cut short.
     """
-    out: Path = arguments.out
+    name = "reliability" if arguments.system else "soak"
+    out: Path = arguments.out or ROOT / "build" / name
     out.mkdir(parents=True, exist_ok=True)
     (out / ".gitignore").write_text("*\n")
     mar = (arguments.mar or served_archive()).resolve()
-    site = sites(mar, out, arguments.port)(OURS)
     document: Record = {
+        "measured_at": time.strftime("%Y-%m-%d %H:%M"),
         "archive": machine.archive_facts(mar),
         "machine": machine.machine(),
         "versions": machine.versions(),
         "rate_per_s": arguments.rate,
+        "is_fronted": arguments.system and arguments.front,
+        "is_cut_short": False,
         "minutes": [],
         "samples": [],
     }
-    with contenders.running(OURS, site) as server:
-        body, headers = server.encode(pictures.make(pictures.SMALL))
-        request = Request(url=server.url, body=body, headers=headers)
-        with Watch(server, document["samples"]):
-            for minute in range(arguments.minutes):
-                document["minutes"].append(_one_minute(request, arguments.rate))
-                _say(minute + 1, arguments.minutes, document)
-                (out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
-    document["growth"] = {name: growth([one[name] for one in document["samples"]]) for name in HELD}
+    serving = _whole_system if arguments.system else _torchserve_alone
+    with serving(arguments, mar, out) as (server, request):
+        try:
+            with Watch(server, document["samples"]):
+                for minute in range(arguments.minutes):
+                    document["minutes"].append(_one_minute(request, arguments.rate))
+                    _say(minute + 1, arguments.minutes, document)
+                    (out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
+        except KeyboardInterrupt:
+            document["is_cut_short"] = True
+        failed = conclude(document, out)
+    if document["is_cut_short"]:
+        return command_line.INTERRUPTED
+    return 1 if failed else 0
+
+
+def conclude(document: Record, out: Path) -> int:
+    """Write what was seen, with growth and plot; return how many requests were not scored."""
+    samples = document["samples"]
+    document["growth"] = {name: growth([one[name] for one in samples]) for name in HELD if samples}
     (out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
     plot_soak(document, out / "soak.svg")
-    failed = sum(
+    failed: int = sum(
         n for one in document["minutes"] for status, n in one["statuses"].items() if status != "200"
     )
     grown = ", ".join(f"{name} {share:+.2%}" for name, share in document["growth"].items())
-    print(f"over the last half: {grown}; {failed} requests not scored")
+    cut = f"cut short after {len(document['minutes'])} minutes; " * document["is_cut_short"]
+    print(f"{cut}over the last half: {grown or 'nothing read'}; {failed} requests not scored")
     print(f"results: {out}/soak.json, soak.svg")
-    return 1 if failed else 0
+    return failed
+
+
+@contextmanager
+def _torchserve_alone(
+    arguments: argparse.Namespace, mar: Path, out: Path
+) -> Iterator[tuple[Watched, Request]]:
+    with contenders.running(OURS, sites(mar, out, arguments.port)(OURS)) as server:
+        body, headers = server.encode(pictures.make(pictures.SMALL))
+        yield server, Request(url=server.url, body=body, headers=headers)
+
+
+@contextmanager
+def _whole_system(
+    arguments: argparse.Namespace, mar: Path, out: Path
+) -> Iterator[tuple[Watched, Request]]:
+    from benchmarks.reliability.system import System  # MLflow takes seconds to import
+
+    work = out / "work"
+    work.mkdir(exist_ok=True)
+    with System(work, arguments.port, mar=mar, is_fronted=arguments.front) as system:
+        yield system, system.request()
 
 
 def growth(values: Sequence[float]) -> float:
@@ -117,6 +166,13 @@ def growth(values: Sequence[float]) -> float:
     return statistics.median(half[-fifth:]) / statistics.median(half[:fifth]) - 1
 
 
+class Watched(Protocol):
+    """A server that can be watched."""
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all its processes that live."""
+
+
 class Watch:
     """
     Reads a server's footprint every `SAMPLE_S` while it is entered, in a thread of its own.
@@ -127,7 +183,7 @@ class Watch:
         every_s: Seconds between readings.
     """
 
-    def __init__(self, server: Running, samples: list[Record], every_s: float = SAMPLE_S) -> None:
+    def __init__(self, server: Watched, samples: list[Record], every_s: float = SAMPLE_S) -> None:
         self._server = server
         self._samples = samples
         self._every_s = every_s

@@ -11,7 +11,7 @@ import torch
 from fastapi import FastAPI, Request, UploadFile
 from iqa import checkpoint
 from iqa.decoding import decode
-from iqa.score import label_of_score, score_of_quality
+from iqa.score import ScoreScale, label_of_score
 
 from benchmarks.peers.scoring import MODEL_DIR
 
@@ -19,7 +19,8 @@ from benchmarks.peers.scoring import MODEL_DIR
 @asynccontextmanager
 async def load(app: FastAPI) -> AsyncIterator[None]:
     """Load the network when the process starts."""
-    app.state.network, _ = checkpoint.load(MODEL_DIR)
+    app.state.network, card = checkpoint.load(MODEL_DIR)
+    app.state.scale = ScoreScale.of_card(card)
     yield
 
 
@@ -32,5 +33,5 @@ def score(request: Request, file: UploadFile) -> dict[str, Any]:
     pixels_HWC = np.array(decode(file.file.read()).pixels())
     with torch.inference_mode():
         quality = request.app.state.network(torch.from_numpy(pixels_HWC)[None])
-    score = score_of_quality(quality.item())
+    score = request.app.state.scale.score(quality.item())
     return {"score": score, "label": label_of_score(score)}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from iqa.score import ScoreScale
+
 from benchmarks.peers import torchserve
 from benchmarks.peers.processes import plain_environment
 
@@ -150,7 +152,7 @@ def mlflow_serve(site: Site) -> Launch:
         },
         url=f"http://127.0.0.1:{site.port}/invocations",
         encode=pixels_json,
-        score_of=lambda reply: 100.0 * float(json.loads(reply)["predictions"][0]),
+        score_of=lambda reply: calibrated(site, float(json.loads(reply)["predictions"][0])),
     )  # fmt: skip
 
 
@@ -199,6 +201,11 @@ def score_field(reply: bytes) -> float:
     return float(json.loads(reply)["score"])
 
 
+def calibrated(site: Site, quality: float) -> float:
+    """Return the score of a reply that holds the network's own quality."""
+    return ScoreScale.of_directory(site.model_dir).score(quality)
+
+
 def peer_python() -> Path:
     """
     Return the interpreter of the peers' environment.
@@ -243,7 +250,7 @@ def _stock_torchserve(site: Site, environment: dict[str, str]) -> Launch:
         environment={**environment, "TMPDIR": str(temporary), "TEMP": str(temporary)},
         url=f"http://127.0.0.1:{site.port}/predictions/iqa",
         encode=raw,
-        score_of=lambda reply: 100.0 * float(reply),
+        score_of=lambda reply: calibrated(site, float(reply)),
     )
 
 

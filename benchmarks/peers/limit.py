@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iqa.decoding import decode
 from iqa.runtime import open_runtime
-from iqa.score import score_of_quality
+from iqa.score import ScoreScale
 
 from benchmarks.peers.scoring import MODEL_DIR
 
@@ -26,6 +26,7 @@ def main() -> None:
     """Run until the time is over."""
     body = Path(sys.argv[1]).read_bytes()
     runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
+    scale = ScoreScale.of_directory(MODEL_DIR)
     stages = {"decode": 0.0, "preprocess": 0.0, "graph": 0.0}
 
     def score() -> float:
@@ -39,7 +40,7 @@ def main() -> None:
         stages["decode"] += decoded - started
         stages["preprocess"] += preprocessed - decoded
         stages["graph"] += time.process_time() - preprocessed
-        return score_of_quality(quality)
+        return scale.score(quality)
 
     for _ in range(WARM_UP_PICTURES):
         answer = score()

@@ -46,6 +46,11 @@ class MarkedProcesses:
                 start_new_session=True,  # a Ctrl-C at the benchmark is the benchmark's to handle
             )
 
+    @property
+    def first(self) -> subprocess.Popen[bytes]:
+        """The command itself."""
+        return self._first
+
     def alive(self) -> list[psutil.Process]:
         """Return the processes that live, oldest first."""
         self._first.poll()  # else it stays a zombie

@@ -12,7 +12,7 @@ from typing import Any
 import iqa
 from iqa.decoding import decode
 from iqa.runtime import open_runtime
-from iqa.score import label_of_score, score_of_quality
+from iqa.score import ScoreScale, label_of_score
 
 MODEL_DIR = Path(str(iqa.__file__)).parents[1]
 
@@ -22,6 +22,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self._runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
+        self._scale = ScoreScale.of_directory(MODEL_DIR)
 
     def score(self, body: bytes) -> dict[str, Any]:
         """
@@ -34,5 +35,5 @@ class Scorer:
             `score` in [0, 100] and its `label`.
         """
         pixels_HWC = decode(body).pixels()
-        score = score_of_quality(float(self._runtime.quality(pixels_HWC[None])[0]))
+        score = self._scale.score(float(self._runtime.quality(pixels_HWC[None])[0]))
         return {"score": score, "label": label_of_score(score)}

@@ -1,4 +1,4 @@
-"""A real `mlflow server` that tests can take away and bring back."""
+"""A real `mlflow server` that can be taken away and brought back."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MlflowServer:
                         return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
-        raise AssertionError((self._folder / "server.log").read_text())
+        raise RuntimeError((self._folder / "server.log").read_text())
 
     def stop(self) -> None:
         """End it and what it started."""

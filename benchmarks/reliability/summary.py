@@ -1,0 +1,94 @@
+"""What was wanted and what was measured, line by line."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, Final
+
+from benchmarks.reliability import tables
+from benchmarks.reliability.faults import FAULTS
+from benchmarks.tables import table
+
+Record = dict[str, Any]
+Row = list[object]
+
+MAX_GROWTH: Final = 0.01
+"""Of memory over the last half hour; what a collector leaves behind comes and goes."""
+
+
+def table_of(swaps: Record, faults: Record, soak: Record) -> str:
+    """Return the table; a line that was not measured is left out."""
+    rows = [*_of_swaps(swaps), *_of_rollbacks(swaps), *_of_faults(faults), *_of_soak(soak)]
+    return table(["", "wanted", "measured", "met"], rows)
+
+
+def _of_swaps(document: Record) -> list[Row]:
+    rows: list[Row] = []
+    for record in document.get("series", {}).values():
+        counts, title = record["tally"], f"swaps, {record['series']}, by {record['by']}"
+        missed = counts["sent"] - counts["scored"]
+        found = f"{missed} of {counts['sent']}, {len(record['marks'])} swaps"
+        rows.append([f"{title}: requests not scored", 0, found, tables.met(missed == 0)])
+        rows.append(
+            [
+                f"{title}: p99 in swaps over p99 without",
+                f"at most {tables.MAX_P99_RATIO:g}",
+                f"{record['p99_ratio']:.2f}",
+                tables.met(record["p99_ratio"] <= tables.MAX_P99_RATIO),
+            ]
+        )
+    return rows
+
+
+def _of_rollbacks(document: Record) -> list[Row]:
+    runs = document.get("rollbacks", {}).get("runs", [])
+    if not runs:
+        return []
+    seconds = [one["first_score_s"] for one in runs if one["first_score_s"] is not None]
+    is_met = len(seconds) == len(runs) and statistics.median(seconds) <= tables.MAX_ROLLBACK_S
+    median = f"{statistics.median(seconds):.2f}" if seconds else "none came"
+    missed = sum(one["tally"]["sent"] - one["tally"]["scored"] for one in runs)
+    return [
+        [
+            "rollback: command to first score of the old version, s, median",
+            f"at most {tables.MAX_ROLLBACK_S:g}", median, tables.met(is_met),
+        ],
+        ["rollback: requests not scored", 0, missed, tables.met(missed == 0)],
+    ]  # fmt: skip
+
+
+def _of_faults(document: Record) -> list[Row]:
+    found = {name: one for name, one in document.get("faults", {}).items() if one["runs"]}
+    rows: list[Row] = []
+    for name, fault in FAULTS.items():
+        if name not in found:
+            continue
+        runs = [one for one in found[name]["runs"] if "error" not in one]
+        broken = len(found[name]["runs"]) - len(runs)
+        lost = sum(one["tally"]["lost"] for one in runs)
+        failed = sum(one["tally"]["failed"] for one in runs)
+        backs = [one["back_s"] for one in runs if one["back_s"] is not None]
+        bound = fault.back_within_s
+        wanted = "nothing lost or failed"
+        wanted += f" but what it held, {fault.holds} at most" if fault.holds else ""
+        wanted += "" if bound is None else f"; back in {bound:g} s"
+        told = f"{lost} lost, {failed} failed in {len(runs)} times"
+        told += f"; back in {statistics.median(backs):.1f} s" if backs else ""
+        told += f"; {broken} could not be measured" if broken else ""
+        is_met = tables.is_met_fault(fault, found[name])
+        rows.append([fault.title, wanted, told, tables.met(is_met)])
+    return rows
+
+
+def _of_soak(document: Record) -> list[Row]:
+    growth = document.get("growth")
+    if not growth:
+        return []
+    minutes = len(document["minutes"])
+    is_met = growth["total_pss_bytes"] <= MAX_GROWTH and growth["descriptors"] <= MAX_GROWTH
+    told = (
+        f"memory {growth['total_pss_bytes']:+.2%}, descriptors {growth['descriptors']:+.2%} over "
+        f"the last half of {minutes} minutes"
+    )
+    wanted = f"no growth (at most {MAX_GROWTH:.0%})"
+    return [["an hour of load", wanted, told, tables.met(is_met)]]

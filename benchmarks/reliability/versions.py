@@ -1,0 +1,72 @@
+"""Versions of the model that cost no training and no build: altered copies of version 1."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+
+from scripts import archive
+
+Change = Callable[[str, bytes], bytes]
+"""(name, content) of a file of the archive -> its content in the copy."""
+
+
+def add_version(store: Path, change: Change | None = None) -> str:
+    """
+    Register one more version whose archive is a copy of version 1's, and on record as proven.
+
+    Args:
+        store: Model store; iqa-1.mar is there.
+        change: Applied to each file of the archive.
+
+    Returns:
+        Its number.
+    """
+    client = mlflow.MlflowClient()
+    first = client.get_model_version("iqa", "1")
+    model_id = str(first.source).removeprefix("models:/")
+    added = client.create_model_version("iqa", str(first.source), model_id=model_id)
+    version = str(added.version)
+    copy = store / f"iqa-{version}.mar"
+    with zipfile.ZipFile(store / "iqa-1.mar") as old, zipfile.ZipFile(copy, "w") as new:
+        for item in old.infolist():
+            content = old.read(item)
+            if item.filename == archive.PROVENANCE:
+                document = json.loads(content)
+                document["model"]["version"] = version
+                content = json.dumps(document).encode()
+            if item.filename == archive.MANIFEST:
+                document = json.loads(content)
+                document["model"]["modelVersion"] = version
+                content = json.dumps(document).encode()
+            new.writestr(item.filename, change(item.filename, content) if change else content)
+    put_on_record(store, version)
+    return version
+
+
+def put_on_record(store: Path, version: str) -> None:
+    """Tag a version with the digest of its archive, as build_mar does."""
+    digest = archive.sha256_of(store / f"iqa-{version}.mar")
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag("iqa", version, "mar_sha256", digest)
+    client.set_model_version_tag("iqa", version, archive.digest_tag(digest), digest)
+
+
+def unloadable(name: str, content: bytes) -> bytes:
+    """Make the workers of a version die while they load it."""
+    is_config = name == archive.MODEL_CONFIG.name
+    return content.replace(b"runtime: auto", b"runtime: none") if is_config else content
+
+
+def not_golden(name: str, content: bytes) -> bytes:
+    """Put scores on record that the version does not give."""
+    if name != archive.PROVENANCE:
+        return content
+    document = json.loads(content)
+    for item in document["golden"]:
+        item["score"] += 0.1
+    return json.dumps(document).encode()

@@ -1,0 +1,62 @@
+"""The reliability harness on the real system: a swap and a fault, briefly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.reliability import fault_runs, swaps
+from benchmarks.reliability.faults import FAULTS, Scene
+from benchmarks.reliability.system import System
+from benchmarks.reliability.versions import add_version
+from tests.conftest import free_ports
+from tests.server import RunningServer
+
+RATE_PER_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def system(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole system, with the front where nginx is installed, and a good version 2."""
+    before = dict(os.environ)
+    system = System(
+        tmp_path_factory.mktemp("system"),
+        int(free_ports()["INFERENCE_PORT"]),
+        mar=server.model_store / "iqa-1.mar",
+        is_fronted=shutil.which("nginx") is not None,
+    )
+    with system:
+        add_version(system.store)
+        yield system
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_swaps_are_measured_on_the_real_system(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two swaps by the side-car: every request is scored, and each new version's first is seen."""
+    for pause in ("CALM_S", "PAUSE_S"):
+        monkeypatch.setattr(swaps, pause, 0.5)
+    record = swaps.swaps(system, RATE_PER_S, 2, "standby", "side-car")
+    assert record["reasons"] == {}
+    assert record["tally"]["scored"] == record["tally"]["sent"] > 4 * RATE_PER_S
+    assert [mark["version"] for mark in record["marks"]] == ["2", "1"]
+    assert all(mark["began_s"] < mark["first_s"] < mark["ended_s"] for mark in record["marks"])
+    assert record["is_right"]
+
+
+def test_a_fault_is_measured_on_the_real_system(system: System) -> None:
+    """A killed worker: no answer is lost but its own, and the version stays the right one."""
+    scene = Scene(system=system, disk_reason="not asked for")
+    fault = dataclasses.replace(FAULTS["worker-killed"], after_s=4.0)
+    record = fault_runs.run(scene, fault, RATE_PER_S)
+    counts = record["tally"]
+    assert counts["sent"] > 7 * RATE_PER_S
+    assert counts["lost"] + counts["failed"] <= 2  # a batch
+    assert counts["unaccepted"] == 0
+    assert record["is_right"]

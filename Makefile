@@ -2,7 +2,8 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast check demo train mar serve deploy mlflow bench bench-quick soak lock
+.PHONY: help setup test test-fast test-docker fuzz check demo train mar serve deploy up sbom mlflow \
+  bench bench-quick reliability soak lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,10 +17,16 @@ test: setup  ## all tests, with a real TorchServe and a real MLflow server
 test-fast: setup  ## unit and integration tests: no Java, no server
 	$(PYTHON) -m pytest tests/unit tests/integration tests/test_project.py
 
+test-docker: setup  ## build the images, run the whole compose file, swap, stop; needs Docker
+	$(PYTHON) -m pytest tests/docker
+
+fuzz: setup  ## 20,000 damaged files through the decoder; ARGS="--runs 200000 --seed 1"
+	$(PYTHON) -m tests.attack.fuzz $(ARGS)
+
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy handler training scripts benchmarks/*.py
+	$(PYTHON) -m mypy handler training scripts benchmarks/*.py benchmarks/reliability/*.py
 	.venv/bin/shellcheck scripts/*.sh .ci/run
 
 demo: setup  ## the whole chain on synthetic data: train, promote, package, serve, score
@@ -37,6 +44,12 @@ serve:  ## serve the staging version; ARGS="--detach"
 deploy: setup  ## make the running server serve the staging version; ARGS="--watch"
 	$(PYTHON) -m scripts.deploy sync $(ARGS)
 
+up:  ## the whole system in containers: registry, server, front, side-car, Prometheus
+	scripts/run_torchserve.sh --docker
+
+sbom: setup  ## what an image holds, as CycloneDX JSON; ARGS="--image iqa-sidecar"
+	$(PYTHON) -m scripts.sbom $(ARGS)
+
 mlflow: setup  ## MLflow's pages over the embedded registry (or MLFLOW_TRACKING_URI, a database), on port 5000
 	.venv/bin/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
 
@@ -50,12 +63,17 @@ bench-quick: setup  ## a look at speed in two minutes; ARGS="--only iqa"
 	$(PYTHON) -m benchmarks.bench --quick $(ARGS)
 	$(PYTHON) -m benchmarks.report --results build/bench-quick/results.json --out build/bench-quick
 
+reliability: setup  ## 25 swaps and ten faults under load, 30 minutes
+	$(PYTHON) -m benchmarks.reliability swaps $(ARGS)
+	$(PYTHON) -m benchmarks.reliability faults $(ARGS)
+	$(PYTHON) -m benchmarks.reliability report
+
 soak: setup  ## an hour of constant load; ARGS="--minutes 10": does memory grow?
 	$(PYTHON) -m benchmarks.soak $(ARGS)
 
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/requirements.in -o tests/requirements.txt
-	for part in training torchserve; do uv pip compile -q --universal --python-version 3.11 \
+	for part in training torchserve docker/front docker/mlflow docker/no-torch; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE
-
 from training.tracking_uri import ROOT
 
 HANDLER_DIR: Final = ROOT / "handler"
@@ -89,6 +87,9 @@ def pack(
         payload: Files of the model; the graph is among them.
         provenance: Written as `provenance.json`, with the digest of every other file added.
     """
+    # Only where something is packed: a server reads archives, and its image has no `iqa`.
+    from iqa.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE
+
     stage = workspace / "stage"
     shutil.copytree(HANDLER_DIR, stage, ignore=shutil.ignore_patterns("__pycache__", HANDLER_FILE))
     shutil.copyfile(STAND_IN, stage / STAND_IN_NAME)

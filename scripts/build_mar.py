@@ -22,6 +22,7 @@ from typing import Any
 
 import mlflow
 from iqa import checkpoint
+from iqa.score import ScoreScale
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts import archive, graph_choice, server_state
@@ -177,6 +178,7 @@ def _pack(
         network,
         archive.golden_pictures(),
         precision.MAX_POINTS.get(choice.precision, export.MAX_SCORE_DIFFERENCE),
+        ScoreScale.of_card(card),
     )
     archive.pack(
         workspace,
@@ -195,6 +197,8 @@ def _pack(
             "gate": None if choice.gate is None else dataclasses.asdict(choice.gate),
             "metrics": card["metrics"],
             "data": card["data"],
+            "calibration": card.get("calibration"),
+            "interval": card.get("interval"),
             "golden": golden,
         },
     )

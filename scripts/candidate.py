@@ -43,23 +43,28 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
     """
     Load a version and wait for its workers; one that is loaded from the same bytes is taken.
 
+    Its workers start one after the other: each takes most of a second of a core, and `beside` has
+    to go on answering meanwhile.
+
     Args:
         plan: See `Deployment`.
         good: The version and its archive, whose digest was checked.
-        beside: A loaded version, whose workers tell how much memory the new ones will need.
+        beside: A loaded version, whose workers tell how many the new one needs, and how much
+            memory; None: as many as the server's setting says, all at once.
 
     Raises:
         VersionFailed: It does not load.
         NotNow: There is no room, or the server does not answer.
     """
     server, mar = plan.server, plan.store / good.mar
+    workers = len(beside.pids) if beside else None
     if server.find(good.version) is not None:
         try:
             left_over = _wait_until_ready(plan, good, log_bytes=None)
         except VersionFailed:  # a load of a sync that was killed goes on, and may fail
             left_over = None
         if left_over is not None and golden.is_same(mar, server.provenance(good.version)):
-            return left_over
+            return _complete(plan, good, left_over, workers, log_bytes=None)
         # Nobody is served by it: a sync was killed, or the archive was replaced.
         if not drain.unload_idle(server, good.version, plan.longest_request_s):
             raise NotNow(f"version {good.version}: expected to load it anew, got it in use.")
@@ -68,10 +73,11 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
     begin_s = time.monotonic()
     log_bytes = MODEL_LOG.stat().st_size if plan.unpack_dir and MODEL_LOG.exists() else None
     try:
-        server.load(good.mar)
+        server.load(good.mar, None if workers is None else 1)
     except LoadRefused as error:
         raise VersionFailed(f"version {good.version}: {error}") from error
     loaded = _wait_until_ready(plan, good, log_bytes)
+    loaded = _complete(plan, good, loaded, workers, log_bytes)
     logger.info(
         "version %s: %d workers ready after %.1f s",
         good.version, loaded.ready, time.monotonic() - begin_s,
@@ -109,7 +115,20 @@ def prove(plan: Deployment, good: Good, loaded: Loaded, *, is_warm: bool) -> gol
     return pictures
 
 
-def _wait_until_ready(plan: Deployment, good: Good, log_bytes: int | None) -> Loaded:
+def _complete(
+    plan: Deployment, good: Good, loaded: Loaded, workers: int | None, log_bytes: int | None
+) -> Loaded:
+    """Add workers to a version, one by one, until it has so many; None: as many as it has."""
+    while workers is not None and len(loaded.pids) < workers:
+        more = len(loaded.pids) + 1
+        plan.server.scale(good.version, more)
+        loaded = _wait_until_ready(plan, good, log_bytes, more)
+    return loaded
+
+
+def _wait_until_ready(
+    plan: Deployment, good: Good, log_bytes: int | None, workers: int = 1
+) -> Loaded:
     """
     Wait until all workers of a version can answer.
 
@@ -117,6 +136,7 @@ def _wait_until_ready(plan: Deployment, good: Good, log_bytes: int | None) -> Lo
         plan: See `Deployment`.
         good: The version.
         log_bytes: Size of the workers' log before; None where it is not ours to read.
+        workers: At least so many.
 
     Raises:
         VersionFailed: A worker died over it: TorchServe would start it again for 5 minutes.
@@ -129,7 +149,7 @@ def _wait_until_ready(plan: Deployment, good: Good, log_bytes: int | None) -> Lo
         loaded = plan.server.find(good.version)
         if loaded is None:
             raise NotNow(f"version {good.version}: expected it to load, got it unloaded.")
-        if loaded.is_ready:
+        if loaded.is_ready and len(loaded.pids) >= workers:
             return loaded
         has_died = any(
             pid > 0 and pids.setdefault(place, pid) != pid for place, pid in enumerate(loaded.pids)

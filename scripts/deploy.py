@@ -24,10 +24,13 @@ from training import command_line
 
 SECRET: Final = "IQA_WEBHOOK_SECRET"
 OPTIONS_OF: Final = {
-    "sync": {"watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "no_standby"},
+    "sync": {
+        "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
+        "metrics_host", "no_standby",
+    },
     "status": {"json"},
     "drain": {"version", "end"},
-}
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,6 +113,14 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         "--webhook-host", default="127.0.0.1",
         help="interface for the webhooks (default: %(default)s)",
     )  # fmt: skip
+    sync.add_argument(
+        "--metrics-port", type=int, default=0,
+        help="with --watch: serve metrics at GET /metrics, for Prometheus (default: 0, none)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--metrics-host", default="127.0.0.1",
+        help="interface for the metrics (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _sync(arguments: argparse.Namespace) -> int:
@@ -119,9 +130,16 @@ def _sync(arguments: argparse.Namespace) -> int:
     if not arguments.watch:
         print(sync(_plan(arguments), retry=arguments.retry))
         return 0
+    from scripts import health
     from scripts.reconcile import follow
+    from scripts.sidecar_metrics import SidecarMetrics
     from scripts.webhook import Deliveries, listening
 
+    # A server that is started again may be another one.
+    def find() -> Deployment:
+        return _plan(arguments)
+
+    metrics = SidecarMetrics(find, arguments.alias)
     moved = threading.Event()
     with contextlib.ExitStack() as stack:
         if arguments.webhook_port is not None:
@@ -132,10 +150,14 @@ def _sync(arguments: argparse.Namespace) -> int:
             stack.enter_context(
                 listening(arguments.webhook_host, arguments.webhook_port, deliveries, moved)
             )
+        stack.enter_context(
+            health.listening(
+                arguments.metrics_host, arguments.metrics_port, {"/metrics": metrics.answer}
+            )
+        )
         return follow(
-            # A server that is started again may be another one.
-            lambda: _plan(arguments), arguments.poll_s, moved, retry=arguments.retry
-        )  # fmt: skip
+            find, arguments.poll_s, moved, retry=arguments.retry, round_ended=metrics.round_ended
+        )
 
 
 def _rollback(arguments: argparse.Namespace) -> int:

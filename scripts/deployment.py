@@ -12,12 +12,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from scripts import candidate, deployment_state, drain, probation
+from scripts import archive_note, candidate, deployment_state, drain, probation
 from scripts.deployment_state import Good
 from scripts.deployment_terms import Deployment, Superseded, VersionFailed
 from scripts.golden import Golden
 from scripts.management_api import Loaded, NotNow
-from scripts.served_archive import remember
 from scripts.wanted import Wanted, expect_still_wanted, find_archive, quarantined, wanted
 
 logger = logging.getLogger(__name__)
@@ -125,7 +124,7 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
         record.add_good(good)
         record.retired_at_s.pop(good.version, None)
         record.no_standby = None
-    remember(plan.alias, plan.store / good.mar)
+    archive_note.write(plan.alias, plan.store / good.mar)
     return f"iqa version {good.version} is served" + (
         f"; version {before.version} was before" if before else ""
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import requests
 
-from scripts.server_api import Ports
+from scripts.server_api import Ports, load_path
 
 ASK_TIMEOUT_S: Final = 15.0
 """TorchServe answers from few threads, and unpacking an archive holds one of them."""
@@ -102,9 +102,9 @@ class TorchServe:
     def __init__(self, addresses: Addresses) -> None:
         self.addresses = addresses
 
-    def default(self) -> Loaded | None:
+    def default(self, timeout_s: float = ASK_TIMEOUT_S) -> Loaded | None:
         """Return the version that unversioned requests get, or None if nothing is loaded."""
-        entries = self._entries("")
+        entries = self._entries("", timeout_s)
         return _loaded(entries[0]) if entries else None
 
     def loaded(self) -> dict[str, Loaded]:
@@ -124,7 +124,7 @@ class TorchServe:
         entries = self._entries(f"/{version}")
         return _loaded(entries[0]) if entries else None
 
-    def load(self, mar: str) -> None:
+    def load(self, mar: str, workers: int | None = None) -> None:
         """
         Begin to load an archive of the model store; its workers are ready seconds later.
 
@@ -132,21 +132,34 @@ class TorchServe:
         that also answer predictions (2 on 2 cores: requests hung for 5.7 s during a load of 6.2 s,
         and for 0.4 s this way). So a load that fails has to be noticed from its workers.
 
-        The number of workers is the server's: `default_workers_per_model` counts here as it does
-        at the start (2 as set there, with none asked for here).
+        Args:
+            mar: File name.
+            workers: How many; None: as at the server's start, `default_workers_per_model`.
 
         Raises:
             LoadRefused: It cannot be unpacked; TorchServe has removed it again.
             NotNow: No answer, or the disk is full.
         """
-        path = f"/models?url={mar}&model_name=iqa&synchronous=false"
-        reply = self._manage("POST", path, UNPACK_TIMEOUT_S)
+        wanted = "" if workers is None else f"&initial_workers={workers}"
+        reply = self._manage("POST", load_path(mar) + wanted, UNPACK_TIMEOUT_S)
         if reply.ok or reply.status_code == 409:  # 409: somebody else's load of it is under way
             return
         reason = _message(reply)
         if "No space left" in reason:
             raise NotNow(f"{mar}: expected room for its files, got: {reason}. Free the disk.")
         raise LoadRefused(f"{mar}: expected it to load, got {reply.status_code}: {reason}.")
+
+    def scale(self, version: str, workers: int) -> None:
+        """
+        Let a version have more workers; they are ready seconds later.
+
+        Raises:
+            NotNow: It is not loaded, or no answer.
+        """
+        path = f"/models/iqa/{version}?min_worker={workers}&synchronous=false"
+        reply = self._manage("PUT", path)
+        if not reply.ok:
+            raise NotNow(f"version {version}: expected {workers} workers, got: {_message(reply)}.")
 
     def set_default(self, version: str) -> None:
         """

@@ -80,6 +80,8 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
     statuses = [context.get_response_status(index)[0] for index in range(len(rows) + 1)]
     for (name, expected), *replies in zip(golden, alone, batch, strict=True):
         for reply in replies:
+            if "score" not in reply:
+                raise ValueError(f"{name}: expected the score {expected}, got {reply}.")
             if not abs(reply["score"] - expected) <= max_difference:
                 raise ValueError(f"{name}: expected the score {expected}, got {reply['score']}.")
     if refused.get("code") != 400 or statuses != [200] * len(rows) + [400]:

@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, get_args
 
 from scripts.deployment import sync
 from scripts.deployment_terms import Deployment, VersionFailed
@@ -21,6 +21,10 @@ from training.registry import RegistryUnavailable
 
 logger = logging.getLogger(__name__)
 
+Outcome = Literal["served", "refused", "registry_away", "not_now", "crashed"]
+"""How a round ends: what is wanted is served; the version is refused; MLflow does not answer; the
+circumstances do not allow it; a fault of our own."""
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 LONGEST_PAUSE_S: Final = 300.0
 JITTER: Final = 0.2
 """Replicas that were started together should not ask together."""
@@ -60,7 +64,12 @@ def pause_s(poll_s: float, failures: int, chance: float) -> float:
 
 
 def follow(
-    find: Callable[[], Deployment], poll_s: float, moved: threading.Event, *, retry: bool
+    find: Callable[[], Deployment],
+    poll_s: float,
+    moved: threading.Event,
+    *,
+    retry: bool,
+    round_ended: Callable[[Outcome], None] | None = None,
 ) -> int:
     """
     Sync again and again, until TERM or Ctrl-C.
@@ -70,6 +79,7 @@ def follow(
         poll_s: Pause between two looks, in seconds.
         moved: Set by a webhook, to look at once.
         retry: Try a quarantined version once more, in the first round.
+        round_ended: Called after each round.
 
     Returns:
         0, after TERM or Ctrl-C.
@@ -83,9 +93,13 @@ def follow(
     try:
         while True:
             said_once.next_round()
-            failures = 0 if _round(find, retry=retry) else failures + 1
+            outcome = _round(find, retry=retry)
+            if round_ended is not None:
+                round_ended(outcome)
+            # A quarantined version costs one question a round and is not tried, and MLflow's return
+            # should be seen soon: no back-off for these.
+            failures = failures + 1 if outcome in ("not_now", "crashed") else 0
             retry = False
-            # A quarantined version costs one question a round and is not tried: no back-off.
             if moved.wait(pause_s(poll_s, failures, random.random())):
                 failures = 0
             moved.clear()
@@ -94,22 +108,23 @@ def follow(
         return 0
 
 
-def _round(find: Callable[[], Deployment], *, retry: bool) -> bool:
-    """Sync once and say what came of it; False if a pause before the next round is due."""
+def _round(find: Callable[[], Deployment], *, retry: bool) -> Outcome:
+    """Sync once and say what came of it."""
     try:
         logger.info("%s", sync(find(), retry=retry))
     except VersionFailed as error:
         logger.error("%s", error)
+        return "refused"
     except RegistryUnavailable as error:
-        # No back-off: asking costs nothing, and MLflow's return should be seen soon.
         logger.warning("%s What is served stays.", error)
+        return "registry_away"
     except (NotNow, OSError) as error:
         logger.warning("not now: %s", error)
-        return False
+        return "not_now"
     except Exception:  # a side-car that ends follows nothing; the traceback is the report
         logger.exception("this round failed")
-        return False
-    return True
+        return "crashed"
+    return "served"
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -32,16 +32,27 @@ def main(argv: list[str] | None = None) -> int:
         "--alias", default=registry.ALIAS,
         help="moved to the new version if nothing holds it (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--if-empty", action="store_true", help="do nothing where the model has a version"
+    )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
     def command() -> int:
         connect()
+        if arguments.if_empty and has_versions(arguments.model_name):
+            print(f"{arguments.model_name}: versions are there, nothing registered")
+            return 0
         version = register(arguments.model_name, arguments.alias)
         print(f"{version.name} version {version.version}")
         return 0
 
     return command_line.run(command, arguments.debug)
+
+
+def has_versions(name: str) -> bool:
+    """Tell whether a model has a version; False also where there is no such model."""
+    return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
 
 
 def register(name: str, alias: str) -> ModelVersion:

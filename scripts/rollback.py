@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from scripts import candidate, deployment_state, drain, golden
+from scripts import archive_note, candidate, deployment_state, drain, golden
 from scripts.deployment_state import Good, Hold, Record
 from scripts.deployment_terms import Deployment
 from scripts.management_api import NotNow
@@ -84,15 +84,14 @@ def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
 
 def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     """Move the alias back, note it for the next start, and unload the version left."""
-    from scripts.served_archive import remember  # MLflow takes seconds to import
-    from scripts.wanted import settle_hold
+    from scripts.wanted import settle_hold  # MLflow takes seconds to import
     from training.tracking_uri import connect
 
     connect()
     good = deployment_state.read().find(hold.version)
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
-            remember(plan.alias, plan.store / good.mar)
+            archive_note.write(plan.alias, plan.store / good.mar)
     is_told = settle_hold(plan, hold)
     with contextlib.suppress(TimeoutError), deployment_state.one_sync_at_a_time(wait_s=0.0):
         drain.unload_idle(plan.server, left, plan.longest_request_s)

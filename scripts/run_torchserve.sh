@@ -28,6 +28,12 @@ for argument in "$@"; do
       [[ -f $root/.venv/.requirements.sha256 ]] || { echo "not running"; [[ $argument == --stop ]]; exit; }
       exec "$root/.venv/bin/python" -m scripts.serve "$@"
       ;;
+    # Java and packages are in the images; any Python 3 will do.
+    --docker)
+      words=()
+      for word in "$@"; do [[ $word == --docker ]] || words+=("$word"); done
+      exec "${PYTHON:-python3}" -m scripts.docker_up ${words[@]+"${words[@]}"}
+      ;;
   esac
 done
 [[ " $* " == *" --help "* || " $* " == *" -h "* ]] || check_java

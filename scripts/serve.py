@@ -1,157 +1,98 @@
 """
 Serve what the alias names: the body of `scripts/run_torchserve.sh`.
 
-Finds or builds the archive, starts TorchServe, and says it is up only after a real prediction.
+Finds or builds the archive, starts TorchServe, says it is up only after a real prediction, and
+stays as its supervisor, in the foreground or, with --detach, behind.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
-import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import psutil
-import requests
-
-from scripts import archive, server_state, torchserve_process
-from scripts.server_api import Ports, describe, predict, ready_workers
+from scripts import archive, front, server_state, torchserve_process
+from scripts.detach import Behind, go_behind
+from scripts.hosts import LOOPBACK, Hosts, bind_host
+from scripts.server_api import Ports
 from scripts.server_state import Server
+from scripts.serving_plan import Plan
+from scripts.start_lock import one_start_at_a_time
+from scripts.supervise import Supervisor, on_signals
 from training import command_line
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of cgroup v2; in a container, the container's
-SAMPLE = archive.HANDLER_DIR / "golden" / "parrots.jpg"
-# Of a point. A CPU without bf16 serves such a graph in float32, and two with it round differently.
-MAX_SCORE_DIFFERENCE = {"f32": 0.05, "bf16": 1.0, "int8": 1.0}
+SUPERVISOR_LOG = server_state.LOG_DIR / "supervisor.log"
+FRONT_LOG = server_state.LOG_DIR / "front.log"
+PORTS = {
+    "inference": (8080, "of the inference API"),
+    "management": (8081, "of the management API"),
+    "metrics": (8082, "of the metrics API"),
+    "health": (8083, "of /live and /ready; 0: none"),
+    "backend": (8084, "of TorchServe behind the front; only with --front"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Start, stop or describe this checkout's server."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/run_torchserve.sh",
-        description="Serve the registry's staging version with TorchServe, on this machine only. "
-        "In the foreground: Ctrl-C stops everything.",
-        epilog="Each option may also be given by the environment variable in brackets.",
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--detach", action="store_true", help="return once it serves; see --stop")
-    what.add_argument("--stop", action="store_true", help="stop this checkout's server")
-    what.add_argument("--status", action="store_true", help="say what is served; 1 if nothing is")
-    defaults = Ports()
-    for name in ("inference", "management", "metrics"):
-        variable = f"{name.upper()}_PORT"
-        parser.add_argument(
-            f"--{name}-port", type=int,
-            default=os.environ.get(variable) or getattr(defaults, name),
-            help=f"port of the {name} API [{variable}] (default: {getattr(defaults, name)})",
-        )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=int, default=os.environ.get("WORKERS") or usable_cores(),
-        help="processes that score, one thread each [WORKERS] (default: the usable cores)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tracking-uri", default=None,
-        help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root, embedded)",
-    )  # fmt: skip
-    parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
-    parser.add_argument(
-        "--model-store", type=Path, default=archive.MODEL_STORE,
-        help="folder of archives (default: model-store)",
-    )  # fmt: skip
-    command_line.add_debug(parser)
+    parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.workers < 1:
         parser.error(f"--workers: expected at least 1, got {arguments.workers}.")
+    if arguments.drain_s < 0:
+        parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
     if arguments.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
-    if arguments.stop:
-        return command_line.run(stop, arguments.debug)
-    if arguments.status:
-        return command_line.run(status, arguments.debug)
+    if arguments.docker:
+        from scripts import docker_up
+
+        return docker_up.main([])
+    if arguments.stop or arguments.status:
+        from scripts import server_control
+
+        wanted = server_control.stop if arguments.stop else server_control.status
+        return command_line.run(wanted, arguments.debug)
     return command_line.run(lambda: serve(arguments), arguments.debug)
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """
-    Start the server; in the foreground, stay until it ends.
+    Start the server and supervise it; behind, return once it serves.
 
     Returns:
-        0 after a detached start or an ordered stop, 1 if TorchServe ended by itself.
+        0 after a detached start or an ordered stop.
     """
     started_s = time.monotonic()
-    ports = Ports(
-        inference=arguments.inference_port,
-        management=arguments.management_port,
-        metrics=arguments.metrics_port,
-    )
-    with _one_start_at_a_time():
-        running = server_state.read()
-        if running is not None:
-            raise RuntimeError(
-                f"already running: process {running.pid} serves {Path(running.mar).name} on port "
-                f"{running.ports.inference}. Stop it: scripts/run_torchserve.sh --stop"
-            )
-        # From here on Ctrl-C, TERM and a closed terminal end as an exception: all is stopped.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
-        torchserve_process.expect_free(ports)
-        from scripts.served_archive import served_archive  # MLflow takes seconds to import
+    plan = _plan(arguments)
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(one_start_at_a_time())
+        _expect_none()
+        torchserve_process.expect_free(plan.ports, plan.front_port, plan.health_port)
+        behind: Behind | None = None
+        if arguments.detach:
+            status, behind = go_behind()
+            if behind is None:
+                return status
+        stopping, hurry = threading.Event(), threading.Event()
+        on_signals(stopping, hurry)
 
-        mar = served_archive(arguments.alias, arguments.model_store.resolve())
-        server = torchserve_process.start(mar, ports, arguments.workers)
-        try:
-            server_state.write(server)
-            torchserve_process.wait_until_ready(server, arguments.workers)
-            _score_sample(server, time.monotonic() - started_s)
-        except BaseException:
-            _shut_down(server)
-            raise
-    if arguments.detach:
-        print("stop:        scripts/run_torchserve.sh --stop", flush=True)
-        return 0
-    print("stop:        Ctrl-C", flush=True)
-    return _stay(server)
+        def on_ready(server: Server, reply: dict[str, Any]) -> None:
+            _say(plan, server, reply, time.monotonic() - started_s)
+            starting.close()
+            if behind is None:
+                print("stop:        Ctrl-C", flush=True)
+            else:
+                print("stop:        scripts/run_torchserve.sh --stop", flush=True)
+                behind.let_go(SUPERVISOR_LOG)
 
-
-def stop() -> int:
-    """Stop this checkout's server, or a start that is under way; 0 also if none runs."""
-    starter = _interrupt_start()
-    server = server_state.read_file()
-    if server is not None:  # also where Java is gone and workers are left
-        _shut_down(server)
-        print(f"stopped process {server.pid} and its workers")
-    else:
-        print("not running" if starter is None else f"stopped the start of process {starter}")
+        Supervisor(plan, stopping, hurry).run(on_ready)
+    print("stopped", flush=True)
     return 0
-
-
-def status() -> int:
-    """Say what is served; 1 if nothing is, or not yet."""
-    server = server_state.read()
-    if server is None:
-        print("not running")
-        return 1
-    try:
-        entries = describe(server.ports.management)
-    except requests.RequestException as error:
-        print(f"process {server.pid} runs and does not answer: {error}")
-        return 1
-    for entry in entries:
-        print(
-            f"iqa version {entry['modelVersion']} from {entry['modelUrl']}: "
-            f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
-            f"process {server.pid}, inference on port {server.ports.inference}"
-        )
-    is_ready = bool(entries) and ready_workers(entries[0]) > 0
-    if not is_ready:
-        print(f"process {server.pid} runs and has no ready worker (see {server_state.LOG_DIR})")
-    return 0 if is_ready else 1
 
 
 def usable_cores() -> int:
@@ -166,90 +107,134 @@ def usable_cores() -> int:
     return max(cores or 1, 1)
 
 
-def _score_sample(server: Server, waited_s: float) -> None:
-    ports = server.ports
-    code, reply = predict(f"http://127.0.0.1:{ports.inference}", SAMPLE.read_bytes())
-    provenance = archive.read_provenance(Path(server.mar))
-    expected = next(item["score"] for item in provenance["golden"] if item["file"] == SAMPLE.name)
-    max_difference = MAX_SCORE_DIFFERENCE[provenance["precision"]]
-    if code != 200 or not abs(reply["score"] - expected) <= max_difference:
-        raise RuntimeError(f"{SAMPLE.name}: expected the score {expected}, got {code} {reply}.")
-    sample = os.path.relpath(SAMPLE)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/run_torchserve.sh",
+        description="Serve the registry's staging version with TorchServe, and start it again when "
+        "it dies. In the foreground: Ctrl-C answers what was accepted and stops everything; a "
+        "second one does not wait.",
+        epilog="Each option may also be given by the environment variable in brackets. All ports "
+        "are on 127.0.0.1; between containers INFERENCE_HOST, MANAGEMENT_HOST, METRICS_HOST and "
+        "HEALTH_HOST may be 0.0.0.0. Whoever reaches the management port owns the server: only on "
+        "a network of its own. IQA_STATE_DIR and LOG_LOCATION say where it may write.",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--detach", action="store_true", help="return once it serves; see --stop")
+    what.add_argument("--stop", action="store_true", help="stop this checkout's server")
+    what.add_argument("--status", action="store_true", help="say what is served; 1 if nothing is")
+    what.add_argument(
+        "--docker", action="store_true",
+        help="the whole system in containers instead, see docs/docker.md; needs Docker alone",
+    )  # fmt: skip
+    for name, (port, purpose) in PORTS.items():
+        variable = f"{name.upper()}_PORT"
+        parser.add_argument(
+            f"--{name}-port", type=int, default=os.environ.get(variable) or port,
+            help=f"port {purpose} [{variable}] (default: {port})",
+        )  # fmt: skip
+    parser.add_argument(
+        "--front", action="store_true", default=os.environ.get("FRONT", "") not in ("", "0"),
+        help="nginx on the inference port: limits bodies and requests under way, refuses with "
+        "Retry-After, stops without loss [FRONT=1]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drain-s", type=float, default=os.environ.get("DRAIN_S") or 30.0,
+        help="seconds that accepted requests get at a stop [DRAIN_S] (default: 30)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=os.environ.get("WORKERS") or usable_cores(),
+        help="processes that score, one thread each [WORKERS] (default: the usable cores)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tracking-uri", default=None,
+        help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root, embedded)",
+    )  # fmt: skip
+    parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
+    parser.add_argument(
+        "--model-store", type=Path, default=archive.MODEL_STORE,
+        help="folder of archives (default: model-store)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from-store", action="store_true",
+        help="ask no registry: serve the archive that was noted last in the model store, and wait "
+        "for the first one. For a server beside `deploy sync --watch` in another container",
+    )  # fmt: skip
+    command_line.add_debug(parser)
+    return parser
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    hosts = Hosts.from_environment()
+    has_front = arguments.front
+    settings: front.Settings | None = None
+    if has_front:
+        upstream = f"{LOOPBACK}:{arguments.backend_port}"
+        health = f"{LOOPBACK}:{arguments.health_port}" if arguments.health_port else upstream
+        settings = {
+            **front.defaults(),
+            **{name: os.environ[name] for name in front.HELP if os.environ.get(name)},
+            "FRONT_LISTEN": f"{hosts.inference}:{arguments.inference_port}",
+            "FRONT_UPSTREAM": upstream,
+            # Without a supervisor's port /ready is asked of TorchServe, which knows no such path.
+            "FRONT_HEALTH": health,
+            "FRONT_DRAIN_S": f"{arguments.drain_s:.0f}",
+        }
+        hosts = Hosts(management=hosts.management, metrics=hosts.metrics)
+    return Plan(
+        alias=arguments.alias,
+        store=arguments.model_store.resolve(),
+        from_store=arguments.from_store,
+        ports=Ports(
+            inference=arguments.backend_port if has_front else arguments.inference_port,
+            management=arguments.management_port,
+            metrics=arguments.metrics_port,
+        ),
+        hosts=hosts,
+        workers=arguments.workers,
+        front=settings,
+        front_log=FRONT_LOG if arguments.detach else None,
+        health_host=bind_host("HEALTH_HOST"),
+        health_port=arguments.health_port,
+        drain_s=arguments.drain_s,
+        debug=arguments.debug,
+    )
+
+
+def _expect_none() -> None:
+    """
+    Check that nothing of this checkout runs.
+
+    Raises:
+        RuntimeError: Something does.
+    """
+    server, supervision = server_state.read(), server_state.read_supervision()
+    if server is not None:
+        port = (supervision.front_port if supervision else None) or server.ports.inference
+        what = f"process {server.pid} serves {Path(server.mar).name} on port {port}"
+    elif supervision is not None:
+        what = f"process {supervision.pid} is starting TorchServe again"
+    else:
+        return
+    raise RuntimeError(f"already running: {what}. Stop it: scripts/run_torchserve.sh --stop")
+
+
+def _say(plan: Plan, server: Server, reply: dict[str, Any], waited_s: float) -> None:
+    sample = os.path.relpath(archive.HANDLER_DIR / "golden" / str(reply["file"]))
+    inference = f"http://127.0.0.1:{plan.front_port or server.ports.inference}/predictions/iqa"
+    ready = f"ready:       http://127.0.0.1:{plan.health_port}/ready\n" if plan.health_port else ""
     print(
         f"{sample}: {reply['score']:.2f} ({reply['label']}), iqa version "
         f"{reply['model']['version']}, {waited_s:.1f} s after the start\n"
         f"\n"
-        f"inference:   http://127.0.0.1:{ports.inference}/predictions/iqa\n"
-        f"management:  http://127.0.0.1:{ports.management}/models/iqa\n"
-        f"metrics:     http://127.0.0.1:{ports.metrics}/metrics\n"
+        f"inference:   {inference}\n"
+        f"management:  http://127.0.0.1:{server.ports.management}/models/iqa\n"
+        f"metrics:     http://127.0.0.1:{server.ports.metrics}/metrics\n"
+        f"{ready}"
         f"\n"
-        f"try:         curl -T {sample} http://127.0.0.1:{ports.inference}/predictions/iqa\n"
+        f"try:         curl -T {sample} {inference}\n"
         f"status:      scripts/run_torchserve.sh --status",
         flush=True,
     )
-
-
-def _stay(server: Server) -> int:
-    """Wait until the server ends or somebody wants it to."""
-    try:
-        while (process := server.process()) is not None:
-            psutil.wait_procs([process], timeout=1.0)
-    except KeyboardInterrupt:
-        _shut_down(server)
-        print("stopped")
-        return 0
-    if server_state.read_file() is None:
-        print("stopped by --stop")
-        return 0
-    _shut_down(server)
-    raise RuntimeError(f"TorchServe ended by itself (see {os.path.relpath(server_state.LOG_DIR)})")
-
-
-def _shut_down(server: Server) -> None:
-    torchserve_process.ignore_interrupts()
-    # Forgotten first: a foreground start that watches then knows that this end is meant.
-    server_state.clear()
-    torchserve_process.stop(server)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _one_start_at_a_time() -> Iterator[None]:
-    server_state.STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (server_state.STATE_DIR / "start.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(
-                "another start is under way in this checkout. Wait for it, then: "
-                "scripts/run_torchserve.sh --status"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _interrupt_start() -> int | None:
-    """End a start that is under way in this checkout; return its process id, or None."""
-    try:
-        lock = (server_state.STATE_DIR / "start.lock").open()
-    except FileNotFoundError:
-        return None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-        except BlockingIOError:
-            starter = int(lock.read() or 0)
-        if starter:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(starter, signal.SIGTERM)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # until it has cleaned up
-        return starter
 
 
 if __name__ == "__main__":

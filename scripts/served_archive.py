@@ -10,8 +10,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts import archive, deployment_state
-from scripts.server_state import STATE_DIR
+from scripts import archive, archive_note, deployment_state
 from training import registry
 from training.tracking_uri import connect, is_embedded, tracking_uri
 
@@ -40,7 +39,7 @@ def served_archive(alias: str, store: Path, name: str = registry.MODEL_NAME) -> 
     if refused is not None:
         return _good_instead(store, str(version.version), *refused)
     target = archive_of(version, store, _build_here)
-    remember(alias, target)
+    archive_note.write(alias, target)
     return target
 
 
@@ -59,14 +58,6 @@ def archive_of(
         logger.info("building %s: %s", target.name, reason)
         build(version, store)
     return target
-
-
-def remember(alias: str, mar: Path) -> None:
-    """Note what an alias means, for a start while the registry is away."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    fresh = _memory(alias).with_suffix(".new")
-    fresh.write_text(mar.name)
-    os.replace(fresh, _memory(alias))
 
 
 def _build_here(version: ModelVersion, store: Path) -> Path:
@@ -138,8 +129,7 @@ def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
             f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
             "MLFLOW_TRACKING_URI."
         ) from error
-    remembered = _memory(alias).read_text() if _memory(alias).exists() else ""
-    chosen = store / remembered if store / remembered in archives else archives[-1]
+    chosen = archive_note.read(alias, store) or archives[-1]
     archive.read_provenance(chosen)
     logger.warning(
         "registry %s does not answer; serving the last proven archive, %s",
@@ -147,8 +137,3 @@ def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
         chosen.name,
     )
     return chosen
-
-
-def _memory(alias: str) -> Path:
-    """Return the file that holds the archive's name that an alias meant last."""
-    return STATE_DIR / f"served-{alias}"

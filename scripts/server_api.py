@@ -43,13 +43,17 @@ class Ports:
         }
 
 
-def predict(url: str, picture: bytes) -> tuple[int, dict[str, Any]]:
+def predict(
+    url: str, picture: bytes, version: str | None = None, timeout_s: float = TIMEOUT_S
+) -> tuple[int, dict[str, Any]]:
     """
     Send a picture.
 
     Args:
         url: Of the server, e.g. http://127.0.0.1:8080.
         picture: The file's content.
+        version: Only this one may answer; None: the default one.
+        timeout_s: For the connection and for each pause of the answer.
 
     Returns:
         HTTP status and the reply; a reply that is no JSON comes as {"message": text}.
@@ -57,11 +61,12 @@ def predict(url: str, picture: bytes) -> tuple[int, dict[str, Any]]:
     Raises:
         requests.RequestException: No answer.
     """
+    path = "" if version is None else f"/{version}"
     reply = _session().post(
-        f"{url}/predictions/iqa",
+        f"{url}/predictions/iqa{path}",
         data=picture,
         headers={"Content-Type": "application/octet-stream"},
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     try:
         body = reply.json()
@@ -90,6 +95,49 @@ def describe(management_port: int, version: str | None = None) -> list[dict[str,
     reply = _session().get(url, timeout=5)
     entries = reply.json() if reply.ok else []
     return entries if isinstance(entries, list) else []
+
+
+def is_alive(inference_port: int, timeout_s: float) -> bool:
+    """Tell whether TorchServe on this machine answers at all; what it says is no matter."""
+    try:
+        _session().get(f"http://127.0.0.1:{inference_port}/ping", timeout=timeout_s)
+        return True
+    except requests.RequestException:
+        return False
+
+
+def manage(management_port: int, method: str, path: str) -> requests.Response:
+    """
+    Send the management API on this machine one request.
+
+    Raises:
+        requests.RequestException: No answer.
+    """
+    return _session().request(
+        method, f"http://127.0.0.1:{management_port}{path}", timeout=TIMEOUT_S
+    )
+
+
+def load_path(mar: str) -> str:
+    """
+    Return the path of a POST that begins to load an archive of the model store.
+
+    Its workers take what waits in the queue in pairs (`batchSize` of model-config.yaml), and
+    nobody waits for company: a delay of 0 ms is possible here alone. In the archive's yaml and in
+    config.properties 0 counts as not set, which is 100 ms (TorchServe 0.12, ModelManager).
+    """
+    return f"/models?url={mar}&model_name=iqa&max_batch_delay=0&synchronous=false"
+
+
+def get_json(url: str) -> dict[str, Any]:
+    """
+    Ask any address of this machine; the status of the answer is no matter.
+
+    Raises:
+        requests.RequestException: No answer, or no JSON.
+    """
+    document: dict[str, Any] = _session().get(url, timeout=5).json()
+    return document
 
 
 def _session() -> requests.Session:

@@ -1,8 +1,9 @@
 """
-What this checkout's server is and whether it lives: one JSON file in `.state/`.
+What this checkout's server and its supervisor are, and whether they live: two files in `.state/`.
 
-Written when TorchServe is started, removed when it is stopped; a file whose process is gone
-counts as no server.
+Written at the start, removed at the stop; a file whose process is gone counts as none. There are
+two because either process may be left alone: a supervisor outlives TorchServe's crash, TorchServe
+its supervisor's.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from scripts.server_api import Ports, describe
 from training.tracking_uri import ROOT
 
 # One server a folder; the tests have a folder of their own.
-STATE_DIR: Final = Path(os.environ.get("IQA_STATE_DIR") or ROOT / ".state")
+STATE_DIR: Final = Path(os.environ.get("IQA_STATE_DIR") or ROOT / ".state").absolute()
 STATE_FILE: Final = STATE_DIR / "server.json"
-LOG_DIR: Final = STATE_DIR / "logs"
+SUPERVISOR_FILE: Final = STATE_DIR / "supervisor.json"
+LOG_DIR: Final = Path(os.environ.get("LOG_LOCATION") or STATE_DIR / "logs").absolute()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Server:
         group: Its process group, which holds the workers as well.
         started_at: Of the Java process, seconds since 1970: process ids are used again.
         mar: The archive that it was started with.
-        ports: Where it listens.
+        ports: Where TorchServe itself listens, behind a front or not.
     """
 
     pid: int
@@ -47,12 +49,29 @@ class Server:
 
     def process(self) -> psutil.Process | None:
         """Return the Java process, or None if it is gone."""
-        try:
-            process = psutil.Process(self.pid)
-            is_ours = abs(process.create_time() - self.started_at) < 1.0
-            return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
+        return _process(self.pid, self.started_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervision:
+    """
+    The process that keeps TorchServe and the front running.
+
+    Attributes:
+        pid: Of the supervisor.
+        started_at: Of the same, seconds since 1970.
+        health_port: Where it answers /live and /ready; 0: nowhere.
+        front_port: Of the front; None: requests go to TorchServe itself.
+    """
+
+    pid: int
+    started_at: float
+    health_port: int
+    front_port: int | None
+
+    def process(self) -> psutil.Process | None:
+        """Return the supervisor's process, or None if it is gone."""
+        return _process(self.pid, self.started_at)
 
 
 def read() -> Server | None:
@@ -70,15 +89,33 @@ def read_file() -> Server | None:
         return None
 
 
+def read_supervision() -> Supervision | None:
+    """Return this checkout's supervisor if it lives."""
+    try:
+        supervision = Supervision(**json.loads(SUPERVISOR_FILE.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+    return supervision if supervision.process() else None
+
+
 def write(server: Server) -> None:
     """Record a server."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    STATE_FILE.write_text(json.dumps(dataclasses.asdict(server), indent=2) + "\n")
+    _write(STATE_FILE, server)
+
+
+def write_supervision(supervision: Supervision) -> None:
+    """Record a supervisor."""
+    _write(SUPERVISOR_FILE, supervision)
 
 
 def clear() -> None:
     """Forget the server."""
     STATE_FILE.unlink(missing_ok=True)
+
+
+def clear_supervision() -> None:
+    """Forget the supervisor."""
+    SUPERVISOR_FILE.unlink(missing_ok=True)
 
 
 def serves(mar: Path) -> bool:
@@ -96,3 +133,20 @@ def serves(mar: Path) -> bool:
         )
     except requests.RequestException:
         return True  # alive and not answering: assume the worse
+
+
+def _write(path: Path, record: Server | Supervision) -> None:
+    """Replace a file at once: another process may read it at any moment."""
+    STATE_DIR.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    os.replace(fresh, path)
+
+
+def _process(pid: int, started_at: float) -> psutil.Process | None:
+    try:
+        process = psutil.Process(pid)
+        is_ours = abs(process.create_time() - started_at) < 1.0
+        return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None

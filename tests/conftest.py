@@ -19,7 +19,8 @@ from tests.server import RunningServer
 from training import tracking, tracking_uri
 from training.tracking_uri import ROOT
 
-MAY_SKIP = ("KONIQ_LABELS", "wrk is not installed")
+PROGRAMS = ("cc", "nginx", "prometheus", "promtool", "wrk")
+MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
     "mae_100": 10.0, "rmse_100": 20.0, "n": 10.0, "srocc_ci95": [0.4, 0.6],
@@ -28,7 +29,7 @@ MEASURED = {
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A skip is a failure, but for a label file and a load generator that not everybody has."""
+    """A skip is a failure, but for a label file and for programs that not everybody has."""
     report = yield
     if report.skipped and not any(reason in str(report.longrepr) for reason in MAY_SKIP):
         report.outcome = "failed"

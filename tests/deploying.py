@@ -1,4 +1,4 @@
-"""For the tests of deployments: commands that can be killed, versions that are cheap, load."""
+"""For the tests of deployments: commands that can be killed, and load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import requests
-
-from scripts import archive
 
 WAIT_S = 60.0
 
@@ -160,50 +156,6 @@ class Deployer:
         command.wait()
         document: dict[str, Any] = json.loads(command.out)
         return document
-
-
-Change = Callable[[str, bytes], bytes]
-
-
-def add_version(store: Path, change: Change | None = None) -> str:
-    """
-    Register one more version whose archive is a copy of version 1's, and on record as proven.
-
-    Args:
-        store: Model store; iqa-1.mar is there.
-        change: (name, content) -> content, for each file of the archive.
-
-    Returns:
-        Its number.
-    """
-    client = mlflow.MlflowClient()
-    first = client.get_model_version("iqa", "1")
-    model_id = str(first.source).removeprefix("models:/")
-    added = client.create_model_version("iqa", first.source, model_id=model_id)
-    version = str(added.version)
-    copy = store / f"iqa-{version}.mar"
-    with zipfile.ZipFile(store / "iqa-1.mar") as old, zipfile.ZipFile(copy, "w") as new:
-        for item in old.infolist():
-            content = old.read(item)
-            if item.filename == archive.PROVENANCE:
-                document = json.loads(content)
-                document["model"]["version"] = version
-                content = json.dumps(document).encode()
-            if item.filename == archive.MANIFEST:
-                document = json.loads(content)
-                document["model"]["modelVersion"] = version
-                content = json.dumps(document).encode()
-            new.writestr(item.filename, change(item.filename, content) if change else content)
-    put_on_record(store, version)
-    return version
-
-
-def put_on_record(store: Path, version: str) -> None:
-    """Tag a version with the digest of its archive, as build_mar does."""
-    digest = archive.sha256_of(store / f"iqa-{version}.mar")
-    client = mlflow.MlflowClient()
-    client.set_model_version_tag("iqa", version, "mar_sha256", digest)
-    client.set_model_version_tag("iqa", version, archive.digest_tag(digest), digest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 TIMEOUT_S = 60.0
@@ -19,7 +21,10 @@ class RunningServer:
     def __init__(self, root: Path, model_store: Path, environment: dict[str, str]) -> None:
         self.root = root
         self.model_store = model_store
-        self.environment = environment
+        # Beside those that the fixture found free.
+        base = int(environment["INFERENCE_PORT"])
+        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + 4)}
+        self.environment = {**ports, **environment}
         self.state_dir = Path(environment["IQA_STATE_DIR"])
         self.first_words = ""
 
@@ -70,6 +75,15 @@ class RunningServer:
         """Return the Prometheus page."""
         return requests.get(self.url("METRICS_PORT", "/metrics"), timeout=TIMEOUT_S).text
 
+    def health(self, path: str) -> requests.Response:
+        """Ask the supervisor: /live or /ready."""
+        return requests.get(self.url("HEALTH_PORT", path), timeout=TIMEOUT_S)
+
+    def state(self) -> dict[str, Any]:
+        """Return TorchServe's process on record."""
+        document: dict[str, Any] = json.loads((self.state_dir / "server.json").read_text())
+        return document
+
     def logs(self) -> str:
         """Return the end of each log."""
         return "\n".join(
@@ -77,9 +91,20 @@ class RunningServer:
             for path in sorted((self.state_dir / "logs").glob("*.log"))
         )
 
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes, nginx's too, that work in its folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())  # nginx writes over its environment
+                is_ours = process.environ().get("IQA_STATE_DIR") == str(self.state_dir)
+                if is_ours or str(self.state_dir) in line:
+                    found.append(f"{process.pid}: {line}")
+        return found
+
     def members(self) -> list[int]:
         """Return the process ids of the server's group, Java and workers."""
-        state = json.loads((self.state_dir / "server.json").read_text())
+        state = self.state()
         listing = subprocess.run(
             ["ps", "-e", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
         )

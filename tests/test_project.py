@@ -16,13 +16,13 @@ from training.tracking_uri import ROOT
 # Each layer may import those after it, and packages from outside.
 LAYERS = {
     "handler/iqa": {"iqa"},
-    "handler": {"iqa", "telemetry", "ts"},
+    "handler": {"iqa", "request_log", "telemetry", "ts"},
     "training": {"iqa", "training"},
     "scripts": {"iqa", "training", "scripts"},
 }
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"
 FILE = r"(?:training|scripts|handler|docs|torchserve|benchmarks|tests)/[\w/.-]+\.\w+"
-OWN = {"iqa", "iqa_handler", "telemetry", "training", "scripts", "tests", "ts"}
+OWN = {"iqa", "iqa_handler", "request_log", "telemetry", "training", "scripts", "tests", "ts"}
 SERVING_PACKAGES = {"torch", "torchvision", "PIL", "numpy", "safetensors", "openvino"}
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,11 +16,11 @@ import pytest
 from iqa import checkpoint
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 
-from scripts import archive
+from benchmarks.reliability.mlflow_server import MlflowServer
+from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
 from scripts.register_pretrained import PRETRAINED
 from tests.conftest import free_ports
-from tests.deploying import Deployer, Load, Trap, add_version, put_on_record, wait_for
-from tests.mlflow_server import MlflowServer
+from tests.deploying import Deployer, Load, Trap, wait_for
 from tests.server import RunningServer
 from training import promotion, registry, tracking, tracking_uri
 from training.tracking_uri import ROOT
@@ -118,11 +117,6 @@ def _load(server: RunningServer, per_s: float = 20) -> Load:
     return Load(server.url("INFERENCE_PORT", "/predictions/iqa"), PICTURE, per_s)
 
 
-def _break(name: str, content: bytes) -> bytes:
-    is_config = name == archive.MODEL_CONFIG.name
-    return content.replace(b"runtime: auto", b"runtime: none") if is_config else content
-
-
 def test_a_swap_under_load_loses_no_request(serving: RunningServer, deploy: Deployer) -> None:
     """Every request before, during and after three swaps is answered 200, by one or the other."""
     _serve(deploy, "1")
@@ -201,12 +195,31 @@ def test_an_altered_archive_is_refused_until_a_retry_builds_it(
     assert deploy.status()["last_error"] is None
 
 
+def test_an_archive_of_the_right_length_and_one_wrong_byte_is_refused(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """Only its sha256 tells, and it is asked before anything is loaded."""
+    before = _settle(deploy)
+    version = add_version(serving.model_store)
+    with (serving.model_store / f"iqa-{version}.mar").open("r+b") as file:
+        file.seek(500_000)
+        (byte,) = file.read(1)
+        file.seek(500_000)
+        file.write(bytes((byte ^ 1,)))
+    _stage(version)
+    refused = deploy.run("sync", expected=1)
+    assert f"iqa-{version}.mar: expected sha256" in refused.err
+    assert "loading" not in refused.err
+    assert _served(serving) == before
+    assert version not in _loaded(serving)
+
+
 def test_a_version_that_does_not_load_is_refused_with_its_own_words(
     serving: RunningServer, deploy: Deployer
 ) -> None:
     """The exception of the worker is the reason, and nothing of the version stays loaded."""
     before = _settle(deploy)
-    version = add_version(serving.model_store, _break)
+    version = add_version(serving.model_store, unloadable)
     _stage(version)
     refused = deploy.run("sync", expected=1)
     assert "got one that said: ValueError: runtime: expected one of" in refused.err
@@ -222,16 +235,7 @@ def test_a_failing_golden_picture_keeps_the_old_version(
 ) -> None:
     """A version that does not reproduce its scores on record is unloaded before it serves."""
     before = _settle(deploy)
-
-    def shift(name: str, content: bytes) -> bytes:
-        if name != archive.PROVENANCE:
-            return content
-        document = json.loads(content)
-        for item in document["golden"]:
-            item["score"] += 0.1
-        return json.dumps(document).encode()
-
-    version = add_version(serving.model_store, shift)
+    version = add_version(serving.model_store, not_golden)
     _stage(version)
     refused = deploy.run("sync", expected=1)
     assert "to 0.05 of a point" in refused.err
@@ -419,7 +423,7 @@ def test_the_watch_restores_what_a_restart_of_torchserve_forgot(
     """
     good = _settle(deploy)
     before = str(deploy.status()["previous_version"])
-    bad = add_version(serving.model_store, _break)
+    bad = add_version(serving.model_store, unloadable)
     _stage(bad)
     deploy.run("sync", expected=1)
     watch = deploy.start("sync", "--watch", "--poll-s", "0.3")

@@ -11,6 +11,7 @@ import torch
 from iqa import checkpoint
 from iqa.decoding import decode
 from iqa.runtime import Runtime, open_runtime
+from iqa.score import ScoreScale
 
 from scripts.build_mar import prove
 from tests.images import ODD_INPUTS
@@ -22,6 +23,7 @@ TOLERANCE = 0.01  # of a point
 # photographs; the odd inputs here are none (largest seen: 1.2, a ramp of grey in 16 bits).
 LOWER_PRECISION_TOLERANCE = 2.0
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
+SCALE = ScoreScale.of_directory(ROOT / "training" / "pretrained")
 PICTURES = {path.name: path.read_bytes() for path in GOLDEN} | {
     name: odd.body for name, odd in ODD_INPUTS.items() if odd.status == 200
 }
@@ -38,7 +40,7 @@ def unpacked(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 def _score(runtime: Runtime, picture: bytes, copies: int = 1) -> float:
     pixels = decode(picture).pixels()
-    return 100 * float(runtime.quality(np.stack([pixels] * copies))[-1])
+    return SCALE.score(float(runtime.quality(np.stack([pixels] * copies))[-1]))
 
 
 def test_in_process_and_over_http_agree_for_every_picture(
@@ -68,7 +70,7 @@ def test_the_shipped_network_in_torch_agrees_with_http(server: RunningServer) ->
     for name, picture in PICTURES.items():
         pixels = torch.from_numpy(decode(picture).pixels().copy())
         with torch.inference_mode():
-            expected = 100 * float(network(pixels[None]))
+            expected = SCALE.score(float(network(pixels[None])))
         difference = abs(server.score(picture)["score"] - expected)
         assert difference <= LOWER_PRECISION_TOLERANCE, name
 

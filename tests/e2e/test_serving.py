@@ -24,8 +24,12 @@ PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 def test_the_reply_has_the_documented_shape(server: RunningServer) -> None:
     """A scored picture is answered with exactly the fields that the README documents."""
     reply = server.score(PARROTS.read_bytes())
-    assert set(reply) == {"score", "label", "model", "image", "warnings"}
-    assert 0 <= reply["score"] <= 100
+    assert set(reply) == {
+        "score", "label", "interval", "coverage", "model", "image", "warnings",
+    }  # fmt: skip
+    low, high = reply["interval"]
+    assert 0 <= low < reply["score"] < high <= 100
+    assert reply["coverage"] == 0.9
     assert reply["label"] in ("poor", "fair", "good", "excellent")
     assert reply["model"] == {"name": "iqa", "version": "1"}
     assert reply["image"] == {"width": 768, "height": 512, "format": "JPEG"}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.images import encode, photograph
 from training.export import export_onnx
 from training.tracking_uri import ROOT
 
+PRETRAINED = ROOT / "training" / "pretrained"
 REQUESTS = 50
 PICTURE = encode(photograph(512, 384), "JPEG")
 PIXEL_BYTES = 512 * 384 * 3
@@ -36,8 +39,9 @@ MAX_CALLS = 600
 # out in pieces and joins them, which is two copies for a moment; a third would not fit, nor would
 # a second copy of the file.
 MAX_ALLOCATED_BYTES = int(2.2 * PIXEL_BYTES) + len(PICTURE)
-# Lines on the worker's stdout, each of which Java reads and parses.
-MAX_LINES_PER_FLUSH = 40
+# Lines on the worker's stdout, each of which Java reads and parses: four histograms of 18 lines at
+# most, one of 11, five counters. They are of a second, however many requests it has.
+MAX_LINES_PER_FLUSH = 95
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,8 @@ def handler(
     folder = tmp_path_factory.mktemp("unpacked")
     network, _ = checkpoint.load(untrained)
     export_onnx(network, folder / "model.onnx")
+    # With everything that a card can ask of a request: the shipped model's calibration, interval.
+    shutil.copy(PRETRAINED / checkpoint.CARD_FILE, folder)
     (folder / "provenance.json").write_text(json.dumps({"model": {"version": "1"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
@@ -61,10 +67,11 @@ def handler(
 
 
 def ask(handler: IQAHandler, context: Context) -> None:
-    """Send one request."""
-    context.request_processor = [RequestProcessor({})]
+    """Send one request, with the headers that the front sets."""
+    headers = {"X-Request-ID": "a-1", "X-Request-Start": f"{time.time():.3f}"}
+    context.request_processor = [RequestProcessor(headers)]
     (reply,) = handler.handle([{"body": bytearray(PICTURE)}], context)
-    assert '"score"' in reply
+    assert '"score"' in reply and '"interval"' in reply
 
 
 def test_function_calls_of_a_request(handler: tuple[IQAHandler, Context]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from iqa.decoding import decode
 from iqa.runtime import TorchRuntime
+from iqa.score import ScoreScale
 from PIL import Image
 
 from training.robustness import main
@@ -62,8 +63,9 @@ def test_level_0_is_the_file_as_it_is_served(report: dict[str, Any]) -> None:
     """The original is scored as it was sent, to 0.01 of a point of the torch reference."""
     body = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
     quality = TorchRuntime(MODEL, threads=1).quality(decode(body).pixels()[None])
+    expected = ScoreScale.of_directory(MODEL).score(float(quality[0]))
     for kind in report["distortions"]:
-        assert report["scores"]["parrots.jpg"][kind][0] == pytest.approx(100 * quality[0], abs=0.01)
+        assert report["scores"]["parrots.jpg"][kind][0] == pytest.approx(expected, abs=0.01)
 
 
 def test_a_large_jpeg_is_changed_at_its_full_size(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from iqa import checkpoint, preprocessing
 from iqa.errors import CheckpointMismatch
 from iqa.model import QualityNetwork
+from iqa.score import ScoreScale
 from safetensors.torch import load_file, save_file
 
 from tests.images import photograph
@@ -101,7 +102,9 @@ def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
     [
         (_set("preprocessing", "area_px", value=224 * 224), "^preprocessing: expected .*196608"),
         (_set("preprocessing", "resample", value="bicubic"), "^preprocessing: .*got .*bicubic"),
-        (_set("format", value=2), "^format: expected 1, got 2"),
+        (_set("format", value=3), "^format: expected 2, got 3"),
+        (_set("calibration", value={"kind": "spline"}), "^card: expected a calibration"),
+        (_set("interval", value={"coverage": 0.9}), "^card: expected .* got KeyError: 'bands'"),
         (_set("architecture", "backbone", value="vgg"), "^backbone: expected one of .*got 'vgg'"),
         (_set("architecture", "mean", value=[0, 0, 0]), "^architecture: expected"),
         (_set("weights_sha256", value="0" * 64), "^weights_sha256: expected 0.*two checkpoints"),
@@ -117,6 +120,31 @@ def test_card_that_disagrees_with_the_code_is_refused(
     edit(copy, change)
     with pytest.raises(CheckpointMismatch, match=message):
         checkpoint.load(copy)
+
+
+def test_a_card_of_the_time_before_calibration_is_read(copy: Path) -> None:
+    """Format 1 has no calibration and no interval, and its scores stay."""
+    edit(copy, _set("format", value=1))
+    card = checkpoint.load(copy)[1]
+    assert ScoreScale.of_card(card) == ScoreScale()
+
+
+def test_facts_are_added_to_a_card_and_nothing_else_changes(copy: Path) -> None:
+    """The weights' bytes stay, the card becomes one of today's format."""
+    edit(copy, _set("format", value=1))
+    before = (copy / checkpoint.WEIGHTS_FILE).read_bytes(), checkpoint.load_card(copy)
+    calibration = {"kind": "affine_logit", "scale": 1.1, "offset": -0.1}
+    checkpoint.change_card(copy, {"calibration": calibration})
+    assert (copy / checkpoint.WEIGHTS_FILE).read_bytes() == before[0]
+    assert checkpoint.load_card(copy) == {**before[1], "format": 2, "calibration": calibration}
+
+
+def test_facts_that_no_code_could_read_are_not_written(copy: Path) -> None:
+    """A card that would be refused at the next load is refused now."""
+    before = (copy / checkpoint.CARD_FILE).read_bytes()
+    with pytest.raises(CheckpointMismatch, match="expected a calibration"):
+        checkpoint.change_card(copy, {"calibration": {"kind": "affine_logit"}})
+    assert (copy / checkpoint.CARD_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", "null", "3", '"x"', "\x00"])

@@ -1,4 +1,4 @@
-"""How the watch waits and what it repeats."""
+"""How the watch waits, what it repeats, and what it calls the end of a round."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import logging
 
 import pytest
 
-from scripts.reconcile import LONGEST_PAUSE_S, SaidOnce, pause_s
+from scripts.deployment_terms import Deployment, VersionFailed
+from scripts.management_api import NotNow
+from scripts.reconcile import LONGEST_PAUSE_S, OUTCOMES, SaidOnce, _round, pause_s
+from training.registry import RegistryUnavailable
 
 
 def test_failures_lengthen_the_pause_up_to_a_limit() -> None:
@@ -30,3 +33,23 @@ def test_what_stays_the_same_is_said_once() -> None:
         rounds.append((says(message), says(message)))
     assert [first for first, _ in rounds] == [True, False, False, True, True]
     assert not any(second for _, second in rounds)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (VersionFailed("version 3: it does not load."), "refused"),
+        (RegistryUnavailable("registry: expected an answer, got none."), "registry_away"),
+        (NotNow("disk: expected 1 MB free, got none."), "not_now"),
+        (OSError(28, "No space left on device"), "not_now"),
+        (ZeroDivisionError("a fault of our own"), "crashed"),
+    ],
+)
+def test_a_round_says_what_came_of_it(error: Exception, outcome: str) -> None:
+    """Whatever is raised, the loop goes on, and the metrics know why."""
+
+    def find() -> Deployment:
+        raise error
+
+    assert _round(find, retry=False) == outcome
+    assert outcome in OUTCOMES

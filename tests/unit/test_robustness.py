@@ -9,7 +9,8 @@ import pytest
 
 from training import plots
 from training.calibration import reliability
-from training.robustness import SHIPPED_SCENES, markdown, read_pictures, summary
+from training.photographs import SHIPPED_SCENES, read_pictures
+from training.robustness import markdown, summary
 from training.variants import CHANGES, KINDS, PictureScores
 
 

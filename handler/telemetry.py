@@ -27,7 +27,8 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 FLUSH_INTERVAL_S: Final = 1.0
 BUCKETS_S: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0,
+    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0,
+    10.0,
 )  # fmt: skip
 BUCKETS_MEGAPIXELS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 12.0, 25.0, 50.0)
 STAGES: Final = ("queue", "decode", "network", "whole", "explain")

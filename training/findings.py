@@ -21,7 +21,7 @@ from training import conformal, plots
 from training.calibration import reliability
 from training.metrics import agreement, error_by_band, intervals
 from training.ratings import Split
-from training.score_bands import LABEL_EDGES, Row, error_by_score_band, label_agreement
+from training.score_bands import LABEL_EDGES, error_by_score_band, label_agreement
 
 Vector = NDArray[np.float64]
 
@@ -47,12 +47,13 @@ def measure(
         served: Shape (N,), the served graph's quality, not calibrated.
 
     Returns:
-        What `agreement` and `intervals` give of the network's own quality; with a calibration the
-        same under `calibrated`, and `calibration_error_100`; with an interval what
+        What `agreement` and `intervals` give of the network's own quality, and
+        `calibration_error_100`, the mean size of its bias by bins of the score; with a calibration
+        the same under `calibrated`; with an interval what
         `conformal.measure` gives under `interval`; with a served graph all of these under
         `served`, and by how much its scores differ.
     """
-    found: dict[str, Any] = {**agreement(quality, target), **intervals(quality, target)}
+    found = _of_scores(quality, target)
     if scale.calibration is not None:
         found["calibrated"] = _of_scores(calibrated(quality, scale), target)
     if scale.intervals is not None:
@@ -94,9 +95,10 @@ def report(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({**found, **bands}, indent=2, sort_keys=True) + "\n")
     plots.predicted_against_rated(scored, target, title).savefig(out.with_suffix(".png"), dpi=120)
-    plots.reliability(_reliability(quality, scored, target)).savefig(
-        out.with_suffix(".reliability.svg")
-    )
+    rows = {"raw": reliability(quality, target)}
+    if scale.calibration is not None:
+        rows["calibrated"] = reliability(scored, target)
+    plots.reliability(rows).savefig(out.with_suffix(".reliability.svg"))
     worst = _worst(scored, split)
     worst.to_csv(out.with_suffix(".worst.csv"), index=False)
 
@@ -123,13 +125,6 @@ def _of_scores(quality: Vector, target: Vector) -> dict[str, Any]:
         **intervals(quality, target),
         "calibration_error_100": float(bias),
     }
-
-
-def _reliability(quality: Vector, scored: Vector, target: Vector) -> dict[str, list[Row]]:
-    rows = {"raw": reliability(quality, target)}
-    if scored is not quality:
-        rows["calibrated"] = reliability(scored, target)
-    return rows
 
 
 def _metrics_table(found: dict[str, Any]) -> str:

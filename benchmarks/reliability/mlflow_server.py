@@ -53,6 +53,8 @@ class MlflowServer:
         """Wait until it answers."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break  # another server on the port must not answer in its place
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as reply:
                     if reply.status == 200:

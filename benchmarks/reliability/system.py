@@ -126,7 +126,13 @@ class System:
             self._environment,
             self._workspace("server"),
         )
-        return self.wait_until(self.is_whole, "TorchServe with all its workers")
+        # One that ended has said why; nobody need wait for it.
+        waited_s = self.wait_until(
+            lambda: not self.is_up() or self.is_whole(), "TorchServe with all its workers"
+        )
+        if not self.is_up():
+            raise RuntimeError(f"TorchServe: expected it to run, got:\n{self._server.last_words()}")
+        return waited_s
 
     def stop_server(self) -> float:
         """Send it TERM; return after how many seconds its first process had ended."""

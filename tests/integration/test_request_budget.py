@@ -39,8 +39,8 @@ MAX_CALLS = 600
 # out in pieces and joins them, which is two copies for a moment; a third would not fit, nor would
 # a second copy of the file.
 MAX_ALLOCATED_BYTES = int(2.2 * PIXEL_BYTES) + len(PICTURE)
-# Lines on the worker's stdout, each of which Java reads and parses: four histograms of 18 lines at
-# most, one of 11, five counters. They are of a second, however many requests it has.
+# Lines on the worker's stdout, each of which Java reads and parses: four histograms of up to 20
+# lines, one of 11, five counters. They are of a second, however many requests it has.
 MAX_LINES_PER_FLUSH = 95
 
 

@@ -22,8 +22,10 @@ def running(program: str) -> Iterator[psutil.Process]:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.1)  # it is past its print, and asleep
-        yield psutil.Process(process.pid)
-        process.kill()
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            process.kill()
 
 
 def entries(process: psutil.Process, queue: int, status: str = "READY") -> list[dict[str, Any]]:
@@ -58,6 +60,9 @@ def test_a_stopped_worker_hangs_whether_requests_wait_or_not() -> None:
     """Nobody stops a worker on purpose; what it had in hand waits."""
     with running("time.sleep(60)") as process:
         process.suspend()
+        deadline = time.monotonic() + 10
+        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert looks(process, queue=0) == [False, False, False, True]
 
 

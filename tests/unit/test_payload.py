@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ TEXT = base64.b64encode(PICTURE).decode()
         {"body": {"image": TEXT}},
         {"body": {"image": f"data:image/png;base64,{TEXT}"}},
         {"body": {"image": TEXT[:4] + "\r\n " + TEXT[4:]}},
+        {"body": f'{{"image": "{TEXT}"}}'.encode()},
+        {"body": bytearray(f'\ufeff\n {{"a": [1], "image": "{TEXT}"}}'.encode())},
+        {"data": f'{{"image": "{TEXT}"}}'.encode()},
     ],
 )
 def test_a_picture_is_found_wherever_it_may_be(row: dict[str, Any]) -> None:
@@ -42,6 +46,14 @@ def test_a_picture_is_found_wherever_it_may_be(row: dict[str, Any]) -> None:
         ({"body": {"image": None}}, "got NoneType in it"),
         ({"body": {"image": "%%%"}}, "expected base64"),
         ({"body": {"image": "data:image/png,raw"}}, "expected a data URI in base64"),
+        ({"body": {"image": "\ud800"}}, "expected base64"),
+        ({"body": b"[1]"}, "got JSON list"),
+        ({"body": b'{"image": 1e999}'}, "got float in it"),
+        ({"body": b"{broken"}, "got none (Expecting property name"),
+        ({"body": b'{"image": ' + b"9" * 5000 + b"}"}, "got none (Exceeds the limit"),
+        ({"body": b"[" * 999}, "got none"),
+        ({"body": b"[" * 100_000}, "got 100000 values and more"),
+        ({"body": b'{"a":1,' * 5_000_000}, "got 15000000 values and more"),
     ],
 )
 def test_a_request_without_a_picture_is_refused_with_what_came(
@@ -52,3 +64,17 @@ def test_a_request_without_a_picture_is_refused_with_what_came(
         picture_of(row)
     assert words in str(caught.value)
     assert caught.value.status == 400
+
+
+def test_base64_of_very_many_pieces_takes_no_more_memory() -> None:
+    """A megabyte of text in pieces of one letter: no object is made of each."""
+    text = TEXT + " A" * 500_001
+    row = {"body": {"image": text}}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageRejected, match="expected base64"):
+            picture_of(row)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(text)

@@ -152,6 +152,7 @@ def test_every_option_that_closes_a_hole_is_set() -> None:
     said = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
     assert said["allowed_urls"] == "^$"
     assert said["install_py_dep_per_model"] == "false"
+    assert said["decode_input_request"] == "false"
     for secret in SECRETS:
         assert re.fullmatch(said["blacklist_env_vars"], secret)
     for name in ("inference_address", "management_address", "metrics_address"):

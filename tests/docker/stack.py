@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -74,14 +75,14 @@ class Stack:
         document: dict[str, Any] = json.loads(self.docker("inspect", self.container(service)))[0]
         return document
 
-    def facts(self, service: str) -> dict[str, Any]:
-        """Return what a service's container says of itself: tests/docker/inside.py."""
+    def inside(self, service: str, program: Path) -> Any:
+        """Run a Python file in a service's container; return the JSON that it prints."""
         done = subprocess.run(
             ["docker", "exec", "--interactive", self.container(service), "python", "-"],
-            input=INSIDE.read_text(), capture_output=True, text=True, check=True,
+            input=program.read_text(), capture_output=True, text=True, check=False,
         )  # fmt: skip
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the project on this machine, against the project's MLflow."""

@@ -8,20 +8,20 @@ removed.
 from __future__ import annotations
 
 import json
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
-from scripts.docker_up import SAMPLE
-from tests.docker.stack import Load, Stack
+from tests.docker.stack import INSIDE, Load, Stack
 from training.tracking_uri import ROOT
 
 OURS = ("front", "torchserve", "sidecar", "mlflow")
 LONG_RUNNING = (*OURS, "prometheus")
 UID = "10001"
+SENDER = ROOT / "tests" / "docker" / "sender.py"
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 
 
@@ -56,7 +56,7 @@ def test_a_start_again_registers_nothing(stack: Stack) -> None:
 @pytest.mark.parametrize("service", OURS)
 def test_no_container_may_more_than_it_needs(stack: Stack, service: str) -> None:
     """A user without rights or capabilities, a root that cannot be written, no compiler, no pip."""
-    facts = stack.facts(service)
+    facts = stack.inside(service, INSIDE)
     assert facts["uids"] == [UID] * 4
     assert facts["capabilities"] == ["0" * 16] * 2
     assert facts["no_new_privileges"] == "1"
@@ -69,7 +69,7 @@ def test_no_container_may_more_than_it_needs(stack: Stack, service: str) -> None
 
 def test_the_server_runs_the_archive_and_no_copy_of_its_code(stack: Stack) -> None:
     """No handler/, no PYTHONPATH, no second iqa, no torch: the archive brings all that it needs."""
-    facts = stack.facts("torchserve")
+    facts = stack.inside("torchserve", INSIDE)
     assert facts["copies"] == []
     assert facts["PYTHONPATH"] is None
     assert facts["packages"] == ["ts"]
@@ -78,7 +78,7 @@ def test_the_server_runs_the_archive_and_no_copy_of_its_code(stack: Stack) -> No
 
 def test_workers_see_no_secret(stack: Stack) -> None:
     """What is in the container's environment by such a name is not in a worker's."""
-    seen = stack.facts("torchserve")["environments"]
+    seen = stack.inside("torchserve", INSIDE)["environments"]
     secrets = {"REGISTRY_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
     assert all(secrets <= set(variables) for variables in seen["java"]), "else nothing is tested"
     assert seen["worker"]
@@ -178,7 +178,7 @@ def test_prometheus_has_it_all(stack: Stack) -> None:
 def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served(stack: Stack) -> None:
     """A restart forgets nothing: the store's note names the archive."""
     stack.compose("stop", "mlflow", "torchserve")
-    assert requests.get(f"{stack.front}/ready", timeout=10).status_code == 503
+    assert requests.get(f"{stack.front}/ready", timeout=10).status_code in (503, 504)
     stack.docker("start", stack.container("torchserve"))
     stack.wait_ready()
     assert stack.score()["model"]["version"] == "2"
@@ -186,47 +186,34 @@ def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served(stack: 
     _wait_healthy(stack, "mlflow")
 
 
-def test_a_server_that_is_made_anew_is_found_by_the_front(stack: Stack) -> None:
-    """It gets another address, as an upgrade would give it."""
-    before = stack.inspect("torchserve")["Id"]
-    stack.docker("network", "disconnect", f"{stack.project}_inside", stack.container("torchserve"))
-    stack.docker(
-        "network", "connect", "--ip", _another_address(stack), "--alias", "torchserve",
-        f"{stack.project}_inside", stack.container("torchserve"),
-    )  # fmt: skip
-    stack.wait_ready()
-    assert stack.score()["model"]["version"] == "2"
-    assert stack.inspect("torchserve")["Id"] == before
+def test_a_server_at_another_address_is_found_by_the_front(stack: Stack) -> None:
+    """An upgrade makes the container anew, and nginx looks a name up once."""
+    before = _address(stack, "torchserve")
+    stack.compose("stop", "torchserve")
+    # Somebody else gets the address, or the next one.
+    inside = f"{stack.project}_inside"
+    image = stack.inspect("front")["Config"]["Image"]
+    other = stack.docker(
+        "run", "-d", "--rm", "--network", inside, "--entrypoint", "sleep", image, "300"
+    )
+    try:
+        stack.docker("start", stack.container("torchserve"))
+        assert _address(stack, "torchserve") != before
+        stack.wait_ready()
+        assert stack.score()["model"]["version"] == "2"
+    finally:
+        stack.docker("rm", "--force", other)
 
 
 def test_a_front_that_is_stopped_answers_what_it_accepted(stack: Stack) -> None:
-    """TERM under load: each request is answered or was told to come again; none is cut off."""
-    answers: list[int | str] = []
-    begun = threading.Event()
-
-    def send() -> None:
-        for _ in range(15):
-            try:
-                with requests.post(
-                    f"{stack.front}/predictions/iqa", data=SAMPLE.read_bytes(),
-                    headers={"Content-Type": "application/octet-stream"}, timeout=60,
-                ) as reply:  # fmt: skip
-                    answers.append(reply.status_code)
-            except requests.ConnectionError as error:
-                # Nobody listens any more: it was not accepted.
-                answers.append("refused" if "refused" in str(error) else f"lost: {error}")
-            begun.set()
-
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    begun.wait(60)
-    stack.compose("stop", "front")
-    for thread in threads:
-        thread.join(90)
-    lost = [answer for answer in answers if answer not in (200, 503, "refused")]
-    assert lost == []
-    assert answers.count(200) >= 4
+    """TERM under load: each request is answered, told to come again, or refused; none is cut."""
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(stack.inside, "sidecar", SENDER)
+        time.sleep(3)
+        stack.compose("stop", "front")
+        answers = sent.result()
+    assert [a for a in answers if a not in (200, 503, "refused")] == []
+    assert answers.count(200) >= 10
     assert stack.inspect("front")["State"]["ExitCode"] == 0
     stack.compose("start", "front")
     stack.wait_ready()
@@ -266,7 +253,6 @@ def _wait_healthy(stack: Stack, service: str, timeout_s: float = 90.0) -> None:
         time.sleep(0.5)
 
 
-def _another_address(stack: Stack) -> str:
-    network = json.loads(stack.docker("network", "inspect", f"{stack.project}_inside"))[0]
-    prefix = network["IPAM"]["Config"][0]["Subnet"].rpartition(".")[0]
-    return f"{prefix}.200"
+def _address(stack: Stack, service: str) -> str:
+    networks = stack.inspect(service)["NetworkSettings"]["Networks"]
+    return str(networks[f"{stack.project}_inside"]["IPAddress"])

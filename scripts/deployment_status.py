@@ -29,7 +29,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         last_error = str(error)
     alias_version, registry_error = _alias_version(plan)
     server = server_state.read()
-    is_draining = drain.is_draining(server.started_at if server else None)
+    is_draining = drain.is_draining(server.started_at_s if server else None)
     previous = record.before(served.version if served else None)
     return {
         "alias": plan.alias,

@@ -10,10 +10,11 @@ new requests stopped coming.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import Final
 
-from scripts import deployment_state
+from scripts import deployment_state, process_start
 from scripts.management_api import TorchServe
 from scripts.server_state import STATE_DIR
 
@@ -97,8 +98,7 @@ def drain_all(server: TorchServe, longest_request_s: float) -> bool:
     Returns:
         Whether it became idle.
     """
-    DRAINING_FILE.parent.mkdir(parents=True, exist_ok=True)
-    DRAINING_FILE.touch()
+    mark()
     begin_s = quiet_since_s = time.monotonic()
     answered = server.answers().total
     while time.monotonic() < begin_s + longest_request_s + QUEUE_LIMIT_S:
@@ -111,10 +111,26 @@ def drain_all(server: TorchServe, longest_request_s: float) -> bool:
     return False
 
 
+def mark() -> None:
+    """Begin a drain: not ready from now on, until the mark is taken away or a server starts."""
+    DRAINING_FILE.parent.mkdir(parents=True, exist_ok=True)
+    fresh = DRAINING_FILE.with_suffix(".new")
+    fresh.write_text(f"{process_start.boot_id()} {process_start.now_s()}\n")
+    os.replace(fresh, DRAINING_FILE)
+
+
 def is_draining(started_at_s: float | None = None) -> bool:
-    """Tell whether a drain is on; one from before the server's start (s since 1970) is over."""
+    """
+    Tell whether a drain is on.
+
+    Args:
+        started_at_s: Of the server, as `process_start` counts; a drain from before it is over.
+    """
     try:
-        marked_at_s = DRAINING_FILE.stat().st_mtime
+        boot_id, marked_at_s = DRAINING_FILE.read_text().rstrip("\n").split(" ")
+        is_later = started_at_s is None or float(marked_at_s) > started_at_s
     except FileNotFoundError:
         return False
-    return started_at_s is None or marked_at_s > started_at_s
+    except ValueError:
+        return True  # made by hand: it was meant
+    return is_later and boot_id == process_start.boot_id()

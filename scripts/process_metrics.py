@@ -18,6 +18,7 @@ from typing import Final
 
 import psutil
 
+from scripts import process_start
 from scripts.prometheus_text import Family, page, single
 from scripts.server_state import STATE_DIR, Server
 
@@ -59,7 +60,7 @@ class Census:
                 # One that ends while it is looked at was not there.
                 gone = (psutil.NoSuchProcess, psutil.AccessDenied)
                 with contextlib.suppress(*gone), process.oneshot():
-                    identity = (process.pid, process.create_time())
+                    identity = (process.pid, process_start.started_at_s(process.pid))
                     times, rss = process.cpu_times(), process.memory_info().rss
                     slot = _slot(process) if kind == "workers" else None
                     opened = process.num_fds()

@@ -56,13 +56,13 @@ class Readiness:
     The latest verdict about one server after the other, as TorchServe is started again.
 
     Args:
-        started_at: Of the supervisor, s since 1970; a drain from before is over.
+        started_at_s: Of the supervisor, as `process_start` counts; a drain from before is over.
     """
 
-    def __init__(self, started_at: float) -> None:
+    def __init__(self, started_at_s: float) -> None:
         self.served: Served | None = None
         """What was ready last; what a crash should be followed by."""
-        self._started_at = started_at
+        self._started_at_s = started_at_s
         self._looking = threading.Lock()
         self._server: Server | None = None
         self._why_not = "starting"
@@ -88,7 +88,7 @@ class Readiness:
         seen = self._seen
         if self._server is None:
             return dataclasses.replace(seen, ready=False, reason=self._why_not, workers=0)
-        if drain.is_draining(self._started_at):
+        if drain.is_draining(self._started_at_s):
             return dataclasses.replace(seen, ready=False, reason="draining")
         if time.monotonic() - self._seen_at_s > STALE_S:
             reason = f"not looked at for {STALE_S:g} s"

@@ -18,6 +18,7 @@ from typing import Final
 import psutil
 import requests
 
+from scripts import process_start
 from scripts.server_api import Ports, describe
 from training.tracking_uri import ROOT
 
@@ -36,20 +37,20 @@ class Server:
     Attributes:
         pid: Of the Java process.
         group: Its process group, which holds the workers as well.
-        started_at: Of the Java process, seconds since 1970: process ids are used again.
+        started_at_s: Of the Java process, see `process_start`: process ids are used again.
         mar: The archive that it was started with.
         ports: Where TorchServe itself listens, behind a front or not.
     """
 
     pid: int
     group: int
-    started_at: float
+    started_at_s: float
     mar: str
     ports: Ports
 
     def process(self) -> psutil.Process | None:
         """Return the Java process, or None if it is gone."""
-        return _process(self.pid, self.started_at)
+        return _process(self.pid, self.started_at_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +60,19 @@ class Supervision:
 
     Attributes:
         pid: Of the supervisor.
-        started_at: Of the same, seconds since 1970.
+        started_at_s: Of the same.
         health_port: Where it answers /live and /ready; 0: nowhere.
         front_port: Of the front; None: requests go to TorchServe itself.
     """
 
     pid: int
-    started_at: float
+    started_at_s: float
     health_port: int
     front_port: int | None
 
     def process(self) -> psutil.Process | None:
         """Return the supervisor's process, or None if it is gone."""
-        return _process(self.pid, self.started_at)
+        return _process(self.pid, self.started_at_s)
 
 
 def read() -> Server | None:
@@ -143,10 +144,10 @@ def _write(path: Path, record: Server | Supervision) -> None:
     os.replace(fresh, path)
 
 
-def _process(pid: int, started_at: float) -> psutil.Process | None:
+def _process(pid: int, started_at_s: float) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
-        is_ours = abs(process.create_time() - started_at) < 1.0
+        is_ours = process_start.started_at_s(pid) == started_at_s
         return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None

@@ -61,7 +61,7 @@ class SidecarMetrics:
             served = self._find().server.default(ASK_TIMEOUT_S)
         record = deployment_state.read()
         server = server_state.read()
-        is_draining = drain.is_draining(server.started_at if server else None)
+        is_draining = drain.is_draining(server.started_at_s if server else None)
         ready = served is not None and served.ready > 0 and not is_draining
         wanted = record.alias_version
         with self._lock:

@@ -23,7 +23,15 @@ from typing import Any, Final
 
 import psutil
 
-from scripts import archive_choice, drain, front, health, server_state, torchserve_process
+from scripts import (
+    archive_choice,
+    drain,
+    front,
+    health,
+    process_start,
+    server_state,
+    torchserve_process,
+)
 from scripts.idle import wait_until_idle
 from scripts.readiness import Readiness
 from scripts.server_api import is_alive
@@ -59,8 +67,8 @@ class Supervisor:
 
     def __init__(self, plan: Plan, stopping: threading.Event, hurry: threading.Event) -> None:
         self._plan, self._stopping, self._hurry = plan, stopping, hurry
-        self._started_at = psutil.Process().create_time()
-        self._readiness = Readiness(self._started_at)
+        self._started_at_s = process_start.started_at_s(os.getpid())
+        self._readiness = Readiness(self._started_at_s)
         self._server: Server | None = None
         self._front: front.Front | None = None
         self._restarts = 0
@@ -103,7 +111,7 @@ class Supervisor:
         server_state.write_supervision(
             Supervision(
                 pid=os.getpid(),
-                started_at=self._started_at,
+                started_at_s=self._started_at_s,
                 health_port=plan.health_port,
                 front_port=plan.front_port,
             )
@@ -145,7 +153,7 @@ class Supervisor:
         self._down_since_s = now_s
         if now_s - self._began_at_s > STEADY_S:
             self._pause_s = FIRST_PAUSE_S
-        is_draining = drain.is_draining(server.started_at)
+        is_draining = drain.is_draining(server.started_at_s)
         self._readiness.end(f"restarting: {why}")
         logger.warning("TorchServe, process %d: %s; starting it again", server.pid, why)
         mars = archive_choice.after_a_crash(self._readiness.served, Path(server.mar))
@@ -167,7 +175,7 @@ class Supervisor:
                 logger.warning("TorchServe: start %d failed: %s", tries + 1, error)
             tries += 1
         if is_draining:  # a drain counts from the server's start, and this one is meant as well
-            drain.DRAINING_FILE.touch()
+            drain.mark()
         self._down_since_s = None
         self._readiness.look()
         logger.warning(

@@ -17,6 +17,7 @@ from typing import Any, Final
 import psutil
 import requests
 
+from scripts import process_start
 from scripts.hosts import LOOPBACK, Hosts
 from scripts.server_api import Ports, describe, load_path, manage, ready_workers
 from scripts.server_state import LOG_DIR, STATE_DIR, Server
@@ -114,7 +115,7 @@ def start(
         server = Server(
             pid=java.pid,
             group=launcher.pid,
-            started_at=java.create_time(),
+            started_at_s=process_start.started_at_s(java.pid),
             mar=str(mar),
             ports=ports,
         )

@@ -215,6 +215,8 @@ def _cuda_is_available() -> bool:
     # Asking torch costs seconds of import: only where a driver is present at all.
     if not os.path.exists("/proc/driver/nvidia/version"):
         return False
-    import torch
-
+    try:
+        import torch
+    except ImportError:  # an image for machines without a GPU has none
+        return False
     return torch.cuda.is_available()

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts import process_start
 from scripts.process_metrics import Census
 from scripts.prometheus_text import Family, page, single
 from scripts.server_api import Ports
@@ -63,7 +64,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     yield Server(
         pid=parent.pid,
         group=parent.pid,
-        started_at=process.create_time(),
+        started_at_s=process_start.started_at_s(process.pid),
         mar=str(tmp_path / "iqa-1.mar"),
         ports=Ports(),
     )

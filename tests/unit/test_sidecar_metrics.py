@@ -105,7 +105,7 @@ def test_a_version_without_a_ready_worker_is_not_ready(management: Management) -
 def test_a_drain_is_not_ready(management: Management) -> None:
     """Nobody should send requests to a server that is being emptied."""
     management.serve("2")
-    drain.DRAINING_FILE.touch()
+    drain.mark()
     assert values(metrics_of(management))["iqa_ready"] == 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
 
 import openvino
 from iqa.model import QualityNetwork
+from iqa.openvino_core import core
 from torch import Tensor
 
 from training.export import export_onnx
@@ -29,10 +31,11 @@ def quantise(network: QualityNetwork, pictures: list[Tensor], path: Path) -> Non
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.onnx"
         export_onnx(network, graph)
-        model = openvino.Core().read_model(graph)
+        model = core().read_model(graph)
     dataset = nncf.Dataset([picture[None].numpy() for picture in pictures])
     # The head, the only product of matrices, stays in float: it costs nothing, and rounding the
     # average before it would make the quality map inexact (iqa.quality_map).
     head = nncf.IgnoredScope(types=["MatMul"])
     quantised = nncf.quantize(model, dataset, subset_size=len(pictures), ignored_scope=head)
+    gc.collect()  # a core that NNCF leaves must end in this thread, see iqa.openvino_core
     openvino.save_model(quantised, path)

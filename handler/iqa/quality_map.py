@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from iqa.errors import ImageRejected
+from iqa.openvino_core import core
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # openvino takes a while to import, and torch's runtime has no need of it
@@ -64,13 +65,10 @@ class MappedGraph:
     """
 
     def __init__(self, graph: Path, properties: dict[str, Any]) -> None:
-        import openvino
-
-        core = openvino.Core()
-        model = core.read_model(graph)
+        model = core().read_model(graph)
         features, self._weight, self._bias = _linear_head(model)
         model.add_outputs([features])
-        self._request = core.compile_model(model, "CPU", properties).create_infer_request()
+        self._request = core().compile_model(model, "CPU", properties).create_infer_request()
 
     def __call__(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
         """Judge one picture, `preprocess`'s output."""

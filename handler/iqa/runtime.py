@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from iqa.openvino_core import core
 from iqa.quality_map import MappedGraph, QualityMap
 from numpy.typing import NDArray
 
@@ -105,7 +106,7 @@ class OpenVINORuntime:
 
     def __init__(self, graph: Path, threads: int, precision: str = "f32") -> None:
         try:
-            import openvino
+            openvino_core = core()
         except ImportError as error:
             raise ValueError(
                 f"runtime openvino: expected the package, got {error}. "
@@ -115,7 +116,6 @@ class OpenVINORuntime:
             raise ValueError(
                 f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}."
             )
-        core = openvino.Core()
         if precision == "bf16" and not has_bf16():
             precision = "f32"  # the emulation is slower than f32 itself
         self.precision = precision
@@ -131,7 +131,9 @@ class OpenVINORuntime:
             # stays f32.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
-        self._request = core.compile_model(graph, "CPU", self._properties).create_infer_request()
+        self._request = openvino_core.compile_model(
+            graph, "CPU", self._properties
+        ).create_infer_request()
 
     def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
@@ -198,9 +200,7 @@ class TorchRuntime:
 
 def has_bf16() -> bool:
     """Tell whether this CPU computes in bfloat16."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _packed_precision(directory: Path) -> str:

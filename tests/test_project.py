@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -65,11 +66,27 @@ def test_the_archive_needs_only_what_the_serving_image_has() -> None:
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    """--help exits 0, names the command, and says for each option what it does."""
+HELP_PAGES = """
+import contextlib, io, json, runpy, sys
+pages = {}
+for command in sys.argv[1:]:
+    sys.argv = [command, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as page:
+        try:
+            runpy.run_module(command, run_name="__main__", alter_sys=True)
+            code = None
+        except SystemExit as end:
+            code = end.code
+    pages[command] = [code, page.getvalue()]
+print(json.dumps(pages))
+"""
+
+
+@pytest.fixture(scope="module")
+def help_pages() -> dict[str, tuple[int, str]]:
+    """What each command exits with and prints for --help; in one process, so torch loads once."""
     done = subprocess.run(
-        [sys.executable, "-m", command, "--help"],
+        [sys.executable, "-W", "ignore::RuntimeWarning", "-c", HELP_PAGES, *COMMANDS],
         cwd=ROOT,
         env={"PATH": "", "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}", "COLUMNS": "100"},
         capture_output=True,
@@ -77,8 +94,18 @@ def test_every_command_explains_itself(command: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return {command: (code, page) for command, (code, page) in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(
+    command: str, help_pages: dict[str, tuple[int, str]]
+) -> None:
+    """--help exits 0 and names the command as it is called."""
+    code, page = help_pages[command]
+    assert code == 0, page
     name = "run_torchserve.sh" if command == "scripts.serve" else command
-    assert name in done.stdout
+    assert name in page
 
 
 def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:

@@ -83,7 +83,7 @@ COPY config.properties ./
 COPY torchserve/model-config.yaml torchserve/
 COPY torchserve/front/ torchserve/front/
 COPY training/__init__.py training/command_line.py training/tracking_uri.py training/
-COPY scripts/__init__.py scripts/front.py scripts/server_state.py scripts/server_api.py scripts/
+COPY scripts/__init__.py scripts/front.py scripts/process_start.py scripts/server_state.py scripts/server_api.py scripts/
 COPY docker/front.py docker/
 ENV IQA_STATE_DIR=/state PYTHONPATH=/app FRONT_LISTEN=0.0.0.0:8080 FRONT_DIR=/state/front \
     FRONT_UPSTREAM=torchserve:8080 FRONT_HEALTH=torchserve:8083

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +76,33 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
     assert instructions.rstrip().splitlines()[-1].strip().endswith("]"), "CMD in exec form"
     assert 'ENTRYPOINT ["tini", "--"]' in stage("base")
     assert "STOPSIGNAL SIGTERM" in stage("base")
+
+
+@pytest.mark.parametrize(
+    ("name", "imports"),
+    [
+        ("torchserve", "import scripts.serve, scripts.supervise, scripts.idle"),
+        ("front", "import runpy; runpy.run_path('docker/front.py')"),
+    ],
+)
+def test_an_image_of_chosen_files_has_what_they_import(
+    name: str, imports: str, tmp_path: Path
+) -> None:
+    """The files that a stage copies, in a folder of their own, find each other."""
+    for words in re.findall(r"^COPY (?!--)(.+)$", stage(name), re.M):
+        *sources, target = words.split()
+        for source in sources:
+            into = tmp_path / target
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, into, dirs_exist_ok=True)
+            else:
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, into)
+    done = subprocess.run(
+        [sys.executable, "-c", imports], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_both_builders_understand_the_dockerfile() -> None:

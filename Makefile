@@ -8,14 +8,19 @@ PYTHON := .venv/bin/python
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# The others start servers that want the machine for themselves.
+FAST := tests/unit tests/integration
+BOTH_CORES := --numprocesses 2 --dist loadfile
+
 setup:  ## make .venv from the pinned requirements, tests and tools included
 	scripts/setup_env.sh --dev
 
 test: setup  ## all tests, with a real TorchServe and a real MLflow server
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest $(FAST) $(BOTH_CORES)
+	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%)
 
 test-fast: setup  ## unit and integration tests: no Java, no server
-	$(PYTHON) -m pytest tests/unit tests/integration tests/test_project.py
+	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)
 
 test-docker: setup  ## build the images, run the whole compose file, swap, stop; needs Docker
 	$(PYTHON) -m pytest tests/docker

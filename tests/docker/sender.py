@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 CLIENTS = 4
 SECONDS = 8.0
@@ -28,13 +28,14 @@ def send():
                     url,
                     data=PICTURE,
                     headers={"Content-Type": "application/octet-stream"},
-                    timeout=60,
+                    timeout=(5, 60),
                 )
                 answers.append(reply.status_code)
                 time.sleep(float(reply.headers.get("Retry-After", 0)))
             except requests.ConnectionError as error:
                 reason = getattr(error.args[0], "reason", None)
-                refused = isinstance(reason, NewConnectionError)
+                # Nobody there, or nobody at the address any more: nothing was sent.
+                refused = isinstance(reason, (NewConnectionError, ConnectTimeoutError))
                 answers.append("refused" if refused else f"lost: {error}")
                 time.sleep(0.2)
 

@@ -207,15 +207,18 @@ def test_a_server_at_another_address_is_found_by_the_front(stack: Stack) -> None
 
 def test_a_front_that_is_stopped_answers_what_it_accepted(stack: Stack) -> None:
     """TERM under load: each request is answered, told to come again, or refused; none is cut."""
-    with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(stack.inside, "sidecar", SENDER)
-        time.sleep(3)
-        stack.compose("stop", "front")
-        answers = sent.result()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(stack.inside, "sidecar", SENDER)
+            time.sleep(3)
+            stack.compose("stop", "front")
+            answers = sent.result()
+        state = stack.inspect("front")["State"]
+    finally:  # the tests after this one want it
+        stack.compose("start", "front")
     assert [a for a in answers if a not in (200, 503, "refused")] == []
     assert answers.count(200) >= 10
-    assert stack.inspect("front")["State"]["ExitCode"] == 0
-    stack.compose("start", "front")
+    assert state["ExitCode"] == 0
     stack.wait_ready()
 
 

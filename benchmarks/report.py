@@ -1,7 +1,7 @@
 """
 Make tables and plots of a run's results.
 
-    python -m benchmarks.report [--results FILE] [--out DIR]
+    python -m benchmarks.report [--results FILE] [--soak FILE] [--out DIR]
 
 Everything in the written page is computed, where a peer wins and what was missed included; what it
 means is written by hand around it.
@@ -10,19 +10,25 @@ means is written by hand around it.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from benchmarks import plots, tables, targets
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures
 from benchmarks.peers.launches import ROOT
+from benchmarks.plan import OURS
 from benchmarks.results import Results
 from benchmarks.rivalry import opening_table, peer_wins
+from benchmarks.soak import growth
 from benchmarks.tables import table
 from training import command_line
 
+MEMORY: Final = f"memory/{OURS}"
+SERVED: Final = 100_000
 QUIET_SHARE = 0.05  # of all cores; more spoils a figure
 
 
@@ -38,20 +44,66 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=ROOT / "docs" / "performance",
         help="folder of results.md and the plots (default: docs/performance)",
     )  # fmt: skip
+    parser.add_argument(
+        "--soak", type=Path,
+        help="of benchmarks.soak: memory from there where the run itself has not measured it",
+    )  # fmt: skip
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
-    return command_line.run(lambda: write(arguments.results, arguments.out), arguments.debug)
+    return command_line.run(
+        lambda: write(arguments.results, arguments.out, arguments.soak), arguments.debug
+    )
 
 
-def write(results: Path, out: Path) -> int:
+def write(results: Path, out: Path, soak: Path | None = None) -> int:
     """Write `results.md`, `throughput.svg` and `latency.svg`; 0."""
-    figures = Figures(results=Results.read(results))
+    measured = Results.read(results)
+    if soak is not None and "error" in measured.steps.get(MEMORY, {"error": "not measured"}):
+        measured.steps[MEMORY] = memory_of_soak(json.loads(soak.read_text()))
+    figures = Figures(results=measured)
     out.mkdir(parents=True, exist_ok=True)
     plots.plot_throughput(figures, out / "throughput.svg")
     plots.plot_latency(figures, out / "latency.svg")
     (out / "results.md").write_text(page(figures))
     print(f"written: {out}/results.md, throughput.svg, latency.svg")
     return 0
+
+
+def memory_of_soak(document: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the record of a memory step from an hour of load instead.
+
+    What it holds at the first reading after `SERVED` requests, and the growth over the last half
+    of the hour; all processes but the side-car, which serves nothing.
+
+    Args:
+        document: `benchmarks.soak`'s.
+
+    Raises:
+        ValueError: It was too short.
+    """
+    readings = [
+        {
+            "served": round(sample["at_s"] * document["rate_per_s"]),
+            "pss_bytes": (
+                held := {r: n for r, n in sample["pss_bytes"].items() if r != "side-car"}
+            ),
+            "total_pss_bytes": sum(held.values()),
+        }
+        for sample in document["samples"]
+    ]
+    late = [one for one in readings if one["served"] >= SERVED]
+    if not late:
+        raise ValueError(f"soak: expected {SERVED:,} requests, got fewer. Run: make soak")
+    half = next(one for one in readings if one["served"] >= readings[-1]["served"] / 2)
+    return {
+        **late[0],
+        "half_served": half["served"],
+        "half_total_pss_bytes": half["total_pss_bytes"],
+        "growth": growth([one["total_pss_bytes"] for one in readings]),
+        "minutes": len(document["minutes"]),
+        "step": {"contender": OURS, "kind": "memory"},
+    }
 
 
 def page(figures: Figures) -> str:

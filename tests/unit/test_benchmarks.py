@@ -488,6 +488,28 @@ def test_the_report_is_a_page_with_two_plots(made_up: Path, tmp_path: Path) -> N
     assert first == [(out / name).read_bytes() for name in ("throughput.svg", "latency.svg")]
 
 
+def test_memory_may_come_from_an_hour_of_load(made_up: Path, tmp_path: Path) -> None:
+    """At 100,000 requests, without the side-car, growth over the last half; too short is refused."""
+    samples = [
+        {"at_s": 10.0 * i, "pss_bytes": {"jvm": 400e6, "worker": 300e6 + 1e5 * i, "side-car": 9e9}}
+        for i in range(1, 361)
+    ]
+    document = {"rate_per_s": 60.0, "minutes": [{}] * 60, "samples": samples}
+    path = tmp_path / "soak.json"
+    path.write_text(json.dumps(document))
+    out = tmp_path / "report"
+    words = ["--results", str(made_up), "--out", str(out), "--soak", str(path)]
+    assert report.main(words) == 0
+    page = (out / "results.md").read_text()
+    # The 167th reading is the first after 100,000 requests: 700 MB and 16.7.
+    assert "Ours after 100,200 requests: 717 MB (jvm 400 MB, worker 317 MB); measured" in page
+    # Medians of readings 180 to 215 and 325 to 360: 719.75 and 734.25 MB.
+    assert "in 60 minutes at a constant rate through the front; growth in the last half" in page
+    assert "of them +2.01%" in page
+    path.write_text(json.dumps({**document, "samples": samples[:100]}))
+    assert report.main(words) == 1
+
+
 def test_a_report_of_hardly_anything_says_so(made_up: Path, tmp_path: Path) -> None:
     """No measurement, no number."""
     document = json.loads(made_up.read_text())

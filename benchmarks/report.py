@@ -82,16 +82,16 @@ def memory_of_soak(document: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: It was too short.
     """
-    readings = [
-        {
-            "served": round(sample["at_s"] * document["rate_per_s"]),
-            "pss_bytes": (
-                held := {r: n for r, n in sample["pss_bytes"].items() if r != "side-car"}
-            ),
-            "total_pss_bytes": sum(held.values()),
-        }
-        for sample in document["samples"]
-    ]
+    readings = []
+    for sample in document["samples"]:
+        held = {role: n for role, n in sample["pss_bytes"].items() if role != "side-car"}
+        readings.append(
+            {
+                "served": round(sample["at_s"] * document["rate_per_s"]),
+                "pss_bytes": held,
+                "total_pss_bytes": sum(held.values()),
+            }
+        )
     late = [one for one in readings if one["served"] >= SERVED]
     if not late:
         raise ValueError(f"soak: expected {SERVED:,} requests, got fewer. Run: make soak")

@@ -191,26 +191,12 @@ def footprint(figures: Figures) -> str:
     if record is None:
         return servers
     by_role = ", ".join(f"{role} {n / 1e6:.0f} MB" for role, n in record["pss_bytes"].items() if n)
-    held = (
-        f"\nOurs after {record['served']:,} requests: {record['total_pss_bytes'] / 1e6:.0f} MB "
-        f"({by_role}); "
-    )
+    grew = f"after {record['half_served']:,}: {record['half_total_pss_bytes'] / 1e6:.0f} MB, "
     if "minutes" in record:
-        return (
-            servers
-            + held
-            + (
-                f"measured apart, in {record['minutes']} minutes at a constant rate through the front; "
-                f"growth in the last half of them {record['growth']:+.2%}.\n"
-            )
-        )
-    return (
-        servers
-        + held
-        + (
-            f"after {record['half_served']:,}: {record['half_total_pss_bytes'] / 1e6:.0f} "
-            f"MB, growth {record['growth']:+.2%}.\n"
-        )
+        grew = f"in {record['minutes']} minutes at a constant rate, apart, through the front; "
+    return servers + (
+        f"\nOurs after {record['served']:,} requests: {record['total_pss_bytes'] / 1e6:.0f} MB "
+        f"({by_role}); {grew}growth in the last half {record['growth']:+.2%}.\n"
     )
 
 

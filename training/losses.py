@@ -1,17 +1,21 @@
-"""The losses: an error term that keeps the scale, and a term that rewards agreement in a batch."""
+"""The losses: an error term that keeps the scale, and terms that reward agreement in a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 # Both terms then weigh about the same in the first epoch (0.03 x 10 against 0.3), and the
 # error term still pulls when the correlation is high.
 MSE_WEIGHT: Final = 10.0
+# About the RMSE of a trained network: what lies further out counts linearly.
+HUBER_DELTA: Final = 0.1
 
 
 def mse(quality: Tensor, target: Tensor) -> Tensor:
@@ -43,14 +47,51 @@ def norm_in_norm(quality: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:
     return difference.abs().sum() / (2 * len(quality) ** 0.5)
 
 
-def mse_and_norm_in_norm(quality: Tensor, target: Tensor) -> Tensor:
-    """Return the two terms together: agreement, anchored to the scale."""
-    return MSE_WEIGHT * mse(quality, target) + norm_in_norm(quality, target)
+def huber(quality: Tensor, target: Tensor) -> Tensor:
+    """
+    Return twice the mean Huber loss: the mean squared error, but linear beyond `HUBER_DELTA`.
+
+    Args:
+        quality: Float, shape (N,), in [0, 1].
+        target: Same shape.
+    """
+    return 2 * functional.huber_loss(quality, target, delta=HUBER_DELTA)
 
 
-LOSSES: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
+def pairwise_hinge(quality: Tensor, target: Tensor) -> Tensor:
+    """
+    Return by how much pairs are less far apart, in the right order, than they should be.
+
+    For each pair max(0, |t_i - t_j| - sign(t_i - t_j) (q_i - q_j)), averaged over all pairs: zero
+    where the order is right and the distance at least that of the targets.
+
+    Source: Sun, Min, Lu, Zhai, "A Deep Learning based No-reference Quality Assessment Model for
+    UGC Videos", ACM MM 2022, the rank loss.
+
+    Args:
+        quality: Float, shape (N,), N at least 2.
+        target: Same shape.
+    """
+    apart = target[:, None] - target[None, :]
+    got = quality[:, None] - quality[None, :]
+    n = len(quality)
+    return functional.relu(apart.abs() - apart.sign() * got).sum() / (n * (n - 1))
+
+
+def _sum_of(*terms: tuple[float, Loss]) -> Loss:
+    def total(quality: Tensor, target: Tensor) -> Tensor:
+        return torch.stack([weight * term(quality, target) for weight, term in terms]).sum()
+
+    return total
+
+
+LOSSES: Final[dict[str, Loss]] = {
     "mse": mse,
-    "mse+nin": mse_and_norm_in_norm,
+    "huber": huber,
+    "mse+nin": _sum_of((MSE_WEIGHT, mse), (1.0, norm_in_norm)),
+    "huber+nin": _sum_of((MSE_WEIGHT, huber), (1.0, norm_in_norm)),
+    "mse+rank": _sum_of((MSE_WEIGHT, mse), (1.0, pairwise_hinge)),
+    "mse+nin+rank": _sum_of((MSE_WEIGHT, mse), (1.0, norm_in_norm), (1.0, pairwise_hinge)),
 }
 """Loss by its name on the command line; each takes (quality, target)."""
 

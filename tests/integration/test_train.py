@@ -20,7 +20,7 @@ from PIL import Image
 
 from training import promotion, ratings, registry
 from training.config import TrainConfig
-from training.losses import mse_and_norm_in_norm
+from training.losses import LOSSES
 from training.optimisation import average_of, judged
 from training.predict import predict, torch_judge
 from training.run_state import STATE_FILE
@@ -71,7 +71,7 @@ def test_a_network_overfits_eight_pictures() -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     first = None
     for _ in range(80):
-        loss = mse_and_norm_in_norm(network(pixels), target)
+        loss = LOSSES["mse+nin"](network(pixels), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

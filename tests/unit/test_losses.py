@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.losses import LOSSES, MSE_WEIGHT, mse, mse_and_norm_in_norm, norm_in_norm
+from training.losses import LOSSES, MSE_WEIGHT, huber, mse, norm_in_norm, pairwise_hinge
 
 
 def batch(n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -81,5 +81,23 @@ def test_both_terms_together_are_anchored_to_the_scale() -> None:
     """The sum is that of its terms, and a right order at a wrong scale still costs."""
     quality, target = batch()
     expected = MSE_WEIGHT * mse(quality, target) + norm_in_norm(quality, target)
-    assert mse_and_norm_in_norm(quality, target).item() == pytest.approx(expected.item())
-    assert mse_and_norm_in_norm(0.5 * target, target).item() > 0.1
+    assert LOSSES["mse+nin"](quality, target).item() == pytest.approx(expected.item())
+    assert LOSSES["mse+nin"](0.5 * target, target).item() > 0.1
+
+
+def test_huber_is_the_squared_error_up_to_a_tenth_and_a_line_beyond() -> None:
+    """0.05 squared is 0.0025; 0.3 costs 2 x 0.1 x (0.3 - 0.05), where squared it were 0.09."""
+    zero = torch.zeros(2)
+    assert huber(torch.tensor([0.05, 0.05]), zero).item() == pytest.approx(0.0025)
+    assert huber(torch.tensor([0.3, 0.3]), zero).item() == pytest.approx(0.05)
+
+
+def test_pairwise_hinge_wants_the_order_and_the_distance() -> None:
+    """Nothing for the targets and for any wider spread; the missing distance for less."""
+    target = torch.tensor([0.2, 0.5, 0.9])
+    assert pairwise_hinge(target, target).item() == 0
+    assert pairwise_hinge(1.5 * target - 0.1, target).item() == pytest.approx(0, abs=1e-7)
+    # All equal: 0.3, 0.7 and 0.4 are missing. Reversed: twice as much.
+    flat = torch.full((3,), 0.5)
+    assert pairwise_hinge(flat, target).item() == pytest.approx((0.3 + 0.7 + 0.4) / 3)
+    assert pairwise_hinge(-target, target).item() == pytest.approx(2 * (0.3 + 0.7 + 0.4) / 3)

@@ -110,11 +110,11 @@ def main(argv: list[str] | None = None) -> int:
         runs = [variant for _ in range(arguments.rounds) for variant in VARIANTS]
         for variant in tqdm(runs, unit="start"):
             seen.setdefault(variant.title, []).append(measure(variant, arguments.seconds))
-        rows = [
-            [title, *(f"{statistics.median(column):.2f}" for column in zip(*figures, strict=True))]
-            for title, figures in seen.items()
-        ]
-        header = ["", "Java, ms a request", "worker, ms a request", "requests/ms", "Java, PSS MB"]
+        rows = []
+        for title, figures in seen.items():
+            java, worker, per_s, pss = map(statistics.median, zip(*figures, strict=True))
+            rows.append([title, f"{java:.2f}", f"{worker:.2f}", f"{per_s:.0f}", f"{pss:.0f}"])
+        header = ["", "Java, ms a request", "worker, ms a request", "requests/s", "Java, PSS MB"]
         text = table(header, rows)
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "settings.md").write_text(text + "\n")
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]:
-    """Return CPU ms a request of Java and of the worker, requests a ms, and Java's PSS in MB."""
+    """Return CPU ms a request of Java and of the worker, requests a second, and Java's PSS in MB."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder)
         _write_settings(variant, settings)
@@ -161,7 +161,7 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
     return (
         1000 * used.by_role_s["jvm"] / load.scored,
         1000 * used.by_role_s["worker"] / load.scored,
-        load.rate_per_s / 1000,
+        load.rate_per_s,
         held.total_pss_bytes / 1e6,
     )
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,8 +140,8 @@ def make_server(
         return server
 
     yield make
-    for server in made:
-        server.run("--stop")
+    with ThreadPoolExecutor(4) as pool:  # each waits for its own
+        list(pool.map(lambda server: server.run("--stop"), made))
 
 
 @pytest.fixture(scope="session")

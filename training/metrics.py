@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -68,7 +69,7 @@ def intervals(quality: Vector, target: Vector, seed: int = 0) -> dict[str, list[
         chosen = rng.integers(0, len(quality), len(quality))
         q, t = quality[chosen], target[chosen]
         error = 100 * (q - t)
-        samples["srocc"].append(_pearson(stats.rankdata(q), stats.rankdata(t)))
+        samples["srocc"].append(_spearman(q, t))
         samples["plcc"].append(_pearson(q, t))
         samples["mae_100"].append(float(np.abs(error).mean()))
         samples["rmse_100"].append(float(np.sqrt((error**2).mean())))
@@ -76,6 +77,36 @@ def intervals(quality: Vector, target: Vector, seed: int = 0) -> dict[str, list[
         f"{name}_ci95": [float(v) for v in np.percentile(values, [2.5, 97.5])]
         for name, values in samples.items()
     }
+
+
+def paired_difference(
+    quality: Vector, baseline: Vector, target: Vector, seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """
+    Compare two predictions of the same pictures, by a bootstrap that draws both together.
+
+    Args:
+        quality: As for `agreement`.
+        baseline: The same pictures, judged by another network.
+        target: As for `agreement`.
+        seed: Of the resampling.
+
+    Returns:
+        `srocc`, `plcc` and `rmse_100` of the first less those of the baseline: the difference and
+        its 95 % percentile interval (difference, low, high).
+    """
+    rng = np.random.default_rng(seed)
+    draws = [rng.integers(0, len(target), len(target)) for _ in range(BOOTSTRAP_SAMPLES)]
+    whole = np.arange(len(target))
+    found = {}
+    for name, measure in _COMPARED.items():
+        samples = [
+            measure(quality[chosen], target[chosen]) - measure(baseline[chosen], target[chosen])
+            for chosen in (whole, *draws)
+        ]
+        low, high = np.percentile(samples[1:], [2.5, 97.5])
+        found[name] = (samples[0], float(low), float(high))
+    return found
 
 
 def error_by_band(quality: Vector, target: Vector) -> list[dict[str, float]]:
@@ -107,3 +138,18 @@ def _pearson(a: Vector, b: Vector) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm else 0.0
+
+
+def _spearman(quality: Vector, target: Vector) -> float:
+    return _pearson(stats.rankdata(quality), stats.rankdata(target))
+
+
+def _rmse_100(quality: Vector, target: Vector) -> float:
+    return 100 * float(np.sqrt(np.mean((quality - target) ** 2)))
+
+
+_COMPARED: Final[dict[str, Callable[[Vector, Vector], float]]] = {
+    "srocc": _spearman,
+    "plcc": _pearson,
+    "rmse_100": _rmse_100,
+}

@@ -66,6 +66,15 @@ def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], 
     return judge
 
 
+def mirrored_too(judge: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a judge that takes the mean of a picture and its mirror image: two passes for one."""
+
+    def both(pixels_NHWC: Tensor) -> Tensor:
+        return (judge(pixels_NHWC) + judge(pixels_NHWC.flip(2))) / 2
+
+    return both
+
+
 def runtime_judge(runtime: Runtime) -> Callable[[Tensor], Tensor]:
     """Return a runtime as a judge."""
 

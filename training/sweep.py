@@ -12,8 +12,6 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,17 +20,17 @@ import mlflow
 import pandas as pd
 from iqa import checkpoint
 from iqa.model import FEATURES_OF_BACKBONE, QualityNetwork
-from mlflow.exceptions import MlflowException
 
-from training import command_line, ratings, registry, tracking
+from training import command_line, ratings, registry
 from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
+from training.fit import BEST
 from training.leaderboard import as_text, leaderboard, plot
 from training.promotion import Registered, promote_if_better
-from training.run_state import FREE_SETTINGS, STATE_FILE
-from training.sweep_record import SweepRecord
-from training.tracking_uri import connect, tracking_uri
-from training.train import BEST, train
+from training.run_state import STATE_FILE
+from training.sweep_record import SweepRecord, parent_run, shared_settings
+from training.tracking_uri import connect
+from training.train import train
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +136,8 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     data = ratings.load(config)
     record = SweepRecord.open(
         config.out or Path("runs") / f"sweep-{config.dataset}",
-        settings=_shared_settings(config),
+        # Weights are kept cell by cell.
+        settings=shared_settings(config, without=(*OWN_OPTIONS, "weights")),
         digests={name: split.digest() for name, split in data.splits.items()},
     )
     for cell, value in weights.items():
@@ -149,7 +148,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         start_from(QualityNetwork(backbone), value, mean_quality=0.5)
     logger.info("%s: %d of %d cells to train", record.directory, len(missing), len(weights))
     connect()
-    with _parent_run(config.experiment, title, record) as parent_run_id:
+    with parent_run(config.experiment, title, record) as parent_run_id:
         failed: list[str] = []
         for number, cell in enumerate(missing, start=1):
             logger.info("cell %d of %d: %s", number, len(missing), cell)
@@ -232,46 +231,6 @@ def _promote(alias: str, best: Registered, val: ratings.Split) -> None:
         print(f"{alias} stays at version {best.version}: the best of this sweep")
         return
     promote_if_better(alias, best, val)
-
-
-@contextmanager
-def _parent_run(experiment: str, title: str, record: SweepRecord) -> Iterator[str]:
-    """Open the sweep's run in MLflow, or the one of an earlier part; close it with its outcome."""
-    client = mlflow.MlflowClient()
-    if record.parent_run_id is None:
-        tracking.select_experiment(experiment)
-        found = client.get_experiment_by_name(experiment)
-        assert found is not None
-        run_id = str(client.create_run(found.experiment_id, run_name=title).info.run_id)
-        for key, value in record.settings.items():
-            client.log_param(run_id, key, value)
-        for key, value in tracking.provenance().items():
-            client.set_tag(run_id, key, value)
-        record.parent_run_id = run_id
-        record.save()
-    run_id = record.parent_run_id
-    try:
-        client.update_run(run_id, status="RUNNING")
-    except MlflowException as error:
-        raise ValueError(
-            f"{record.directory}: expected the sweep's run {run_id} in {tracking_uri()}, got: "
-            f"{error.message} Set MLFLOW_TRACKING_URI as before, or name another folder: --out DIR."
-        ) from error
-    outcome = "FAILED"
-    try:
-        yield run_id
-        outcome = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        outcome = "KILLED"
-        raise
-    finally:
-        client.set_terminated(run_id, outcome)
-
-
-def _shared_settings(config: TrainConfig) -> dict[str, str]:
-    """Return what must not change between the parts of a sweep."""
-    free = {*OWN_OPTIONS, *FREE_SETTINGS, "weights"}  # weights are kept cell by cell
-    return {k: str(v) for k, v in dataclasses.asdict(config).items() if k not in free}
 
 
 def _weights_of(text: str) -> tuple[str, str]:

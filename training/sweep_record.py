@@ -1,11 +1,26 @@
-"""What a sweep remembers in its folder: `sweep.json`, written after each finished cell."""
+"""
+What a sweep remembers: `sweep.json` in its folder, written after each finished cell, and its run.
+
+An ablation is a sweep whose cells differ in other things.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from training import tracking
+from training.config import TrainConfig
+from training.run_state import FREE_SETTINGS
+from training.tracking_uri import tracking_uri
 
 RECORD_FILE: Final = "sweep.json"
 
@@ -20,7 +35,8 @@ class SweepRecord:
         settings: What all cells share, as text; a continuation has the same.
         digests: Of the pictures and ratings of each split.
         parent_run_id: In MLflow.
-        cells: What each finished cell gave, by its name; `training.leaderboard` says which keys.
+        cells: What each finished cell gave, by its name: the keys are those that
+            `training.leaderboard` or `training.ablation_table` reads.
     """
 
     directory: Path
@@ -82,3 +98,49 @@ class SweepRecord:
                 f"{self.directory}: expected the {what} that this sweep began with ({before}), "
                 f"got {after}. Give the same, or name another folder: --out DIR."
             )
+
+
+@contextmanager
+def parent_run(experiment: str, title: str, record: SweepRecord) -> Iterator[str]:
+    """Open the sweep's run in MLflow, or the one of an earlier part; close it with its outcome."""
+    client = mlflow.MlflowClient()
+    if record.parent_run_id is None:
+        tracking.select_experiment(experiment)
+        found = client.get_experiment_by_name(experiment)
+        assert found is not None
+        run_id = str(client.create_run(found.experiment_id, run_name=title).info.run_id)
+        for key, value in record.settings.items():
+            client.log_param(run_id, key, value)
+        for key, value in tracking.provenance().items():
+            client.set_tag(run_id, key, value)
+        record.parent_run_id = run_id
+        record.save()
+    run_id = record.parent_run_id
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise ValueError(
+            f"{record.directory}: expected the sweep's run {run_id} in {tracking_uri()}, got: "
+            f"{error.message} Set MLFLOW_TRACKING_URI as before, or name another folder: --out DIR."
+        ) from error
+    outcome = "FAILED"
+    try:
+        yield run_id
+        outcome = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        outcome = "KILLED"
+        raise
+    finally:
+        client.set_terminated(run_id, outcome)
+
+
+def shared_settings(config: TrainConfig, without: Collection[str]) -> dict[str, str]:
+    """
+    Return what must not change between the parts of a sweep, as text.
+
+    Args:
+        config: What all cells share.
+        without: Settings that are each cell's own.
+    """
+    free = {*without, *FREE_SETTINGS}
+    return {k: str(v) for k, v in dataclasses.asdict(config).items() if k not in free}

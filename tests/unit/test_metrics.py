@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.metrics import agreement, error_by_band, intervals
+from training.metrics import agreement, error_by_band, intervals, paired_difference
 
 Vector = NDArray[np.float64]
 
@@ -101,3 +101,20 @@ def test_bands_are_by_rating_and_hold_every_picture_once() -> None:
     assert got == [
         pytest.approx(row) for row in [(0, 20, 2, 20, 20), (20, 40, 1, 0, 0), (80, 100, 2, 20, -20)]
     ]
+
+
+def test_a_paired_difference_is_that_of_the_metrics_and_tight_for_like_predictions() -> None:
+    """Signs as subtracted; two networks that err together differ by less than either varies."""
+    quality, target = vectors(400)
+    rng = np.random.default_rng(1)
+    worse = np.clip(quality + rng.normal(0, 0.02, 400), 0, 1)
+    found = paired_difference(quality, worse, target)
+    own, other = agreement(quality, target), agreement(worse, target)
+    for key, (difference, low, high) in found.items():
+        assert difference == pytest.approx(own[key] - other[key])
+        assert low < difference < high
+    alone_low, alone_high = intervals(quality, target)["srocc_ci95"]
+    _, low, high = found["srocc"]
+    assert high - low < 0.5 * (alone_high - alone_low)
+    same = paired_difference(quality, quality, target)
+    assert all(values == (0.0, 0.0, 0.0) for values in same.values())

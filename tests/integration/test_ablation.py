@@ -1,0 +1,107 @@
+"""`training.ablation`: each change against the recipe, on validation alone; real training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from training import ablation, demo_data
+
+Ablation = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four synthetic pictures, made once."""
+    out = tmp_path_factory.mktemp("demo") / "set"
+    demo_data.make(out, 24)
+    return out
+
+
+@pytest.fixture
+def run_ablation(demo: Path, tmp_path: Path, store: str) -> Ablation:
+    """Run the command on the tiny set, with a tracking database of the test's own."""
+    small = ["--weights", "none", "--crop-px", "64", "--batch-size", "8", "--workers", "0"]
+    where = ["--data-dir", str(demo), "--out", str(tmp_path / "ablation"), "--epochs", "1"]
+
+    def run(*options: str) -> int:
+        return ablation.main([*where, *small, *options])
+
+    return run
+
+
+def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
+    run_ablation: Ablation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table and a plot, in the folder and in MLflow; a second call trains what is new."""
+    folder = tmp_path / "ablation"
+    assert run_ablation("--changes", "squared error:loss=mse") == 0
+    record = json.loads((folder / "sweep.json").read_text())
+    assert list(record["cells"]) == [ablation.RECIPE, ablation.MIRRORED, "squared error"]
+    assert record["cells"]["squared error"]["changes"] == {"loss": "mse"}
+    recipe, changed = (
+        np.load(folder / record["cells"][name]["folder"] / ablation.QUALITY_FILE)
+        for name in (ablation.RECIPE, "squared error")
+    )
+    assert recipe.shape == changed.shape
+    assert not np.array_equal(recipe, changed)
+    told = capsys.readouterr().out
+    assert "| squared error | " in told
+    began = [cell["run_id"] for cell in record["cells"].values()]
+
+    assert run_ablation("--changes", "squared error:loss=mse", "calm:lr=1e-5,dropout=0") == 0
+
+    record = json.loads((folder / "sweep.json").read_text())
+    assert [cell["run_id"] for cell in record["cells"].values()][:3] == began
+    table = pd.read_csv(folder / "ablation.csv")
+    assert table["name"][0] == ablation.RECIPE
+    assert set(table["name"]) == set(record["cells"])
+    assert list(table["d_srocc"][1:]) == sorted(table["d_srocc"][1:], reverse=True)
+    assert (folder / "ablation.svg").stat().st_size > 1000
+    client = mlflow.MlflowClient()
+    assert client.search_registered_models() == []
+    children = {cell["run_id"] for cell in record["cells"].values()}
+    assert len(children) == 3
+    for run_id in children:
+        run = client.get_run(run_id)
+        assert run.data.tags["mlflow.parentRunId"] == record["parent_run_id"]
+        assert not [name for name in run.data.metrics if "test" in name]
+    logged = {item.path for item in client.list_artifacts(record["parent_run_id"])}
+    assert logged == {"ablation.csv", "ablation.md", "ablation.svg"}
+
+
+def test_another_recipe_in_the_same_folder_is_refused(
+    run_ablation: Ablation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of two recipes in one table would compare nothing."""
+    assert run_ablation("--changes", "squared error:loss=mse") == 0
+    assert run_ablation("--changes", "squared error:loss=mse", "--lr", "1e-5") == 1
+    assert "expected the settings that this sweep began with (lr=0.0003)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["mse", "mse:", "mse:loss", "mse:loss=l1", "x:lr=fast", "x:lr=-1", "x:nothing=1"]
+)
+def test_a_change_that_cannot_be_read_is_wrong_usage(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said at once, with an example."""
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main(["--changes", text])
+    assert "expected NAME:SETTING=VALUE, e.g. 'MSE alone:loss=mse'" in capsys.readouterr().err
+
+
+def test_every_change_that_is_tried_by_default_is_another_recipe() -> None:
+    """None repeats the defaults, and no name is there twice."""
+    variants = [ablation.Variant.parse(text) for text in ablation.CHANGES]
+    assert len({variant.name for variant in variants}) == len(variants)
+    recipe = ablation.TrainConfig()
+    for variant in variants:
+        for key, value in variant.changes.items():
+            assert getattr(recipe, key) != value, variant

@@ -1,0 +1,175 @@
+"""
+The epochs of a run: steps, validation after each, the best network kept, Ctrl-C survived.
+
+Whoever trains goes through `fitted`: `training.train` measures and registers what it gives,
+`training.ablation` only compares it on validation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import mlflow
+import torch
+from iqa import checkpoint
+from iqa.model import QualityNetwork
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from training import tracking
+from training.backbone_weights import start_from
+from training.config import TrainConfig
+from training.device import autocast, choose_device, prepare, uses_bf16
+from training.losses import LOSSES
+from training.metrics import agreement
+from training.optimisation import average_of, judged, optimizer_of, rate_factor
+from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
+from training.predict import predict, torch_judge
+from training.ratings import Ratings
+from training.run_state import Interruption, RunState
+
+logger = logging.getLogger(__name__)
+
+BEST: Final = "best"
+"""Folder of the best epoch's checkpoint, in the run's."""
+SAVE_EVERY_S: Final = 120.0
+
+
+@contextmanager
+def fitted(
+    config: TrainConfig, data: Ratings, digests: dict[str, str], parent_run_id: str | None = None
+) -> Iterator[tuple[RunState, str]]:
+    """
+    Train all epochs, or those that an interrupted run has left.
+
+    Args:
+        config: The run.
+        data: Its pictures.
+        digests: Of the splits.
+        parent_run_id: The sweep or ablation it belongs to.
+
+    Yields:
+        Where the run stands, its best network in `BEST`, and the id of its MLflow run, which is
+        open within the block. Whoever has used them closes the state.
+
+    Raises:
+        ValueError: The settings or the starting weights are refused, or the loss is not finite.
+        KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
+    """
+    device = choose_device(config.device)
+    prepare(config.seed, device)
+    network = QualityNetwork(config.backbone, config.dropout)
+    start_from(network, config.weights, float(data.splits["train"].quality.mean()))
+    network.to(device)
+    # Faster on CPU and GPU; torch's stubs lack the argument.
+    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = optimizer_of(network, config)
+    average = average_of(network, config.ema_decay)
+    state = RunState.open(config, digests, network, optimizer, average)
+    with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
+        if state.run_id is None:
+            state.run_id = run_id
+            state.provenance = tracking.provenance()
+            mlflow.log_params({k: str(v) for k, v in dataclasses.asdict(config).items()})
+            mlflow.set_tags(state.provenance)
+            mlflow.set_tags({f"digest_{name}": digest for name, digest in digests.items()})
+            tracking.log_inputs(data, digests)
+        with Interruption() as interruption:
+            while state.epoch < config.epochs:
+                _one_epoch(config, data, network, optimizer, average, state, interruption)
+                _validate(config, data, judged(network, average), state)
+                state.save(network, optimizer, average)
+                _stop_if_asked(interruption, state)
+        yield state, run_id
+
+
+def _one_epoch(
+    config: TrainConfig,
+    data: Ratings,
+    network: QualityNetwork,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedModel | None,
+    state: RunState,
+    interruption: Interruption,
+) -> None:
+    device = next(network.parameters()).device
+    is_bf16 = uses_bf16(config.precision, device)
+    loss_of = LOSSES[config.loss]
+    crops = TrainingCrops(data.splits["train"], config.crop_px, config.seed)
+    batches = EpochBatches(len(crops), config.batch_size, config.seed)
+    crops.epoch = batches.epoch = state.epoch
+    batches.first_step = state.step
+    loader = DataLoader(
+        crops,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=leave_interrupts_to_parent,
+        generator=torch.Generator(),  # its own: the global one belongs to dropout, and to --resume
+    )
+    total_steps = config.epochs * len(batches)
+    saved_at = started = time.monotonic()
+    network.train()
+    title = f"epoch {state.epoch + 1}/{config.epochs}"
+    with tqdm(total=len(batches), initial=state.step, desc=title, unit="step") as bar:
+        for pixels_NHWC, target in loader:
+            factor = rate_factor(
+                state.epoch * len(batches) + state.step, total_steps, config.warmup
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
+            with autocast(device, is_bf16):
+                quality = network(pixels_NHWC.to(device, non_blocking=True))
+            loss = loss_of(quality, target.to(device, non_blocking=True))
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"loss: expected a finite number, got {loss.item()} in epoch "
+                    f"{state.epoch + 1}, step {state.step}. Lower --lr."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+            optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
+            state.after_step(float(loss.item()))
+            bar.update()
+            bar.set_postfix(loss=f"{state.mean_loss:.4f}")
+            if interruption.is_requested:
+                state.save(network, optimizer, average)
+                _stop_if_asked(interruption, state)
+            if time.monotonic() - saved_at > SAVE_EVERY_S:
+                state.save(network, optimizer, average)
+                saved_at = time.monotonic()
+    state.epoch_seconds += time.monotonic() - started
+    state.end_epoch()
+
+
+def _stop_if_asked(interruption: Interruption, state: RunState) -> None:
+    """Leave a run that is saved and that somebody wants to end."""
+    if interruption.is_requested:
+        logger.warning("saved in %s; continue with --resume", state.directory)
+        raise KeyboardInterrupt
+
+
+def _validate(config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState) -> None:
+    """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
+    device = next(network.parameters()).device
+    val = data.splits["val"]
+    quality = predict(torch_judge(network, device), val, workers=config.workers, title="validation")
+    row = {"loss": state.history_loss, **agreement(quality, val.quality)}
+    mlflow.log_metrics({f"val_{k}": v for k, v in row.items() if k != "loss"}, step=state.epoch)
+    mlflow.log_metric("train_loss", row["loss"], step=state.epoch)
+    logger.info(
+        "epoch %d: loss %.4f, validation SROCC %.4f, PLCC %.4f, RMSE_100 %.2f",
+        state.epoch, row["loss"], row["srocc"], row["plcc"], row["rmse_100"],
+    )  # fmt: skip
+    if state.is_best(row):
+        checkpoint.save(state.directory / BEST, network, {"epoch": state.epoch})

@@ -33,7 +33,7 @@ from benchmarks.results import Results
 from scripts import archive
 from scripts.archive import STAND_IN_NAME
 from scripts.register_pretrained import PRETRAINED
-from scripts.serve import usable_cores
+from scripts.usable_cores import usable_cores
 from training import command_line
 
 BASE_PORT = 23300  # below the ephemeral ones, as are the gRPC ports 1010 below it

@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.peers.launches import PEER_PYTHON, ROOT
 from scripts import archive
-from scripts.serve import usable_cores
+from scripts.usable_cores import usable_cores
 
 OUR_PACKAGES: Final = ("torch", "torchserve", "openvino", "numpy", "pillow", "mlflow")
 PEER_PACKAGES: Final = ("litserve", "bentoml", "fastapi", "uvicorn", "torch", "openvino", "pillow")

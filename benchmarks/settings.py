@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]:
-    """Return CPU ms a request of Java and of the worker, requests a second, and Java's PSS in MB."""
+    """Return CPU ms a request of Java and of the worker, requests/s, and Java's PSS in MB."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder)
         _write_settings(variant, settings)

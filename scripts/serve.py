@@ -24,9 +24,9 @@ from scripts.server_state import Server
 from scripts.serving_plan import Plan
 from scripts.start_lock import one_start_at_a_time
 from scripts.supervise import Supervisor, on_signals
+from scripts.usable_cores import usable_cores
 from training import command_line
 
-CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of cgroup v2; in a container, the container's
 SUPERVISOR_LOG = server_state.LOG_DIR / "supervisor.log"
 FRONT_LOG = server_state.LOG_DIR / "front.log"
 PORTS = {
@@ -93,18 +93,6 @@ def serve(arguments: argparse.Namespace) -> int:
         Supervisor(plan, stopping, hurry).run(on_ready)
     print("stopped", flush=True)
     return 0
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may keep busy: its affinity and its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = CPU_MAX.read_text().split()
-        if quota != "max":
-            cores = min(cores or 1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no cgroup v2: the affinity is all there is to know
-    return max(cores or 1, 1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,17 +10,51 @@ and is left to TorchServe.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
+import requests
 
+from scripts.server_api import describe
+from scripts.server_state import Server
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.5
 PATIENCE_S: Final = 1.5
 MIN_LOOKS: Final = 3
 """A pause of Java's collector passes between two looks, and workers are idle during one."""
 ASLEEP: Final = (psutil.STATUS_SLEEPING, psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 """Not one that waits for a core or a disk."""
+
+
+def watch(find: Callable[[], Server | None], stopping: threading.Event) -> None:
+    """
+    End workers that hang; TorchServe then starts others. The body of a thread.
+
+    Args:
+        find: Returns the server to look at; None while there is none that could answer.
+        stopping: Ends this.
+    """
+    hung = HungWorkers()
+    while not stopping.wait(LOOK_S):
+        server = find()
+        if server is None:
+            hung = HungWorkers()
+            continue
+        try:
+            entries = describe(server.ports.management, "all")
+        except requests.RequestException:
+            continue  # that it does not answer is for others to notice
+        for process in hung.look(entries, time.monotonic()):
+            logger.warning("worker %d: it hangs; ending it", process.pid)
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 @dataclass(frozen=True, kw_only=True)

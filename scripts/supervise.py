@@ -28,6 +28,7 @@ from scripts import (
     drain,
     front,
     health,
+    hung_workers,
     process_start,
     server_state,
     torchserve_process,
@@ -96,6 +97,8 @@ class Supervisor:
                     on_ready(*self._first_start(choice))
                     choice.close()  # it has long ended; nothing is left of it from here on
                     threading.Thread(target=self._look, daemon=True).start()
+                    looking = (self._answering, self._stopping)
+                    threading.Thread(target=hung_workers.watch, args=looking, daemon=True).start()
                     self._watch()
                 finally:
                     self._shut_down()
@@ -219,6 +222,10 @@ class Supervisor:
                 self._readiness.look()
             except Exception:
                 logger.exception("readiness: a look failed")
+
+    def _answering(self) -> Server | None:
+        """Return the server, unless it is down or Java itself does not answer."""
+        return None if self._down_since_s is not None or self._missed_pings else self._server
 
     def _shut_down(self) -> None:
         """Stop all; what was accepted is answered first, if `hurry` is not set."""

@@ -73,12 +73,15 @@ class Variant:
     def parse(cls, text: str) -> Variant:
         """Read NAME:SETTING=VALUE[,SETTING=VALUE...]; for argparse."""
         name, _, settings = text.partition(":")
-        known = {item.name: type(item.default) for item in dataclasses.fields(TrainConfig)}
+        known = {item.name: item for item in dataclasses.fields(TrainConfig)}
         changes: dict[str, Any] = {}
         try:
             for setting in settings.split(","):
                 key, _, value = setting.partition("=")
-                changes[key] = known[key](value)
+                default: Any = known[key].default
+                changes[key] = type(default)(value)
+                if value not in known[key].metadata.get("choices", [value]) or not value:
+                    raise ValueError(f"{key}={value}")
             dataclasses.replace(TrainConfig(), **changes)
         except (KeyError, ValueError) as error:
             raise argparse.ArgumentTypeError(

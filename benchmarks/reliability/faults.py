@@ -237,7 +237,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "worker-hung": Fault(
         title="worker hung",
         does="SIGSTOP to one of the two workers, which never goes on",
-        inject=_hang_worker, heal=_expect_hung_worker_gone, after_s=42.0,
+        inject=_hang_worker, heal=_expect_hung_worker_gone, after_s=14.0,
         holds=WORKER_HOLDS,
     ),
     "jvm-killed": Fault(

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from scripts import archive
+from scripts.server_api import describe
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer
 from training.tracking_uri import ROOT
@@ -147,6 +148,24 @@ def test_what_was_served_comes_back_after_a_crash(supervised: RunningServer) -> 
     assert supervised.score(PICTURE)["model"]["version"] == "2"
     assert [pid for pid in before if psutil.pid_exists(pid)] == []
     assert _health(supervised, "/live")[1]["restarts"] == 1
+
+
+def test_a_worker_that_hangs_is_replaced_in_seconds(supervised: RunningServer) -> None:
+    """TorchServe alone would wait for 30 s, and the requests behind it."""
+
+    def pids() -> set[int]:
+        (entry,) = describe(int(supervised.environment["MANAGEMENT_PORT"]))
+        return {int(one["pid"]) for one in entry["workers"] if one["status"] == "READY"}
+
+    before = pids()
+    hung = min(before)
+    os.kill(hung, signal.SIGSTOP)
+    began_s = time.monotonic()
+    wait_for(lambda: not psutil.pid_exists(hung), "ended", 10)
+    assert time.monotonic() - began_s < 8
+    wait_for(lambda: len(pids() - {hung}) == len(before), "replaced", 20)
+    wait_for(lambda: _is_ready(supervised), "ready again", 20)
+    assert supervised.score(PICTURE)["model"]["version"] == "2"
 
 
 def test_a_torchserve_that_hangs_is_started_again(supervised: RunningServer) -> None:

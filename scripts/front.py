@@ -150,8 +150,9 @@ class Front:
         folder = Path(settings["FRONT_DIR"])
         folder.mkdir(parents=True, exist_ok=True)
         stop_left_over(folder)
-        self._stopping = folder / "stopping"
-        self._stopping.unlink(missing_ok=True)
+        self._stopping, self._down = folder / "stopping", folder / "down"
+        for mark in (self._stopping, self._down):
+            mark.unlink(missing_ok=True)
         self._drain_s = float(settings["FRONT_DRAIN_S"])
         config = folder / "nginx.conf"
         config.write_text(render(settings))
@@ -184,6 +185,18 @@ class Front:
         """Whether it runs."""
         return self._process.poll() is None
 
+    def hold(self) -> None:
+        """
+        Refuse requests as `unavailable` until `release`: TorchServe is being started.
+
+        Between its first open port and its first model it would answer 404.
+        """
+        self._down.touch()
+
+    def release(self) -> None:
+        """Pass requests on again."""
+        self._down.unlink(missing_ok=True)
+
     def stop(self, hurry: threading.Event) -> bool:
         """
         Refuse new requests, answer the accepted ones, end.
@@ -213,7 +226,7 @@ class Front:
         """End what is left of it at once."""
         _kill_group(self._process.pid)
         self._process.wait()
-        for left in ("nginx.pid", "stopping"):
+        for left in ("nginx.pid", "stopping", "down"):
             (self._folder / left).unlink(missing_ok=True)
 
 

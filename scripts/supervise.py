@@ -48,7 +48,7 @@ MISSED_PINGS: Final = 3
 """So many without an answer in a row, and TorchServe hangs."""
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
-STEADY_S: Final = 60.0
+STEADY_S: Final = 10.0
 """A server that ran for so long starts the pauses anew."""
 TRIES_EACH: Final = 2
 """Starts with one archive before the next best is tried."""
@@ -133,6 +133,8 @@ class Supervisor:
         self._began_at_s = time.monotonic()
         self._server = torchserve_process.start(mar, plan.ports, plan.workers, hosts=plan.hosts)
         server_state.write(self._server)
+        if self._front is not None:
+            self._front.release()  # it knows its model: requests wait for the workers
         torchserve_process.wait_until_ready(self._server, plan.workers, self._stopping)
         self._missed_pings = 0
         self._readiness.begin(self._server)
@@ -162,6 +164,8 @@ class Supervisor:
         mars = archive_choice.after_a_crash(self._readiness.served, Path(server.mar))
         tries = 0
         while True:
+            if self._front is not None:
+                self._front.hold()
             torchserve_process.stop(self._server or server, patience_s=0)
             _reap()
             if self._stopping.wait(self._pause_s):

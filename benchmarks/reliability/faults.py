@@ -271,9 +271,10 @@ FAULTS: Final[dict[str, Fault]] = {
         title="clock step",
         does="an hour forward (each second time: back) under all processes but MLflow's, in "
         "the middle of a swap",
-        inject=_step_clock, heal=_expect_swapped, # MLflow's clock is not stepped, so its webhook looks too old to be believed: the move is
+        # MLflow's clock is not stepped, so its webhook looks too old to be believed: the move is
         # seen at the next poll, 15 s apart.
-        after_s=24.0, expected=OTHER, skipped=_without_compiler,
+        inject=_step_clock, heal=_expect_swapped, after_s=24.0, expected=OTHER,
+        skipped=_without_compiler,
     ),
     "port-scan": Fault(
         title="port scan",

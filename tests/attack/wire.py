@@ -25,7 +25,9 @@ def chunked(body: bytes, size: int = 500) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def sent(port: int, request: bytes, *, close: bool = False) -> tuple[list[int], bytes]:
+def sent(
+    port: int, request: bytes, *, close: bool = False, timeout_s: float = TIMEOUT_S
+) -> tuple[list[int], bytes]:
     """
     Send bytes and read until the server closes the connection or says nothing more for a while.
 
@@ -33,12 +35,13 @@ def sent(port: int, request: bytes, *, close: bool = False) -> tuple[list[int], 
         port: On this machine.
         request: As it is.
         close: Say that nothing follows.
+        timeout_s: How long the first byte is waited for.
 
     Returns:
         Status of each answer, and all bytes that came.
     """
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         try:
             connection.sendall(request)
             if close:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from iqa.model import QualityNetwork
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -28,9 +27,9 @@ from benchmarks import machine
 from benchmarks.peers.launches import ROOT
 from benchmarks.tables import table
 from training import command_line, ratings
-from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.device import autocast, choose_device, prepare, uses_bf16
+from training.fit import starting_network
 from training.losses import LOSSES
 from training.optimisation import average_of, optimizer_of
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
@@ -72,10 +71,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     device = choose_device(config.device)
     prepare(config.seed, device)
     train = ratings.load(config).splits["train"]
-    network = QualityNetwork(config.backbone, config.dropout)
-    start_from(network, config.weights, float(train.quality.mean()))
-    network.to(device).train()
-    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = starting_network(config, float(train.quality.mean()), device).train()
     crops = TrainingCrops(train, config.crop_px, config.seed)
     batches = EpochBatches(len(crops), config.batch_size, config.seed)
     optimizer, average = optimizer_of(network, config), average_of(network, config.ema_decay)

@@ -42,6 +42,28 @@ BEST: Final = "best"
 SAVE_EVERY_S: Final = 120.0
 
 
+def starting_network(
+    config: TrainConfig, mean_quality: float, device: torch.device
+) -> QualityNetwork:
+    """
+    Return the network as it is before the first step, laid out for speed.
+
+    Args:
+        config: Names the backbone and its weights.
+        mean_quality: Of the training pictures, in [0, 1]: what it says at first.
+        device: Where it is put.
+
+    Raises:
+        ValueError: The weights are refused.
+    """
+    network = QualityNetwork(config.backbone, config.dropout)
+    start_from(network, config.weights, mean_quality)
+    network.to(device)
+    # Faster on CPU and GPU; torch's stubs lack the argument.
+    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 @contextmanager
 def fitted(
     config: TrainConfig, data: Ratings, digests: dict[str, str], parent_run_id: str | None = None
@@ -65,11 +87,7 @@ def fitted(
     """
     device = choose_device(config.device)
     prepare(config.seed, device)
-    network = QualityNetwork(config.backbone, config.dropout)
-    start_from(network, config.weights, float(data.splits["train"].quality.mean()))
-    network.to(device)
-    # Faster on CPU and GPU; torch's stubs lack the argument.
-    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = starting_network(config, float(data.splits["train"].quality.mean()), device)
     optimizer = optimizer_of(network, config)
     average = average_of(network, config.ema_decay)
     state = RunState.open(config, digests, network, optimizer, average)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
 
+from tests.ports import free_ports
 from tests.server import RunningServer
 from training import tracking, tracking_uri
 from training.tracking_uri import ROOT
@@ -100,23 +100,6 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rated") / "data"
     assert demo_data.main(["--out", str(folder), "--pictures", "60"]) == 0
     return folder
-
-
-def free_ports() -> dict[str, str]:
-    """Return the three port variables, free together with the gRPC ports that follow them."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = probe.getsockname()[1] // 10 * 10
-        wanted = [base, base + 1, base + 2, base - 1010, base - 1009]
-        if base + 10 < 65535 and base > 3000 and all(_is_free(port) for port in wanted):
-            names = ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT")
-            return {name: str(base + i) for i, name in enumerate(names)}
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ Everything carries a project name of its own, so a system that runs here is not 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docker.stack import Stack
+from tests.ports import free_port, is_free
 
 # Below the ports that systems give to outgoing connections: 10,000 of these hold any other.
 PORTS = {"INFERENCE_PORT": 24080, "MLFLOW_PORT": 24500, "PROMETHEUS_PORT": 24909}
@@ -50,11 +50,4 @@ def stack() -> Iterator[Stack]:
 
 def _free(wanted: int) -> int:
     """Return a port if it is free, else any."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise AssertionError("no free port")
+    return wanted if is_free(wanted) else free_port()

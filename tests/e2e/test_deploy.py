@@ -19,8 +19,8 @@ from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
 from scripts.register_pretrained import PRETRAINED
-from tests.conftest import free_ports
 from tests.deploying import Deployer, Load, Trap, wait_for
+from tests.ports import free_port
 from tests.server import RunningServer
 from training import promotion, registry, tracking, tracking_uri
 from training.tracking_uri import ROOT
@@ -36,7 +36,7 @@ def mlflow_server(
     """An empty tracking server, on its way up."""
     folder = tmp_path_factory.mktemp("registry")
     shutil.copyfile(empty_store, folder / "server.db")
-    started = MlflowServer(folder, int(free_ports()["INFERENCE_PORT"]))
+    started = MlflowServer(folder, free_port())
     try:
         started.start()
         yield started
@@ -367,7 +367,7 @@ def test_the_watch_follows_the_alias_by_webhook(serving: RunningServer, deploy: 
     """A signed webhook from MLflow wakes the watch long before its next look; TERM ends it."""
     before = _settle(deploy)
     target = "3" if before != "3" else "5"
-    port = free_ports()["INFERENCE_PORT"]
+    port = str(free_port())
     client = mlflow.MlflowClient()
     hook = client.create_webhook(
         "deploy", f"http://127.0.0.1:{port}/",

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from tests.monitoring import MONITORING, dashboard_queries, recording_rules
+from tests.ports import free_ports
 from tests.server import RunningServer
 from training.tracking_uri import ROOT
 
@@ -82,8 +83,6 @@ def prometheus(
     server: RunningServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
     """Prometheus, side-car and supervisor over the tests' server, and a little load on it."""
-    from tests.conftest import free_ports
-
     free = free_ports()  # three that nobody has
     sidecar_port, port = free["INFERENCE_PORT"], int(free["METRICS_PORT"])
     folder = tmp_path_factory.mktemp("prometheus")

@@ -13,7 +13,7 @@ from benchmarks.reliability import fault_runs, swaps
 from benchmarks.reliability.faults import FAULTS, Scene
 from benchmarks.reliability.system import System
 from benchmarks.reliability.versions import add_version
-from tests.conftest import free_ports
+from tests.ports import free_port
 from tests.server import RunningServer
 
 RATE_PER_S = 15.0
@@ -25,7 +25,7 @@ def system(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> I
     before = dict(os.environ)
     system = System(
         tmp_path_factory.mktemp("system"),
-        int(free_ports()["INFERENCE_PORT"]),
+        free_port(),
         mar=server.model_store / "iqa-1.mar",
         is_fronted=shutil.which("nginx") is not None,
     )

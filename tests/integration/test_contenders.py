@@ -15,7 +15,7 @@ import pytest
 from benchmarks.contenders import CONTENDERS, Site, running
 from benchmarks.peers import launches
 from benchmarks.peers.processes import MarkedProcesses, plain_environment
-from tests.conftest import free_ports
+from tests.ports import free_port
 from training.tracking_uri import ROOT
 
 # A parent that ends at once, a child in a session of its own, and the child's child.
@@ -76,7 +76,7 @@ def test_a_contender_that_does_not_start_says_why(
     monkeypatch.setattr(launches, "PEER_PYTHON", Path(sys.executable))
     site = Site(
         mar=tmp_path / "iqa-1.mar", model_dir=tmp_path, workspace=tmp_path / "work",
-        port=int(free_ports()["INFERENCE_PORT"]), workers=2,
+        port=free_port(), workers=2,
     )  # fmt: skip
     with (
         pytest.raises(RuntimeError, match=r"(?s)fastapi_eager: expected a score .* it ended.*rror"),

@@ -19,7 +19,7 @@ from iqa import checkpoint
 
 from scripts.build_mar import main as build_mar
 from scripts.served_archive import served_archive
-from tests.conftest import free_ports
+from tests.ports import free_port
 from training import promotion, registry, tracking, tracking_uri
 
 
@@ -29,7 +29,7 @@ def tracking_server(
 ) -> Iterator[str]:
     """`mlflow server` with a database and artifacts of its own; its address, connected."""
     shutil.copyfile(empty_store, tmp_path / "server.db")
-    port = free_ports()["INFERENCE_PORT"]
+    port = str(free_port())
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
             [

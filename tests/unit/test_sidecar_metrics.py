@@ -17,7 +17,7 @@ from scripts import deployment_state, drain, health, server_state
 from scripts.deployment_terms import Deployment
 from scripts.management_api import Addresses, NotNow, TorchServe
 from scripts.sidecar_metrics import SidecarMetrics
-from tests.conftest import free_ports
+from tests.ports import free_port
 
 
 class Management:
@@ -158,7 +158,7 @@ def test_quarantine_and_hold_are_told_by_their_version(management: Management) -
 def test_prometheus_gets_the_page_over_http(management: Management) -> None:
     """GET /metrics on the port of --metrics-port, in the text format."""
     management.serve("2")
-    port = int(free_ports()["METRICS_PORT"])
+    port = free_port()
     with health.listening("127.0.0.1", port, {"/metrics": metrics_of(management).answer}):
         reply = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
         assert requests.get(f"http://127.0.0.1:{port}/", timeout=10).status_code == 404

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from scripts.webhook import MAX_AGE_S, Deliveries, Refused, listening
-from tests.conftest import free_ports
+from tests.ports import free_port
 
 NOW_S = 1_800_000_000.0
 
@@ -79,7 +79,7 @@ def test_what_is_not_signed_by_us_now_is_refused(headers: dict[str, str], status
 def test_the_listener_answers_what_came() -> None:
     """204 for a genuine delivery, and the event; 4xx without it for all else."""
     moved = threading.Event()
-    port = int(free_ports()["INFERENCE_PORT"])
+    port = free_port()
     url = f"http://127.0.0.1:{port}/"
     with listening("127.0.0.1", port, Deliveries("ours", "iqa", "staging"), moved):
         headers, body = delivery(secret="theirs", sent_s=time.time())

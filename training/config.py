@@ -68,6 +68,12 @@ class TrainConfig(DataConfig):
         "judge with a moving average of the weights that keeps this share a step; 0 is none",
         type=float,
     )
+    norm: str = option(
+        "batch",
+        "statistics of the batch norms: batch, each batch's own; frozen, those of --weights, which "
+        "is a third faster",
+        choices=["batch", "frozen"],
+    )
     dropout: float = option(0.2, "probability before the head", type=float)
     loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
     batch_size: int = option(16, "pictures a step", type=int)
@@ -98,6 +104,8 @@ class TrainConfig(DataConfig):
             _expect(getattr(self, name) > 0, name, "a number above 0", getattr(self, name))
         for name in ("warmup", "dropout", "ema_decay"):
             _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))
+        needed = self.norm == "batch" or self.weights != "none"
+        _expect(needed, "norm", "batch, as --weights none has no statistics", self.norm)
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
         _expect(self.limit is None or self.limit >= 2, "limit", "at least 2", self.limit)

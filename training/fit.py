@@ -27,6 +27,7 @@ from training import tracking
 from training.backbone_weights import start_from
 from training.config import TrainConfig
 from training.device import autocast, choose_device, prepare, uses_bf16
+from training.fast_layers import make_fast
 from training.losses import LOSSES
 from training.metrics import agreement
 from training.optimisation import average_of, judged, optimizer_of, rate_factor
@@ -58,6 +59,7 @@ def starting_network(
     """
     network = QualityNetwork(config.backbone, config.dropout)
     start_from(network, config.weights, mean_quality)
+    make_fast(network.features, is_norm_frozen=config.norm == "frozen")
     network.to(device)
     # Faster on CPU and GPU; torch's stubs lack the argument.
     network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -74,6 +74,7 @@ class System:
         self.disk = self.folder / "disk"
         self.store = self.disk / "store"
         self.management_port = base_port + 1
+        self.backend_port = base_port + 4  # TorchServe's own, where the front has the first
         self.url = f"http://127.0.0.1:{base_port}"
         self.mlflow = MlflowServer(self.folder / "registry", base_port + 5)
         self._state_dir = self.disk / "state"
@@ -88,7 +89,7 @@ class System:
             MANAGEMENT_PORT=str(base_port + 1),
             METRICS_PORT=str(base_port + 2),
             HEALTH_PORT=str(base_port + 3),
-            BACKEND_PORT=str(base_port + 4),
+            BACKEND_PORT=str(self.backend_port),
             WORKERS=str(WORKERS),
         )
         self._environment = {**self._plain_environment, **(environment or {})}

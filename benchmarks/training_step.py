@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks import machine
@@ -28,11 +26,10 @@ from benchmarks.peers.launches import ROOT
 from benchmarks.tables import table
 from training import command_line, ratings
 from training.config import TrainConfig, add_options, train_config
-from training.device import autocast, choose_device, prepare, uses_bf16
-from training.fit import starting_network
-from training.losses import LOSSES
-from training.optimisation import average_of, optimizer_of
-from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
+from training.device import choose_device, prepare
+from training.fit import epoch_batches, picture_loader, starting_network
+from training.pictures import TrainingCrops
+from training.step import Step
 
 WARM_STEPS = 5
 EPOCH_PICTURES = 10_000
@@ -71,32 +68,23 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     device = choose_device(config.device)
     prepare(config.seed, device)
     train = ratings.load(config).splits["train"]
-    network = starting_network(config, float(train.quality.mean()), device).train()
-    crops = TrainingCrops(train, config.crop_px, config.seed)
-    batches = EpochBatches(len(crops), config.batch_size, config.seed)
-    optimizer, average = optimizer_of(network, config), average_of(network, config.ema_decay)
-    is_bf16 = uses_bf16(config.precision, device)
-    loss_of = LOSSES[config.loss]
+    step = Step(config, starting_network(config, float(train.quality.mean()), device).train())
+    batches = epoch_batches(config, train, epoch=0)
 
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    def step(pixels: torch.Tensor, target: torch.Tensor, note: Callable[[str], None]) -> None:
-        with autocast(device, is_bf16):
-            quality = network(pixels.to(device, non_blocking=True))
-        loss = loss_of(quality, target.to(device, non_blocking=True))
+    def one(pixels: torch.Tensor, target: torch.Tensor, note: Callable[[str], None]) -> None:
+        loss = step.forward(pixels, target)
         note("forward")
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        step.backward(loss)
         note("backward")
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-        optimizer.step()
-        if average is not None:
-            average.update_parameters(network)
+        step.update()
         note("update")
 
     clock = _Clock(wait)
+    crops = TrainingCrops(train, config.crop_px, config.seed)
     indices = next(iter(batches))
     items = []
     for index in indices * max(1, 64 // len(indices)):
@@ -109,12 +97,9 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
         if number == WARM_STEPS:
             clock.forget("forward", "backward", "update")
         clock.start()
-        step(pixels, target, clock)
+        one(pixels, target, clock)
 
-    loader = DataLoader(
-        crops, batch_sampler=batches, num_workers=config.workers,
-        pin_memory=device.type == "cuda", worker_init_fn=leave_interrupts_to_parent,
-    )  # fmt: skip
+    loader = picture_loader(config, train, batches)
     loop = _Clock(wait)
     for number, (pixels, target) in enumerate(tqdm(loader, desc="loop", unit="step", leave=False)):
         if number > 0:  # the first waits for the processes to start
@@ -124,7 +109,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
             began_s = time.perf_counter()
         if number == WARM_STEPS + steps or number == len(batches) - 1:
             break
-        step(pixels, target, lambda _: None)
+        one(pixels, target, lambda _: None)
         wait()
         loop.start()
     timed = number - WARM_STEPS
@@ -138,10 +123,11 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
         "machine": machine.machine(),
         "settings": {
             "backbone": config.backbone, "batch_size": config.batch_size,
-            "crop_px": config.crop_px, "precision": "bf16" if is_bf16 else "f32",
+            "crop_px": config.crop_px, "precision": "bf16" if step.is_bf16 else "f32",
+            "norm": config.norm, "damaged_pairs": config.damaged_pairs,
             "device": device.type, "threads": torch.get_num_threads(), "workers": config.workers,
         },
-        "decode_one_core_s": clock.median_s("decode") * config.batch_size,
+        "decode_one_core_s": clock.median_s("decode") * len(indices),
         "forward_s": clock.median_s("forward"),
         "backward_s": clock.median_s("backward"),
         "update_s": clock.median_s("update"),

@@ -76,7 +76,12 @@ class TrainConfig(DataConfig):
     )
     dropout: float = option(0.2, "probability before the head", type=float)
     loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
-    batch_size: int = option(16, "pictures a step", type=int)
+    batch_size: int = option(16, "rated pictures a step", type=int)
+    damaged_pairs: int = option(
+        0,
+        "pairs of damaged copies added to each step; that the heavier is worse is learned as well",
+        type=int,
+    )
     crop_px: int = option(384, "side of the square training crop; not rescaled", type=int)
     seed: int = option(0, "same seed, same numbers", type=int)
     device: str = option("auto", "where to compute", choices=["auto", "cpu", "cuda"])
@@ -108,6 +113,8 @@ class TrainConfig(DataConfig):
         _expect(needed, "norm", "batch, as --weights none has no statistics", self.norm)
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
+        fits = 0 <= self.damaged_pairs <= self.batch_size
+        _expect(fits, "damaged_pairs", "from 0 to --batch-size", self.damaged_pairs)
         _expect(self.limit is None or self.limit >= 2, "limit", "at least 2", self.limit)
         # MLflow reserves v1, v2, ... and latest; said now and not after hours.
         is_name = self.alias is None or re.fullmatch(r"(?!v\d+$|latest$)[\w-]+", self.alias)

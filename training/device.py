@@ -44,7 +44,7 @@ def prepare(seed: int, device: torch.device) -> None:
     """Seed everything, ask for deterministic kernels, and let the CPU keep its memory."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Else every new tensor is filled with NaN, to betray whoever reads it unwritten: 13 % of a step.
+    # Else every new tensor is filled with NaN, for whoever reads it unwritten: 13 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False

@@ -32,7 +32,8 @@ class FastConv2d(nn.Conv2d):
         return self._convolve(pixels, self.weight, self.bias)
 
     def _convolve(self, pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self._is_strided_depthwise() and pixels.dtype is torch.bfloat16:
+        is_slow = pixels.dtype is torch.bfloat16 and pixels.device.type == "cpu"
+        if is_slow and self._is_strided_depthwise():
             bias = None if bias is None else bias.to(pixels.dtype)
             return _StridedDepthwise.apply(  # type: ignore[no-any-return, no-untyped-call]
                 pixels, weight.to(pixels.dtype), bias, self.stride, self.padding

@@ -18,23 +18,22 @@ import mlflow
 import torch
 from iqa import checkpoint
 from iqa.model import QualityNetwork
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import tracking
 from training.backbone_weights import start_from
 from training.config import TrainConfig
-from training.device import autocast, choose_device, prepare, uses_bf16
+from training.device import choose_device, prepare
 from training.fast_layers import make_fast
-from training.losses import LOSSES
 from training.metrics import agreement
-from training.optimisation import average_of, judged, optimizer_of, rate_factor
+from training.optimisation import judged, rate_factor
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
 from training.predict import predict, torch_judge
-from training.ratings import Ratings
+from training.ratings import Ratings, Split
 from training.run_state import Interruption, RunState
+from training.step import Step
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +89,8 @@ def fitted(
     device = choose_device(config.device)
     prepare(config.seed, device)
     network = starting_network(config, float(data.splits["train"].quality.mean()), device)
-    optimizer = optimizer_of(network, config)
-    average = average_of(network, config.ema_decay)
-    state = RunState.open(config, digests, network, optimizer, average)
+    step = Step(config, network)
+    state = RunState.open(config, digests, network, step.optimizer, step.average)
     with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
         if state.run_id is None:
             state.run_id = run_id
@@ -103,37 +101,47 @@ def fitted(
             tracking.log_inputs(data, digests)
         with Interruption() as interruption:
             while state.epoch < config.epochs:
-                _one_epoch(config, data, network, optimizer, average, state, interruption)
-                _validate(config, data, judged(network, average), state)
-                state.save(network, optimizer, average)
+                _one_epoch(config, data, network, step, state, interruption)
+                _validate(config, data, judged(network, step.average), state)
+                state.save(network, step.optimizer, step.average)
                 _stop_if_asked(interruption, state)
         yield state, run_id
+
+
+def epoch_batches(config: TrainConfig, split: Split, epoch: int) -> EpochBatches:
+    """Return the batches of an epoch, damaged copies included."""
+    batches = EpochBatches(len(split), config.batch_size, config.seed, config.damaged_pairs)
+    batches.epoch = epoch
+    return batches
+
+
+def picture_loader(
+    config: TrainConfig, split: Split, batches: EpochBatches
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return what delivers these batches, decoded in other processes."""
+    crops = TrainingCrops(split, config.crop_px, config.seed)
+    crops.epoch = batches.epoch
+    return DataLoader(
+        crops,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        pin_memory=choose_device(config.device).type == "cuda",
+        worker_init_fn=leave_interrupts_to_parent,
+        generator=torch.Generator(),  # its own: the global one belongs to dropout, and to --resume
+    )
 
 
 def _one_epoch(
     config: TrainConfig,
     data: Ratings,
     network: QualityNetwork,
-    optimizer: torch.optim.Optimizer,
-    average: AveragedModel | None,
+    step: Step,
     state: RunState,
     interruption: Interruption,
 ) -> None:
-    device = next(network.parameters()).device
-    is_bf16 = uses_bf16(config.precision, device)
-    loss_of = LOSSES[config.loss]
-    crops = TrainingCrops(data.splits["train"], config.crop_px, config.seed)
-    batches = EpochBatches(len(crops), config.batch_size, config.seed)
-    crops.epoch = batches.epoch = state.epoch
+    batches = epoch_batches(config, data.splits["train"], state.epoch)
     batches.first_step = state.step
-    loader = DataLoader(
-        crops,
-        batch_sampler=batches,
-        num_workers=config.workers,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_interrupts_to_parent,
-        generator=torch.Generator(),  # its own: the global one belongs to dropout, and to --resume
-    )
+    loader = picture_loader(config, data.splits["train"], batches)
     total_steps = config.epochs * len(batches)
     saved_at = started = time.monotonic()
     network.train()
@@ -143,30 +151,24 @@ def _one_epoch(
             factor = rate_factor(
                 state.epoch * len(batches) + state.step, total_steps, config.warmup
             )
-            for group in optimizer.param_groups:
+            for group in step.optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
-            with autocast(device, is_bf16):
-                quality = network(pixels_NHWC.to(device, non_blocking=True))
-            loss = loss_of(quality, target.to(device, non_blocking=True))
+            loss = step.forward(pixels_NHWC, target)
             if not torch.isfinite(loss):
                 raise ValueError(
                     f"loss: expected a finite number, got {loss.item()} in epoch "
                     f"{state.epoch + 1}, step {state.step}. Lower --lr."
                 )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-            optimizer.step()
-            if average is not None:
-                average.update_parameters(network)
+            step.backward(loss)
+            step.update()
             state.after_step(float(loss.item()))
             bar.update()
             bar.set_postfix(loss=f"{state.mean_loss:.4f}")
             if interruption.is_requested:
-                state.save(network, optimizer, average)
+                state.save(network, step.optimizer, step.average)
                 _stop_if_asked(interruption, state)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
-                state.save(network, optimizer, average)
+                state.save(network, step.optimizer, step.average)
                 saved_at = time.monotonic()
     state.epoch_seconds += time.monotonic() - started
     state.end_epoch()

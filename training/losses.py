@@ -16,6 +16,9 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 MSE_WEIGHT: Final = 10.0
 # About the RMSE of a trained network: what lies further out counts linearly.
 HUBER_DELTA: Final = 0.1
+# As much as the error term: both are in units of quality.
+ORDER_WEIGHT: Final = 10.0
+ORDER_MARGIN: Final = 0.02
 
 
 def mse(quality: Tensor, target: Tensor) -> Tensor:
@@ -76,6 +79,20 @@ def pairwise_hinge(quality: Tensor, target: Tensor) -> Tensor:
     got = quality[:, None] - quality[None, :]
     n = len(quality)
     return functional.relu(apart.abs() - apart.sign() * got).sum() / (n * (n - 1))
+
+
+def order_of_pairs(milder: Tensor, heavier: Tensor) -> Tensor:
+    """
+    Return by how much the heavier damaged copies come too close to the milder ones.
+
+    Args:
+        milder: Float, shape (N,), quality in [0, 1].
+        heavier: Same shape; of the same pictures with more of the same damage.
+
+    Returns:
+        Scalar, the mean of max(0, ORDER_MARGIN - (milder - heavier)).
+    """
+    return functional.relu(ORDER_MARGIN - (milder - heavier)).mean()
 
 
 def _sum_of(*terms: tuple[float, Loss]) -> Loss:

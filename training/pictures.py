@@ -2,7 +2,8 @@
 Rated pictures as tensors: decoded and preprocessed by `iqa`, exactly as they will be served.
 
 Training sees square crops of the preprocessed picture, not rescaled, and mirror images: neither
-changes the quality. Evaluation sees the whole picture.
+changes the quality; on request damaged copies as well, which have no rating. Evaluation sees the
+whole picture.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from iqa.decoding import Limits, decode
+from iqa.decoding import DecodedImage, Limits, decode
+from iqa.preprocessing import preprocess
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from training.damage import damaged_pair
 from training.ratings import Split
 
 # A data set's own pictures are trusted to be large; a client's are not.
@@ -27,7 +30,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
     """
     Random square crops of a split, the same for the same seed, epoch and picture.
 
-    Items are (pixels, quality): uint8 (crop, crop, 3), and float32 scalar in [0, 1].
+    Items are (pixels, quality): uint8 (crop, crop, 3), and float32 scalar in [0, 1]. Beyond the
+    last picture lie the damaged copies, without a rating: `copies_of` says where.
     """
 
     def __init__(self, split: Split, crop_px: int, seed: int) -> None:
@@ -42,12 +46,23 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Decode one picture; its draw does not depend on which process asks."""
+        if index >= len(self):
+            return self._damaged(*divmod(index - len(self), 2))
         rng = np.random.default_rng((self._seed, self.epoch, index))
-        pixels = _crop(read_pixels(self._split, index), self._crop_px, rng)
+        quality = torch.tensor(self._split.quality[index], dtype=torch.float32)
+        return self._crop(read_pixels(self._split, index), rng), quality
+
+    def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self._seed, self.epoch, index, 1))
+        image = _read(self._split, index).image
+        pixels = preprocess(damaged_pair(image, rng)[which])
+        return self._crop(pixels, rng), torch.tensor(torch.nan)
+
+    def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        pixels = _crop(pixels, self._crop_px, rng)
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        quality = torch.tensor(self._split.quality[index], dtype=torch.float32)
-        return torch.from_numpy(pixels.copy()), quality
+        return torch.from_numpy(pixels.copy())
 
 
 class WholePictures(Dataset[tuple[int, Tensor]]):
@@ -70,10 +85,17 @@ class EpochBatches(Sampler[list[int]]):
     Batches of one epoch in an order fixed by seed and epoch, from any step on.
 
     A last batch that is not full is left out: batch statistics of few pictures are noise.
+
+    Args:
+        n: Number of pictures.
+        batch_size: Of them in a batch.
+        seed: Of the order.
+        damaged_pairs: So many of a batch's pictures come once more at its end, as two copies each.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+    def __init__(self, n: int, batch_size: int, seed: int, damaged_pairs: int = 0) -> None:
         self._n, self._batch_size, self._seed = n, min(batch_size, n), seed
+        self._damaged_pairs = damaged_pairs
         self.epoch = 0
         self.first_step = 0
 
@@ -86,7 +108,13 @@ class EpochBatches(Sampler[list[int]]):
         order = np.random.default_rng((self._seed, self.epoch)).permutation(self._n)
         for step in range(self.first_step, len(self)):
             start = step * self._batch_size
-            yield order[start : start + self._batch_size].tolist()
+            batch = order[start : start + self._batch_size].tolist()
+            yield [*batch, *copies_of(batch[: self._damaged_pairs], self._n)]
+
+
+def copies_of(indices: list[int], n: int) -> list[int]:
+    """Return where `TrainingCrops` of n pictures keeps the damaged copies: milder, heavier, ..."""
+    return [n + 2 * index + which for index in indices for which in (0, 1)]
 
 
 def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
@@ -96,11 +124,14 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: The file cannot be scored; names it.
     """
-    path = split.paths[index]
     try:
-        return decode(path.read_bytes(), NO_LIMITS).pixels()
+        return _read(split, index).pixels()
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{split.paths[index]}: {error}") from error
+
+
+def _read(split: Split, index: int) -> DecodedImage:
+    return decode(split.paths[index].read_bytes(), NO_LIMITS)
 
 
 def same_size_batches(items: list[tuple[int, Tensor]]) -> list[tuple[list[int], Tensor]]:

@@ -1,0 +1,65 @@
+"""One step of training in its three parts: forward, backward, update."""
+
+from __future__ import annotations
+
+import torch
+from iqa.model import QualityNetwork
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+from training.device import autocast, uses_bf16
+from training.losses import LOSSES, ORDER_WEIGHT, order_of_pairs
+from training.optimisation import average_of, optimizer_of
+
+
+class Step:
+    """
+    What a step changes: the network, its optimiser, its average.
+
+    Args:
+        config: Of the run.
+        network: On its device, in training mode.
+
+    Attributes:
+        optimizer: Its groups have their rate in `lr` and their highest one in `peak_lr`.
+        average: The moving average of the weights; None without one.
+        is_bf16: Whether the forward pass computes in bf16.
+    """
+
+    def __init__(self, config: TrainConfig, network: QualityNetwork) -> None:
+        self._device = next(network.parameters()).device
+        self._network = network
+        self._clip_norm = config.clip_norm
+        self._loss_of = LOSSES[config.loss]
+        self.optimizer = optimizer_of(network, config)
+        self.average = average_of(network, config.ema_decay)
+        self.is_bf16 = uses_bf16(config.precision, self._device)
+
+    def forward(self, pixels_NHWC: Tensor, target: Tensor) -> Tensor:
+        """
+        Return the loss of a batch, a scalar.
+
+        Args:
+            pixels_NHWC: uint8, (N, H, W, 3): rated crops, then milder and heavier copies in turn.
+            target: float32, (N,), in [0, 1]; NaN for the copies.
+        """
+        rated = int(target.isfinite().sum())  # counted here: on a GPU the count would wait for it
+        with autocast(self._device, self.is_bf16):
+            quality = self._network(pixels_NHWC.to(self._device, non_blocking=True))
+        target = target.to(self._device, non_blocking=True)
+        loss = self._loss_of(quality[:rated], target[:rated])
+        if rated < len(quality):
+            loss = loss + ORDER_WEIGHT * order_of_pairs(quality[rated::2], quality[rated + 1 :: 2])
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        """Take the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+
+    def update(self) -> None:
+        """Move the weights, and their average."""
+        nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self._network)

@@ -3,10 +3,10 @@ SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-fast test-docker fuzz check demo train mar serve deploy up sbom mlflow \
-  bench bench-quick reliability soak lock
+  reproduce-biq2021 bench bench-quick reliability soak lock
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # The others start servers that want the machine for themselves.
 FAST := tests/unit tests/integration
@@ -39,6 +39,17 @@ demo: setup  ## the whole chain on synthetic data: train, promote, package, serv
 
 train: setup  ## train on KonIQ-10k and promote if better; ARGS="--backbone resnet18 ..."
 	$(PYTHON) -m training.train --alias staging $(ARGS)
+
+BIQ2021 := data/biq2021
+WEIGHTS := imagenet
+SHIPPED := runs/shipped-biq2021
+
+reproduce-biq2021: setup  ## the shipped model from the raw pictures; BIQ2021=FOLDER WEIGHTS=FILE
+	$(PYTHON) -m training.train --dataset biq2021 --data-dir $(BIQ2021) --weights $(WEIGHTS) \
+	  --backbone mobilenet_v2 --epochs 6 --norm frozen --damaged-pairs 1 --experiment biq2021 \
+	  --out $(SHIPPED) $(if $(wildcard $(SHIPPED)/state.pt),--resume)
+	$(PYTHON) -m training.evaluate --model $(SHIPPED)/best --dataset biq2021 \
+	  --data-dir $(BIQ2021) --split test --out $(SHIPPED)/test.json
 
 mar: setup  ## build and prove the archive of the staging version; ARGS="--version 3"
 	$(PYTHON) -m scripts.build_mar $(ARGS)

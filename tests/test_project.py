@@ -112,8 +112,8 @@ def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:
     """README and Makefile name the same targets."""
     readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z-]+)`", readme))
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z0-9-]+)`", readme))
     assert named == targets
 
 

@@ -26,6 +26,7 @@ from training import ablation_table, command_line, ratings
 from training.config import TrainConfig, add_options, train_config
 from training.device import choose_device
 from training.fit import BEST, fitted
+from training.parallel import expect_alone
 from training.predict import mirrored_too, predict, torch_judge
 from training.ratings import Ratings
 from training.run_state import STATE_FILE
@@ -128,6 +129,7 @@ def ablate(recipe: TrainConfig, variants: list[Variant]) -> int:
         ValueError: The folder holds an ablation of another recipe or of other pictures.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
+    expect_alone("training.ablation")
     device = choose_device(recipe.device)
     connect()
     data = ratings.load(recipe)

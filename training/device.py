@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from training.parallel import local_rank
+
 logger = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
     """
-    Return the device for auto, cpu or cuda.
+    Return the device for auto, cpu or cuda; under torchrun each process has a GPU of its own.
 
     Raises:
         ValueError: CUDA is asked for and absent.
@@ -23,6 +25,9 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device: expected a CUDA device, found none. Use --device cpu.")
+    if name == "cuda" and (rank := local_rank()) is not None:
+        torch.cuda.set_device(rank)
+        return torch.device(name, rank)
     return torch.device(name)
 
 
@@ -45,7 +50,7 @@ def prepare(seed: int, device: torch.device) -> None:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Else every new tensor is filled with NaN, for whoever reads it unwritten: 13 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
     elif sys.platform == "linux":

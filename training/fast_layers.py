@@ -35,7 +35,7 @@ class FastConv2d(nn.Conv2d):
         is_slow = pixels.dtype is torch.bfloat16 and pixels.device.type == "cpu"
         if is_slow and self._is_strided_depthwise():
             bias = None if bias is None else bias.to(pixels.dtype)
-            return _StridedDepthwise.apply(  # type: ignore[no-any-return, no-untyped-call]
+            return _StridedDepthwise.apply(  # type: ignore[no-untyped-call]
                 pixels, weight.to(pixels.dtype), bias, self.stride, self.padding
             )
         return self._conv_forward(pixels, weight, bias)

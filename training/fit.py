@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import mlflow
@@ -29,6 +29,7 @@ from training.device import choose_device, prepare
 from training.fast_layers import make_fast
 from training.metrics import agreement
 from training.optimisation import judged, rate_factor
+from training.parallel import ALONE, Crew
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
 from training.predict import predict, torch_judge
 from training.ratings import Ratings, Split
@@ -67,7 +68,11 @@ def starting_network(
 
 @contextmanager
 def fitted(
-    config: TrainConfig, data: Ratings, digests: dict[str, str], parent_run_id: str | None = None
+    config: TrainConfig,
+    data: Ratings,
+    digests: dict[str, str],
+    parent_run_id: str | None = None,
+    crew: Crew = ALONE,
 ) -> Iterator[tuple[RunState, str]]:
     """
     Train all epochs, or those that an interrupted run has left.
@@ -77,10 +82,11 @@ def fitted(
         data: Its pictures.
         digests: Of the splits.
         parent_run_id: The sweep or ablation it belongs to.
+        crew: The processes that train it together; the first one saves and logs.
 
     Yields:
         Where the run stands, its best network in `BEST`, and the id of its MLflow run, which is
-        open within the block. Whoever has used them closes the state.
+        open within the block (in the first process). Whoever has used them closes the state.
 
     Raises:
         ValueError: The settings or the starting weights are refused, or the loss is not finite.
@@ -89,10 +95,13 @@ def fitted(
     device = choose_device(config.device)
     prepare(config.seed, device)
     network = starting_network(config, float(data.splits["train"].quality.mean()), device)
-    step = Step(config, network)
+    for name in ("batch_size", "damaged_pairs"):
+        crew.expect_divides(f"--{name.replace('_', '-')}", getattr(config, name))
+    step = Step(config, network, crew)
     state = RunState.open(config, digests, network, step.optimizer, step.average)
-    with tracking.run(config.experiment, config.title, state.run_id, parent_run_id) as run_id:
-        if state.run_id is None:
+    run = tracking.run(config.experiment, config.title, state.run_id, parent_run_id)
+    with run if crew.is_first else nullcontext("") as run_id:
+        if state.run_id is None and crew.is_first:
             state.run_id = run_id
             state.provenance = tracking.provenance()
             mlflow.log_params({k: str(v) for k, v in dataclasses.asdict(config).items()})
@@ -101,16 +110,18 @@ def fitted(
             tracking.log_inputs(data, digests)
         with Interruption() as interruption:
             while state.epoch < config.epochs:
-                _one_epoch(config, data, network, step, state, interruption)
-                _validate(config, data, judged(network, step.average), state)
-                state.save(network, step.optimizer, step.average)
-                _stop_if_asked(interruption, state)
+                _one_epoch(config, data, network, step, state, interruption, crew)
+                _validate(config, data, judged(network, step.average), state, crew)
+                _save(network, step, state, crew)
+                _stop_if_asked(interruption, state, crew)
         yield state, run_id
 
 
-def epoch_batches(config: TrainConfig, split: Split, epoch: int) -> EpochBatches:
-    """Return the batches of an epoch, damaged copies included."""
-    batches = EpochBatches(len(split), config.batch_size, config.seed, config.damaged_pairs)
+def epoch_batches(
+    config: TrainConfig, split: Split, epoch: int, crew: Crew = ALONE
+) -> EpochBatches:
+    """Return this process's share of the batches of an epoch, damaged copies included."""
+    batches = EpochBatches(len(split), config.batch_size, config.seed, config.damaged_pairs, crew)
     batches.epoch = epoch
     return batches
 
@@ -138,15 +149,18 @@ def _one_epoch(
     step: Step,
     state: RunState,
     interruption: Interruption,
+    crew: Crew,
 ) -> None:
-    batches = epoch_batches(config, data.splits["train"], state.epoch)
+    batches = epoch_batches(config, data.splits["train"], state.epoch, crew)
     batches.first_step = state.step
     loader = picture_loader(config, data.splits["train"], batches)
     total_steps = config.epochs * len(batches)
     saved_at = started = time.monotonic()
     network.train()
     title = f"epoch {state.epoch + 1}/{config.epochs}"
-    with tqdm(total=len(batches), initial=state.step, desc=title, unit="step") as bar:
+    with tqdm(
+        total=len(batches), initial=state.step, desc=title, unit="step", disable=not crew.is_first
+    ) as bar:
         for pixels_NHWC, target in loader:
             factor = rate_factor(
                 state.epoch * len(batches) + state.step, total_steps, config.warmup
@@ -164,34 +178,46 @@ def _one_epoch(
             state.after_step(float(loss.item()))
             bar.update()
             bar.set_postfix(loss=f"{state.mean_loss:.4f}")
-            if interruption.is_requested:
-                state.save(network, step.optimizer, step.average)
-                _stop_if_asked(interruption, state)
+            if crew.is_any(interruption.is_requested):
+                interruption.is_requested = True
+                _save(network, step, state, crew)
+                _stop_if_asked(interruption, state, crew)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
-                state.save(network, step.optimizer, step.average)
+                _save(network, step, state, crew)
                 saved_at = time.monotonic()
     state.epoch_seconds += time.monotonic() - started
     state.end_epoch()
 
 
-def _stop_if_asked(interruption: Interruption, state: RunState) -> None:
+def _save(network: QualityNetwork, step: Step, state: RunState, crew: Crew) -> None:
+    if crew.is_first:
+        state.save(network, step.optimizer, step.average)
+
+
+def _stop_if_asked(interruption: Interruption, state: RunState, crew: Crew) -> None:
     """Leave a run that is saved and that somebody wants to end."""
-    if interruption.is_requested:
+    if crew.is_any(interruption.is_requested):
         logger.warning("saved in %s; continue with --resume", state.directory)
         raise KeyboardInterrupt
 
 
-def _validate(config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState) -> None:
+def _validate(
+    config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState, crew: Crew
+) -> None:
     """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
-    device = next(network.parameters()).device
     val = data.splits["val"]
-    quality = predict(torch_judge(network, device), val, workers=config.workers, title="validation")
+    judge = torch_judge(network, next(network.parameters()).device)
+    part = predict(judge, val.part(crew.share), workers=config.workers, title="validation")
+    quality = crew.assembled(part, len(val))
     row = {"loss": state.history_loss, **agreement(quality, val.quality)}
+    is_best = state.is_best(row)
+    if not crew.is_first:
+        return
     mlflow.log_metrics({f"val_{k}": v for k, v in row.items() if k != "loss"}, step=state.epoch)
     mlflow.log_metric("train_loss", row["loss"], step=state.epoch)
     logger.info(
         "epoch %d: loss %.4f, validation SROCC %.4f, PLCC %.4f, RMSE_100 %.2f",
         state.epoch, row["loss"], row["srocc"], row["plcc"], row["rmse_100"],
     )  # fmt: skip
-    if state.is_best(row):
+    if is_best:
         checkpoint.save(state.directory / BEST, network, {"epoch": state.epoch})

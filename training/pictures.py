@@ -9,7 +9,7 @@ whole picture.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from training.damage import damaged_pair
+from training.parallel import ALONE, Crew
 from training.ratings import Split
 
 # A data set's own pictures are trusted to be large; a client's are not.
@@ -91,11 +92,14 @@ class EpochBatches(Sampler[list[int]]):
         batch_size: Of them in a batch.
         seed: Of the order.
         damaged_pairs: So many of a batch's pictures come once more at its end, as two copies each.
+        crew: Each of its processes gets its share of both.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, damaged_pairs: int = 0) -> None:
+    def __init__(
+        self, n: int, batch_size: int, seed: int, damaged_pairs: int = 0, crew: Crew = ALONE
+    ) -> None:
         self._n, self._batch_size, self._seed = n, min(batch_size, n), seed
-        self._damaged_pairs = damaged_pairs
+        self._damaged_pairs, self._crew = damaged_pairs, crew
         self.epoch = 0
         self.first_step = 0
 
@@ -109,10 +113,11 @@ class EpochBatches(Sampler[list[int]]):
         for step in range(self.first_step, len(self)):
             start = step * self._batch_size
             batch = order[start : start + self._batch_size].tolist()
-            yield [*batch, *copies_of(batch[: self._damaged_pairs], self._n)]
+            damaged = self._crew.share(batch[: self._damaged_pairs])
+            yield [*self._crew.share(batch), *copies_of(damaged, self._n)]
 
 
-def copies_of(indices: list[int], n: int) -> list[int]:
+def copies_of(indices: Sequence[int], n: int) -> list[int]:
     """Return where `TrainingCrops` of n pictures keeps the damaged copies: milder, heavier, ..."""
     return [n + 2 * index + which for index in indices for which in (0, 1)]
 

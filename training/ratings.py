@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,15 @@ class Split:
     def __len__(self) -> int:
         """Return the number of pictures."""
         return len(self.paths)
+
+    def part(self, choose: Callable[[Sequence[int]], Sequence[int]]) -> Split:
+        """Return the pictures whose numbers are chosen of 0, 1, ..."""
+        chosen = choose(range(len(self)))
+        return Split(
+            names=[self.names[i] for i in chosen],
+            paths=[self.paths[i] for i in chosen],
+            quality=self.quality[np.array(chosen, dtype=int)],
+        )
 
     def digest(self) -> str:
         """

@@ -10,6 +10,7 @@ from training.config import TrainConfig
 from training.device import autocast, uses_bf16
 from training.losses import LOSSES, ORDER_WEIGHT, order_of_pairs
 from training.optimisation import average_of, optimizer_of
+from training.parallel import ALONE, Crew
 
 
 class Step:
@@ -19,6 +20,7 @@ class Step:
     Args:
         config: Of the run.
         network: On its device, in training mode.
+        crew: The processes that share a step; the loss is that of the whole batch.
 
     Attributes:
         optimizer: Its groups have their rate in `lr` and their highest one in `peak_lr`.
@@ -26,9 +28,11 @@ class Step:
         is_bf16: Whether the forward pass computes in bf16.
     """
 
-    def __init__(self, config: TrainConfig, network: QualityNetwork) -> None:
+    def __init__(self, config: TrainConfig, network: QualityNetwork, crew: Crew = ALONE) -> None:
         self._device = next(network.parameters()).device
         self._network = network
+        self._wrapped = crew.wrapped(network)
+        self._crew = crew
         self._clip_norm = config.clip_norm
         self._loss_of = LOSSES[config.loss]
         self.optimizer = optimizer_of(network, config)
@@ -37,19 +41,21 @@ class Step:
 
     def forward(self, pixels_NHWC: Tensor, target: Tensor) -> Tensor:
         """
-        Return the loss of a batch, a scalar.
+        Return the loss of a batch, of which this process has its share: a scalar.
 
         Args:
             pixels_NHWC: uint8, (N, H, W, 3): rated crops, then milder and heavier copies in turn.
             target: float32, (N,), in [0, 1]; NaN for the copies.
         """
-        rated = int(target.isfinite().sum())  # counted here: on a GPU the count would wait for it
         with autocast(self._device, self.is_bf16):
-            quality = self._network(pixels_NHWC.to(self._device, non_blocking=True))
-        target = target.to(self._device, non_blocking=True)
-        loss = self._loss_of(quality[:rated], target[:rated])
-        if rated < len(quality):
-            loss = loss + ORDER_WEIGHT * order_of_pairs(quality[rated::2], quality[rated + 1 :: 2])
+            quality = self._wrapped(pixels_NHWC.to(self._device, non_blocking=True))
+        quality = self._crew.gathered(quality)
+        target = self._crew.gathered(target.to(self._device, non_blocking=True))
+        is_rated = target.isfinite()
+        loss = self._loss_of(quality[is_rated], target[is_rated])
+        copies = quality[~is_rated]
+        if len(copies):
+            loss = loss + ORDER_WEIGHT * order_of_pairs(copies[::2], copies[1::2])
         return loss
 
     def backward(self, loss: Tensor) -> None:

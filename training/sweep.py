@@ -26,6 +26,7 @@ from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.fit import BEST
 from training.leaderboard import as_text, leaderboard, plot
+from training.parallel import expect_alone
 from training.promotion import Registered, promote_if_better
 from training.run_state import STATE_FILE
 from training.sweep_record import SweepRecord, parent_run, shared_settings
@@ -131,6 +132,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         ValueError: The folder holds a sweep with other settings or pictures, or a cell failed.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
+    expect_alone("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
     weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
     data = ratings.load(config)
@@ -186,6 +188,7 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
         run_name=None,
     )
     registered = train(settings, parent_run_id=record.parent_run_id)
+    assert registered is not None  # alone, this is the first process
     facts = checkpoint.load_card(directory / BEST)["training"]
     return {
         "backbone": cell.backbone,

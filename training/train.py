@@ -20,6 +20,7 @@ from training import calibrate, command_line, findings, plots, promotion, rating
 from training.config import TrainConfig, add_options, train_config
 from training.device import choose_device
 from training.fit import BEST, fitted
+from training.parallel import crew
 from training.predict import predict, torch_judge
 from training.ratings import Ratings
 from training.run_state import RunState
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
         description="Train a network on rated pictures, log it to MLflow, register the version.",
-        epilog="Quick try: python -m training.demo_data --out demo/data && python -m "
+        epilog="Several GPUs: torchrun --nproc-per-node 2 -m training.train ... "
+        "Quick try: python -m training.demo_data --out demo/data && python -m "
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
     )
     add_options(parser, TrainConfig)
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)
 
 
-def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Registered:
+def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Registered | None:
     """
     Train one network; register it; move the alias if it is better.
 
@@ -49,7 +51,7 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
         parent_run_id: The sweep it belongs to.
 
     Returns:
-        The registered version and its metrics.
+        The registered version and its metrics; None in the helpers that torchrun started.
 
     Raises:
         ValueError: The data, the settings or the starting weights are refused.
@@ -57,21 +59,27 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
         KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
     """
     device = choose_device(config.device)  # no such device? said now
-    connect()
-    registry.holder_of(config.model_name, config.alias or registry.ALIAS)  # away? said now
-    data = ratings.load(config)
-    digests = {name: split.digest() for name, split in data.splits.items()}
-    with fitted(config, data, digests, parent_run_id) as (state, run_id):
-        card = _finish(config, data, digests, state, device)
-        registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
-        state.close()
-        if config.alias:
-            promotion.promote_if_better(config.alias, registered, data.splits["val"])
+    with crew(device) as processes:
+        if processes.is_first:
+            connect()
+            registry.holder_of(config.model_name, config.alias or registry.ALIAS)  # away? said now
+        data = ratings.load(config)
+        digests = {name: split.digest() for name, split in data.splits.items()}
+        with fitted(config, data, digests, parent_run_id, processes) as (state, run_id):
+            if not processes.is_first:
+                return None
+            card = _finish(config, data, digests, state, device)
+            registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
+            state.close()
+            if config.alias:
+                promotion.promote_if_better(config.alias, registered, data.splits["val"])
     return registered
 
 
-def report(registered: promotion.Registered) -> int:
+def report(registered: promotion.Registered | None) -> int:
     """Print what the run gave, and what to do next."""
+    if registered is None:
+        return 0
     test = registered.metrics["test"]
     low, high = test["srocc_ci95"]
     shown = test.get("calibrated", test)

@@ -1,0 +1,114 @@
+"""Two processes train what one would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+from iqa.model import QualityNetwork
+
+from tests.ports import free_port
+from training.config import TrainConfig
+from training.fast_layers import make_fast
+from training.parallel import ALONE, Crew, crew, expect_alone
+from training.pictures import EpochBatches
+from training.step import Step
+from training.tracking_uri import ROOT
+
+WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
+PICTURES = 6  # the last four without a rating: two pairs
+
+
+def _gradients(one: Crew) -> list[torch.Tensor]:
+    """Gradients of one step, of which this process takes its share."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    make_fast(network.features, is_norm_frozen=True)
+    config = TrainConfig(weights="imagenet", norm="frozen", dropout=0.0, precision="f32")
+    pixels = torch.randint(0, 256, (PICTURES, 64, 64, 3), dtype=torch.uint8)
+    target = torch.tensor([0.1, 0.7, *[torch.nan] * 4])
+    mine = [*one.share([0, 1]), *(2 + 2 * pair + k for pair in one.share([0, 1]) for k in (0, 1))]
+    step = Step(config, network, one)
+    step.backward(step.forward(pixels[mine], target[mine]))
+    return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+
+
+def _one_of_two(rank: int, port: int, out: str) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    with crew(torch.device("cpu")) as both:
+        assert (both.rank, both.size, both.is_first) == (rank, 2, rank == 0)
+        torch.save(_gradients(both), f"{out}/{rank}.pt")
+        whole = both.assembled(np.array([[1.0, 3.0, 5.0], [2.0, 4.0]][rank], dtype=float), 5)
+        assert whole.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+        assert both.is_any(rank == 1) and not both.is_any(False)
+        with pytest.raises(ValueError, match="--batch-size: expected a multiple of the 2 proc"):
+            both.expect_divides("--batch-size", 5)
+
+
+def test_two_processes_take_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
+    """The loss compares pictures with each other, also those of another process."""
+    torch.multiprocessing.spawn(_one_of_two, (free_port(), str(tmp_path)), nprocs=2)
+    alone = _gradients(ALONE)
+    assert len(alone) > 100
+    for rank in (0, 1):
+        shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for one, other in zip(alone, shared, strict=True):
+            apart = torch.linalg.vector_norm(one - other)
+            assert apart <= 1e-4 * torch.linalg.vector_norm(one) + 1e-6
+
+
+def test_a_batch_is_dealt_out_whole() -> None:
+    """Each picture and each pair of copies goes to one process."""
+    whole = list(EpochBatches(20, 8, seed=0, damaged_pairs=2))
+    shares = [list(EpochBatches(20, 8, 0, 2, Crew(rank, 2))) for rank in (0, 1)]
+    for batch, *dealt in zip(whole, *shares, strict=True):
+        assert sorted(batch) == sorted(dealt[0] + dealt[1])
+        assert [len(share) for share in dealt] == [6, 6]
+        assert dealt[0][4] // 2 == dealt[0][5] // 2  # both copies of one picture
+
+
+def test_torchrun_trains_and_registers_one_version(rated: Path, tmp_path: Path) -> None:
+    """The whole command, twice as one process and as two: the same validation figures."""
+    cards = []
+    for start in ([], ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]):
+        launcher = [*start, str(free_port())] if start else []
+        out = tmp_path / ("two" if start else "one")
+        done = subprocess.run(
+            [
+                sys.executable, *launcher, "-m", "training.train", "--data-dir", str(rated),
+                "--weights", str(WEIGHTS), "--norm", "frozen", "--dropout", "0",
+                "--precision", "f32", "--epochs", "1", "--limit", "8", "--batch-size", "4",
+                "--damaged-pairs", "2", "--crop-px", "64", "--workers", "0", "--lr", "1e-5",
+                "--out", str(out),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ, "OMP_NUM_THREADS": "1",
+                "MLFLOW_TRACKING_URI": f"sqlite:///{out}.db",
+            },
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("version 1: test SROCC") == 1
+        cards.append(json.loads((out / "best" / "model.json").read_text()))
+    one, two = (card["metrics"]["val"] for card in cards)
+    assert two["rmse"] == pytest.approx(one["rmse"], abs=1e-4)
+    assert two["plcc"] == pytest.approx(one["plcc"], abs=1e-3)
+
+
+def test_a_sweep_is_not_for_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better refused than run twice into the same folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"torchrun: expected training\.train, got training\.swe"):
+        expect_alone("training.sweep")

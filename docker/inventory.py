@@ -5,6 +5,8 @@ Python packages with the digest of the file that each was installed from (docker
 Debian packages, Java archives.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import platform
@@ -15,6 +17,7 @@ import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 VENV = Path("/opt/venv")
 
@@ -25,7 +28,7 @@ def main() -> int:
     return 0
 
 
-def python():
+def python() -> dict[str, Any]:
     """List the interpreter and its packages, those of the base image's own Python too."""
     record_file = VENV / "installed.json"
     record = json.loads(record_file.read_text()) if record_file.exists() else {}
@@ -45,7 +48,7 @@ def python():
     return {"interpreter": interpreter, "packages": [found[key] for key in sorted(found)]}
 
 
-def debian():
+def debian() -> list[dict[str, str]]:
     """List the Debian packages."""
     if not shutil.which("dpkg-query"):
         return []
@@ -61,7 +64,7 @@ def debian():
     ]
 
 
-def java():
+def java() -> list[dict[str, Any]]:
     """List Java archives by their digest, with what they say of the libraries inside them."""
     found = []
     for jar in sorted(VENV.rglob("*.jar")):
@@ -82,13 +85,13 @@ def java():
     return found
 
 
-def _license(told):
-    text = told.get("License-Expression") or told.get("License") or ""
+def _license(told: Any) -> str | None:
+    text: str = told.get("License-Expression") or told.get("License") or ""
     # Some put the whole text there.
     return text if text and len(text) < 100 and "\n" not in text else None
 
 
-def _normal(name):
+def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

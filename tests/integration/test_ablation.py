@@ -11,17 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import ablation, demo_data
+from training import ablation
 
 Ablation = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four synthetic pictures, made once."""
-    out = tmp_path_factory.mktemp("demo") / "set"
-    demo_data.make(out, 24)
-    return out
 
 
 @pytest.fixture

@@ -12,21 +12,13 @@ import mlflow
 import pandas as pd
 import pytest
 
-from training import demo_data, sweep
+from training import sweep
 from training.run_state import STATE_FILE
 
 SHORT = "mobilenet_v2:1e-3:1"
 LONG = "mobilenet_v2:3e-4:4"
 
 Sweep = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four synthetic pictures, made once."""
-    out = tmp_path_factory.mktemp("demo") / "set"
-    demo_data.make(out, 24)
-    return out
 
 
 @pytest.fixture

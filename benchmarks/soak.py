@@ -4,8 +4,9 @@ Keep this server busy for an hour and watch what it holds.
     python -m benchmarks.soak [--minutes 60] [--rate 60] [--system] [--mar FILE] [--out DIR]
 
 Memory, descriptors and threads of each process are read every ten seconds, latency is summarised
-each minute; growth is what the end of the last half has over its beginning. Cut short by Ctrl-C or
-TERM, it writes what it has.
+each minute. Growth of memory is what the end of the last half has over its beginning; of what comes
+and goes with connections, the last third over the first. Cut short by Ctrl-C or TERM, it writes
+what it has.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def soak(arguments: argparse.Namespace) -> int:
 def conclude(document: Record, out: Path) -> int:
     """Write what was seen, with growth and plot; return how many requests were not scored."""
     samples = document["samples"]
-    document["growth"] = {name: growth([one[name] for one in samples]) for name in HELD if samples}
+    found = ends(samples) if samples else {}
+    document["growth"] = {name: after / before - 1 for name, (before, after) in found.items()}
     (out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
     plot_soak(document, out / "soak.svg")
     failed: int = sum(
@@ -126,7 +128,7 @@ def conclude(document: Record, out: Path) -> int:
     )
     grown = ", ".join(f"{name} {share:+.2%}" for name, share in document["growth"].items())
     cut = f"cut short after {len(document['minutes'])} minutes; " * document["is_cut_short"]
-    print(f"{cut}over the last half: {grown or 'nothing read'}; {failed} requests not scored")
+    print(f"{cut}grown by: {grown or 'nothing read'}; {failed} requests not scored")
     print(f"results: {out}/soak.json, soak.svg")
     return failed
 
@@ -161,9 +163,30 @@ def growth(values: Sequence[float]) -> float:
     Args:
         values: In order of time, at least one.
     """
-    half = values[len(values) // 2 :]
-    fifth = max(len(half) // 5, 1)
-    return statistics.median(half[-fifth:]) / statistics.median(half[:fifth]) - 1
+    before, after = _ends(values[len(values) // 2 :], parts=5)
+    return after / before - 1
+
+
+def ends(samples: Sequence[Record]) -> dict[str, tuple[float, float]]:
+    """
+    Return what is compared, by name of `HELD`: before and after, medians of several readings.
+
+    Args:
+        samples: Readings in order of time, at least one.
+    """
+    found = {}
+    for name in HELD:
+        values = [float(sample[name]) for sample in samples]
+        if name == "total_pss_bytes":  # rises at first, while pictures of all kinds come by
+            found[name] = _ends(values[len(values) // 2 :], parts=5)
+        else:
+            found[name] = _ends(values, parts=3)
+    return found
+
+
+def _ends(values: Sequence[float], parts: int) -> tuple[float, float]:
+    length = max(len(values) // parts, 1)
+    return statistics.median(values[:length]), statistics.median(values[-length:])
 
 
 class Watched(Protocol):

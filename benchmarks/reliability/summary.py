@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from benchmarks.reliability import tables
 from benchmarks.reliability.faults import FAULTS
+from benchmarks.soak import ends
 from benchmarks.tables import table
 
 Record = dict[str, Any]
@@ -81,14 +82,16 @@ def _of_faults(document: Record) -> list[Row]:
 
 
 def _of_soak(document: Record) -> list[Row]:
-    growth = document.get("growth")
-    if not growth:
+    if not document.get("samples"):
         return []
+    growth = {
+        name: after / before - 1 for name, (before, after) in ends(document["samples"]).items()
+    }
     minutes = len(document["minutes"])
     is_met = growth["total_pss_bytes"] <= MAX_GROWTH and growth["descriptors"] <= MAX_GROWTH
     told = (
-        f"memory {growth['total_pss_bytes']:+.2%}, descriptors {growth['descriptors']:+.2%} over "
-        f"the last half of {minutes} minutes"
+        f"memory {growth['total_pss_bytes']:+.2%}, descriptors {growth['descriptors']:+.2%} in "
+        f"{minutes} minutes"
     )
     wanted = f"60 minutes without growth (at most {MAX_GROWTH:.0%})"
     return [["an hour of load", wanted, told, tables.met(is_met and minutes >= 60)]]

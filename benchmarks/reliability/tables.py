@@ -6,6 +6,7 @@ import statistics
 from typing import Any, Final
 
 from benchmarks.reliability.faults import FAULTS, Fault
+from benchmarks.soak import ends
 from benchmarks.tables import number, table
 
 Record = dict[str, Any]
@@ -161,22 +162,21 @@ def _notes(record: Record) -> str:
 
 
 def soak(document: Record) -> str:
-    """What an hour of load held at its middle and at its end, and what it grew by."""
-    if not document.get("growth"):
+    """What an hour of load held before and after, and what it grew by."""
+    if not document.get("samples"):
         return table([], [])
     titles = {
-        "total_pss_bytes": ("memory (PSS), MB", 1e-6),
-        "descriptors": ("descriptors", 1.0),
-        "threads": ("threads", 1.0),
-        "processes": ("processes", 1.0),
+        "total_pss_bytes": ("memory (PSS), MB", 1e-6, "both ends of the last half"),
+        "descriptors": ("descriptors", 1.0, "first and last third"),
+        "threads": ("threads", 1.0, "first and last third"),
+        "processes": ("processes", 1.0, "first and last third"),
     }
     rows = []
-    for name, (title, unit) in titles.items():
-        values = [sample[name] * unit for sample in document["samples"]]
-        middle = values[len(values) // 2]
-        growth = document["growth"][name]
-        rows.append([title, f"{middle:.0f}", f"{values[-1]:.0f}", f"{growth:+.2%}"])
-    return table(["", "half-way", "at the end", "growth over the last half"], rows)
+    for name, (before, after) in ends(document["samples"]).items():
+        title, unit, compared = titles[name]
+        row = [title, compared, f"{before * unit:.0f}", f"{after * unit:.0f}"]
+        rows.append([*row, f"{after / before - 1:+.2%}"])
+    return table(["", "medians of", "before", "after", "growth"], rows)
 
 
 def met(is_met: bool) -> str:

@@ -126,6 +126,16 @@ def test_growth_compares_the_ends_of_the_last_half(tmp_path: Path) -> None:
     assert soak.growth([5.0]) == 0.0
 
 
+def test_what_follows_connections_is_compared_over_the_whole_run() -> None:
+    """A burst in the last half is no growth; one more a reading is, wherever it begins."""
+    reading = {"total_pss_bytes": 1e6, "threads": 4, "processes": 1}
+    burst = [{**reading, "descriptors": 300 if 70 <= i < 80 else 100} for i in range(100)]
+    leak = [{**reading, "descriptors": 100 + i} for i in range(100)]
+    assert soak.ends(burst)["descriptors"] == (100.0, 100.0)
+    assert soak.ends(leak)["descriptors"] == (116.0, 183.0)
+    assert soak.ends(leak)["total_pss_bytes"] == (1e6, 1e6)
+
+
 def test_the_soak_watches_and_draws(tmp_path: Path) -> None:
     """Readings are taken while it is entered; the plot is drawn from them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from training.config import TrainConfig, add_options, train_config
 from training.tracking_uri import ROOT
 
 # Each layer may import those after it, and packages from outside.
@@ -115,6 +117,20 @@ def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.MULTILINE))
     named = set(re.findall(r"`make ([a-z0-9-]+)`", readme))
     assert named == targets
+
+
+def test_the_shipped_model_is_the_one_that_make_reproduces() -> None:
+    """The card's settings are those of the command that says it repeats them."""
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    command = re.search(r"training\.train (--dataset biq2021 .*?) \$\(if", makefile)
+    assert command is not None
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainConfig)
+    config = train_config(parser.parse_args(command[1].split()))
+    card = json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
+    settings = card["training"]["settings"]
+    assert {name: str(getattr(config, name)) for name in settings} == settings
+    assert {"norm", "damaged_pairs", "lr", "epochs", "seed"} <= settings.keys()
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -101,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         quality = predict(judge, split, workers=arguments.workers, title="calibrate")
         facts = fit(quality, split, arguments.coverage, arguments.bands)
         checkpoint.change_card(folder, facts)
-        _report(facts, quality, split, arguments.out)
+        of = {"weights_sha256": card["weights_sha256"]}
+        _report({**of, **facts}, quality, split, arguments.out)
         print(f"\nwritten: {folder / checkpoint.CARD_FILE}, {arguments.out}")
         return 0
 

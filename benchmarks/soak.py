@@ -174,7 +174,7 @@ def ends(samples: Sequence[Record]) -> dict[str, tuple[float, float]]:
     Args:
         samples: Readings in order of time, at least one.
     """
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for name in HELD:
         values = [float(sample[name]) for sample in samples]
         if name == "total_pss_bytes":  # rises at first, while pictures of all kinds come by

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
-from iqa.decoding import DecodedImage, Limits, decode
+from iqa.decoding import Limits, decode
 from iqa.preprocessing import preprocess
 from numpy.typing import NDArray
 from torch import Tensor
@@ -55,8 +57,9 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
-        image = _read(self._split, index).image
-        pixels = preprocess(damaged_pair(image, rng)[which])
+        with _named(self._split.paths[index]) as path:
+            decoded = decode(path.read_bytes(), NO_LIMITS)
+            pixels = preprocess(damaged_pair(decoded.image, rng)[which], decoded.size)
         return self._crop(pixels, rng), torch.tensor(torch.nan)
 
     def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
@@ -129,14 +132,17 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: The file cannot be scored; names it.
     """
+    with _named(split.paths[index]) as path:
+        return decode(path.read_bytes(), NO_LIMITS).pixels()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """Put the file's name before what is said of it."""
     try:
-        return _read(split, index).pixels()
+        yield path
     except ValueError as error:
-        raise ValueError(f"{split.paths[index]}: {error}") from error
-
-
-def _read(split: Split, index: int) -> DecodedImage:
-    return decode(split.paths[index].read_bytes(), NO_LIMITS)
+        raise ValueError(f"{path}: {error}") from error
 
 
 def same_size_batches(items: list[tuple[int, Tensor]]) -> list[tuple[list[int], Tensor]]:

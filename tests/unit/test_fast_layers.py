@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812  # its name everywhere
 from iqa import checkpoint
 from iqa.model import QualityNetwork
 from torch import nn

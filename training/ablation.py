@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,74 +20,24 @@ import mlflow
 import numpy as np
 import torch
 from iqa import checkpoint
+from torch import Tensor
 
 from training import ablation_table, command_line, ratings
+from training.ablation_rows import CHANGES, MIRRORED, RECIPE, Mean, Variant, folder_of
+from training.average import mean_network
 from training.config import TrainConfig, add_options, train_config
 from training.device import choose_device
 from training.fit import BEST, fitted
 from training.parallel import expect_alone
 from training.predict import mirrored_too, predict, torch_judge
-from training.ratings import Ratings
+from training.ratings import Ratings, Split
 from training.run_state import STATE_FILE
 from training.sweep_record import SweepRecord, parent_run, shared_settings
 from training.tracking_uri import connect
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = "the recipe"
-MIRRORED: Final = "the recipe, mean with the mirror image (two passes)"
 QUALITY_FILE: Final = "validation.npy"
-CHANGES: Final = (
-    "another seed:seed=1",
-    "MSE alone:loss=mse",
-    "Huber for MSE:loss=huber+nin",
-    "rank term for Norm-in-Norm:loss=mse+rank",
-    "rank term as well:loss=mse+nin+rank",
-    "crops of 256:crop_px=256",
-    "whole pictures:crop_px=448",
-    "rates times 3:lr=9e-4",
-    "rates over 3:lr=1e-4",
-    "head no faster than the backbone:head_lr_factor=1",
-    "moving average, 0.99 a step:ema_decay=0.99",
-    "batches of 8:batch_size=8",
-    "batches of 32:batch_size=32",
-    "no dropout:dropout=0",
-)
-"""What is tried by default, each from the recipe."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """
-    The recipe with something changed.
-
-    Attributes:
-        name: For people.
-        changes: Settings of `TrainConfig` that differ.
-    """
-
-    name: str
-    changes: dict[str, Any]
-
-    @classmethod
-    def parse(cls, text: str) -> Variant:
-        """Read NAME:SETTING=VALUE[,SETTING=VALUE...]; for argparse."""
-        name, _, settings = text.partition(":")
-        known = {item.name: item for item in dataclasses.fields(TrainConfig)}
-        changes: dict[str, Any] = {}
-        try:
-            for setting in settings.split(","):
-                key, _, value = setting.partition("=")
-                default: Any = known[key].default
-                changes[key] = type(default)(value)
-                if value not in known[key].metadata.get("choices", [value]) or not value:
-                    raise ValueError(f"{key}={value}")
-            dataclasses.replace(TrainConfig(), **changes)
-        except (KeyError, ValueError) as error:
-            raise argparse.ArgumentTypeError(
-                f"expected NAME:SETTING=VALUE, e.g. 'MSE alone:loss=mse', got {text!r} ({error})."
-            ) from error
-        return cls(name, changes)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,29 +53,37 @@ def main(argv: list[str] | None = None) -> int:
         default=[Variant.parse(text) for text in CHANGES],
         help="what to try (default: " + ", ".join(f"'{text}'" for text in CHANGES) + ")",
     )  # fmt: skip
+    parser.add_argument(
+        "--means", nargs="+", type=Mean.parse, metavar="NAME:ROW+ROW", default=[],
+        help="means of the weights of rows trained with --norm frozen, e.g. 'two seeds:"
+        f"{RECIPE}+another seed'",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder (default: runs/ablation-DATASET)")
     own = ("out", "resume", "restart", "alias", "model_name")
     add_options(parser, TrainConfig, without=own)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(
-        lambda: ablate(train_config(arguments), arguments.changes), arguments.debug
+        lambda: ablate(train_config(arguments), arguments.changes, arguments.means),
+        arguments.debug,
     )
 
 
-def ablate(recipe: TrainConfig, variants: list[Variant]) -> int:
+def ablate(recipe: TrainConfig, variants: Sequence[Variant], means: Sequence[Mean] = ()) -> int:
     """
     Train what is not trained yet, and write the table and its plot.
 
     Args:
         recipe: The settings that the variants change; `out` is the folder of all.
         variants: What to change.
+        means: Of the networks of which of them (or of the recipe) to take the mean.
 
     Returns:
         0.
 
     Raises:
-        ValueError: The folder holds an ablation of another recipe or of other pictures.
+        ValueError: The folder holds an ablation of another recipe or of other pictures, or a mean
+            cannot be taken.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
     expect_alone("training.ablation")
@@ -140,6 +97,8 @@ def ablate(recipe: TrainConfig, variants: list[Variant]) -> int:
         digests=digests,
     )
     title = recipe.run_name or f"ablation-{recipe.dataset}"
+    for mean in means:
+        mean.expect_rows({RECIPE, *record.cells, *(variant.name for variant in variants)})
     with parent_run(recipe.experiment, title, record) as parent_run_id:
         for variant in (Variant(RECIPE, {}), *variants):
             if variant.name in record.cells:
@@ -148,6 +107,11 @@ def ablate(recipe: TrainConfig, variants: list[Variant]) -> int:
             found = _try(recipe, variant, data, digests, record.directory, parent_run_id, device)
             record.cells |= found
             record.save()
+        for mean in means:
+            if mean.name not in record.cells:
+                val = data.splits["val"]
+                record.cells[mean.name] = _try_mean(mean, record, val, device, recipe.workers)
+                record.save()
         rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].quality)
         for path in ablation_table.write(rows, record.directory):
             mlflow.MlflowClient().log_artifact(parent_run_id, str(path))
@@ -166,7 +130,7 @@ def _try(
     device: torch.device,
 ) -> dict[str, dict[str, Any]]:
     """Train one variant, or go on with it; keep its validation scores; return its record."""
-    out = directory / _folder_of(variant.name)
+    out = directory / folder_of(variant.name)
     config = dataclasses.replace(
         recipe,
         out=out,
@@ -181,25 +145,45 @@ def _try(
         judges = {variant.name: judge}
         if variant.name == RECIPE:
             judges[MIRRORED] = mirrored_too(judge)
-        found = {}
-        for name, one in judges.items():
-            folder = directory / _folder_of(name)
-            folder.mkdir(exist_ok=True)
-            quality = predict(one, val, workers=config.workers, title="validation")
-            np.save(folder / QUALITY_FILE, quality)
-            found[name] = {
-                "folder": folder.name,
+        found = {
+            name: {
+                "folder": _judged(name, one, val, directory, config.workers),
                 "changes": {key: str(value) for key, value in variant.changes.items()},
                 "best_epoch": state.best_epoch,
                 "seconds": round(state.epoch_seconds),
                 "run_id": run_id,
             }
+            for name, one in judges.items()
+        }
         state.close()
     return found
 
 
-def _folder_of(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+def _try_mean(
+    mean: Mean, record: SweepRecord, val: Split, device: torch.device, workers: int
+) -> dict[str, Any]:
+    """Judge the mean of networks that are trained; return its record."""
+    cells = [record.cells[member] for member in mean.members]
+    folders = [record.directory / cell["folder"] for cell in cells]
+    network = mean_network([checkpoint.load(folder / BEST)[0] for folder in folders])
+    judge = torch_judge(network.to(device), device)
+    return {
+        "folder": _judged(mean.name, judge, val, record.directory, workers),
+        "changes": {"mean_of": ", ".join(mean.members)},
+        "best_epoch": max(cell["best_epoch"] for cell in cells),
+        "seconds": sum(cell["seconds"] for cell in cells),
+        "run_id": None,
+    }
+
+
+def _judged(
+    name: str, judge: Callable[[Tensor], Tensor], val: Split, directory: Path, workers: int
+) -> str:
+    """Keep a row's qualities of the validation pictures; return the name of its folder."""
+    folder = directory / folder_of(name)
+    folder.mkdir(exist_ok=True)
+    np.save(folder / QUALITY_FILE, predict(judge, val, workers=workers, title="validation"))
+    return folder.name
 
 
 if __name__ == "__main__":

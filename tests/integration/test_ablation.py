@@ -11,19 +11,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import ablation
+from training import ablation, ablation_rows
+from training.config import TrainConfig
+from training.tracking_uri import ROOT
 
 Ablation = Callable[..., int]
+PRETRAINED = ROOT / "training" / "pretrained"
 
 
 @pytest.fixture
 def run_ablation(demo: Path, tmp_path: Path, store: str) -> Ablation:
     """Run the command on the tiny set, with a tracking database of the test's own."""
-    small = ["--weights", "none", "--crop-px", "64", "--batch-size", "8", "--workers", "0"]
+    small = ["--crop-px", "64", "--batch-size", "8", "--workers", "0"]
     where = ["--data-dir", str(demo), "--out", str(tmp_path / "ablation"), "--epochs", "1"]
 
     def run(*options: str) -> int:
-        return ablation.main([*where, *small, *options])
+        start = [] if "--weights" in options else ["--weights", "none"]
+        return ablation.main([*where, *start, *small, *options])
 
     return run
 
@@ -35,11 +39,11 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     folder = tmp_path / "ablation"
     assert run_ablation("--changes", "squared error:loss=mse") == 0
     record = json.loads((folder / "sweep.json").read_text())
-    assert list(record["cells"]) == [ablation.RECIPE, ablation.MIRRORED, "squared error"]
+    assert list(record["cells"]) == [ablation_rows.RECIPE, ablation_rows.MIRRORED, "squared error"]
     assert record["cells"]["squared error"]["changes"] == {"loss": "mse"}
     recipe, changed = (
         np.load(folder / record["cells"][name]["folder"] / ablation.QUALITY_FILE)
-        for name in (ablation.RECIPE, "squared error")
+        for name in (ablation_rows.RECIPE, "squared error")
     )
     assert recipe.shape == changed.shape
     assert not np.array_equal(recipe, changed)
@@ -52,7 +56,7 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     record = json.loads((folder / "sweep.json").read_text())
     assert [cell["run_id"] for cell in record["cells"].values()][:3] == began
     table = pd.read_csv(folder / "ablation.csv")
-    assert table["name"][0] == ablation.RECIPE
+    assert table["name"][0] == ablation_rows.RECIPE
     assert set(table["name"]) == set(record["cells"])
     assert list(table["d_srocc"][1:]) == sorted(table["d_srocc"][1:], reverse=True)
     assert (folder / "ablation.svg").stat().st_size > 1000
@@ -66,6 +70,45 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
         assert not [name for name in run.data.metrics if "test" in name]
     logged = {item.path for item in client.list_artifacts(record["parent_run_id"])}
     assert logged == {"ablation.csv", "ablation.md", "ablation.svg"}
+
+
+def test_the_mean_of_two_rows_is_a_row(run_ablation: Ablation, tmp_path: Path) -> None:
+    """Nothing is trained for it; its time is its members'."""
+    options = ["--weights", str(PRETRAINED / "model.safetensors"), "--norm", "frozen"]
+    options += ["--changes", "another seed:seed=1"]
+    means = ["--means", "both:the recipe+another seed"]
+    assert run_ablation(*options, *means) == 0
+    cells = json.loads((tmp_path / "ablation" / "sweep.json").read_text())["cells"]
+    assert cells["both"]["seconds"] == sum(
+        cells[name]["seconds"] for name in (ablation_rows.RECIPE, "another seed")
+    )
+    one, other, both = (
+        np.load(tmp_path / "ablation" / cells[name]["folder"] / ablation.QUALITY_FILE)
+        for name in (ablation_rows.RECIPE, "another seed", "both")
+    )
+    assert not np.array_equal(both, one) and not np.array_equal(both, other)
+    assert run_ablation(*options, *means) == 0  # again: everything is there
+
+
+def test_a_mean_of_rows_that_are_not_there_is_refused_before_training(
+    run_ablation: Ablation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said with what there is; no folder is made."""
+    changes = ["--changes", "another seed:seed=1"]
+    assert run_ablation(*changes, "--means", "both:the recipe+third seed") == 1
+    told = capsys.readouterr().err
+    assert "expected rows of this ablation, got 'third seed' in 'both'" in told
+    assert not (tmp_path / "ablation").exists()
+
+
+@pytest.mark.parametrize("text", ["both", "both:", ":a+b", "both:a", "both:a+"])
+def test_a_mean_that_cannot_be_read_is_wrong_usage(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said at once, with an example."""
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main(["--means", text])
+    assert "expected NAME:ROW+ROW, e.g. 'two seeds:the recipe+" in capsys.readouterr().err
 
 
 def test_another_recipe_in_the_same_folder_is_refused(
@@ -91,9 +134,9 @@ def test_a_change_that_cannot_be_read_is_wrong_usage(
 
 def test_every_change_that_is_tried_by_default_is_another_recipe() -> None:
     """None repeats the defaults, and no name is there twice."""
-    variants = [ablation.Variant.parse(text) for text in ablation.CHANGES]
+    variants = [ablation_rows.Variant.parse(text) for text in ablation_rows.CHANGES]
     assert len({variant.name for variant in variants}) == len(variants)
-    recipe = ablation.TrainConfig()
+    recipe = TrainConfig()
     for variant in variants:
         for key, value in variant.changes.items():
             assert getattr(recipe, key) != value, variant

@@ -70,7 +70,7 @@ sbom: setup  ## what an image holds, as CycloneDX JSON; ARGS="--image iqa-sideca
 mlflow: setup  ## MLflow's pages over the embedded registry (or MLFLOW_TRACKING_URI, a database), on port 5000
 	.venv/bin/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
 
-bench: setup  ## this server, the limit and the alternatives in one run, 35 minutes; ARGS="--resume"
+bench: setup  ## this server, the limit and the alternatives in one run, 40 minutes; ARGS="--resume"
 	scripts/setup_env.sh --bench
 	$(PYTHON) -m benchmarks.bench $(ARGS)
 	$(PYTHON) -m benchmarks.report

@@ -19,7 +19,7 @@ QUANTILES: Final = (("p50_ms", ":"), ("p95_ms", "--"), ("p99_ms", "-"))
 
 def plot_throughput(figures: Figures, path: Path) -> None:
     """Draw throughput against clients, and the limit as a line."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     for name in figures.measured():
         rates = {n: figures.closed_rate_per_s(name, n) for n in CLIENTS}
@@ -40,13 +40,13 @@ def plot_throughput(figures: Figures, path: Path) -> None:
     axes.set_title("Throughput, closed loop, 512 x 384 JPEG")
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(fontsize=7)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7)  # it would hide points
     save(figure, path)
 
 
 def plot_latency(figures: Figures, path: Path) -> None:
     """Draw latency percentiles against the offered rate."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     for i, name in enumerate((OURS, *RIVALS)):
         loads = [record["load"] for record in figures.records(f"open/{name}/")]
@@ -65,7 +65,7 @@ def plot_latency(figures: Figures, path: Path) -> None:
     axes.set_title("Latency, open loop, from when a request was due")
     axes.grid(alpha=0.3, which="both")
     if axes.lines:
-        axes.legend(fontsize=7)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7)  # it would hide points
     save(figure, path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from iqa.checkpoint import sha256_of
 from iqa.model import QualityNetwork
 from safetensors.torch import load_file
 from torch import Tensor
@@ -34,6 +35,13 @@ def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> No
     # Starting at the mean spares the first steps; the sigmoid never saturates on real ratings.
     torch.nn.init.normal_(network.head.weight, std=0.01)
     torch.nn.init.constant_(network.head.bias, math.log(mean_quality / (1 - mean_quality)))
+
+
+def identity_of(weights: str) -> str:
+    """Return what says which weights these are wherever they lie: a file's name and SHA-256."""
+    if weights in ("imagenet", "none"):
+        return weights
+    return f"{Path(weights).name}, SHA-256 {sha256_of(Path(weights))}"
 
 
 def _download(backbone: str) -> dict[str, Tensor]:

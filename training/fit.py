@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import tracking
-from training.backbone_weights import start_from
+from training.backbone_weights import identity_of, start_from
 from training.config import TrainConfig
 from training.device import choose_device, prepare
 from training.fast_layers import make_fast
@@ -103,7 +103,8 @@ def fitted(
     with run if crew.is_first else nullcontext("") as run_id:
         if state.run_id is None and crew.is_first:
             state.run_id = run_id
-            state.provenance = tracking.provenance()
+            began = {"starting_weights": identity_of(config.weights)}
+            state.provenance = {**tracking.provenance(), **began}
             mlflow.log_params({k: str(v) for k, v in dataclasses.asdict(config).items()})
             mlflow.set_tags(state.provenance)
             mlflow.set_tags({f"digest_{name}": digest for name, digest in digests.items()})

@@ -63,6 +63,8 @@ def test_the_mean_of_two_runs_is_a_version_like_any_other(
         member_card["weights_sha256"] for _, member_card in members
     ]
     assert [one["settings"]["seed"] for one in told["mean_of"]] == ["0", "1"]
+    (digest,) = {one["starting_weights"] for one in told["mean_of"]}
+    assert digest == f"model.safetensors, SHA-256 {checkpoint.sha256_of(WEIGHTS)}"
     assert told["seconds"] == sum(one["seconds"] for one in told["mean_of"])
     assert told["git_commit"]  # a build of the archive names it
     assert card["metrics"].keys() == {"val", "test"}

@@ -157,6 +157,7 @@ def test_a_run_logs_everything_that_explains_it(few: Path, tmp_path: Path) -> No
         assert metric in run.data.metrics
     for tag in ("git_commit", "torch", "python", "digest_val"):
         assert tag in run.data.tags
+    assert run.data.tags["starting_weights"] == "none"
     assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"train", "val", "test"}
     client = mlflow.MlflowClient()
     plots = {item.path for item in client.list_artifacts(version.run_id, "plots")}

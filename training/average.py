@@ -1,14 +1,16 @@
 """
 One network of several: the mean of their weights. `python -m training.average --help`.
 
-Runs that start from the same ImageNet weights and keep their norms frozen end in one valley of the
-loss; the mean of their weights lies nearer to its floor than each of them, and costs no more to
-serve than one. Wortsman et al., "Model soups", ICML 2022, the uniform kind.
+Runs that start from the same weights and the same head, and keep their norms frozen, end in one
+valley of the loss; the mean of their weights lies nearer to its floor than each of them, and costs
+no more to serve than one. Wortsman et al., "Model soups", ICML 2022, the uniform kind. What it is
+worth, and that the seed has to be the same: docs/decisions/0017-the-mean-of-two-runs.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +29,8 @@ from training.parallel import expect_alone
 from training.tracking_uri import connect
 from training.train import report
 
+logger = logging.getLogger(__name__)
+
 COUNTS: Final = "num_batches_tracked"
 """Buffers that say nothing about what a network computes."""
 
@@ -36,9 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.average",
         description="Make one network of several that were trained from the same weights with "
-        "--norm frozen: the mean of their weights. It is calibrated, tested, registered and "
+        "--norm frozen and the same --seed: the mean of their weights. It is calibrated, tested, registered and "
         "promoted as a trained one is.",
-        epilog="Example: python -m training.average --checkpoints runs/seed0/best runs/seed1/best "
+        epilog="Example: python -m training.average --checkpoints runs/lr5e-5/best runs/lr1e-4/best "
         "--dataset biq2021 --data-dir data/biq2021 --out runs/mean --alias staging",
     )
     parser.add_argument(
@@ -76,6 +80,13 @@ def _average(arguments: argparse.Namespace) -> promotion.Registered:
     loaded = [checkpoint.load(folder) for folder in arguments.checkpoints]
     network = mean_network([network for network, _ in loaded])
     cards = [card for _, card in loaded]
+    seeds = {card["training"].get("settings", {}).get("seed") for card in cards}
+    if len(seeds) > 1:
+        logger.warning(
+            "--checkpoints: expected runs of one --seed, got %s: their heads began apart, and such "
+            "a mean was no better than its members. Compare it with them.",
+            ", ".join(sorted(str(seed) for seed in seeds)),
+        )
     connect()
     registry.holder_of(arguments.model_name, arguments.alias or registry.ALIAS)  # away? said now
     data = ratings.load(data_config(arguments))

@@ -20,13 +20,12 @@ WEIGHTS = ROOT / "training" / "pretrained" / checkpoint.WEIGHTS_FILE
 
 @pytest.fixture
 def two_runs(demo: Path, tmp_path: Path, store: str) -> list[Path]:
-    """Train twice from the same weights with frozen norms, with two seeds."""
+    """Train twice from the same weights with frozen norms, at two rates."""
     folders = []
-    for seed in (0, 1):
+    for lr in (5e-4, 1e-3):
         config = TrainConfig(
             data_dir=demo, weights=str(WEIGHTS), norm="frozen", epochs=1, batch_size=4, crop_px=64,
-            lr=1e-3, workers=0, device="cpu", precision="f32", seed=seed,
-            out=tmp_path / f"seed{seed}",
+            lr=lr, workers=0, device="cpu", precision="f32", out=tmp_path / f"lr{lr}",
         )  # fmt: skip
         train(config)
         folders.append(config.run_dir / "best")
@@ -41,8 +40,9 @@ def command(demo: Path, out: Path, *folders: Path) -> list[str]:
 
 
 def test_the_mean_of_two_runs_is_a_version_like_any_other(
-    two_runs: list[Path], demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    two_runs: list[Path], demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     """Its weights are the mean; its card tells of what; it is measured, registered, promoted."""
     out = tmp_path / "mean"
     assert average.main([*command(demo, out, *two_runs), "--alias", "staging"]) == 0
@@ -57,12 +57,13 @@ def test_the_mean_of_two_runs_is_a_version_like_any_other(
     for name, value in network.named_parameters():
         torch.testing.assert_close(value, (first[name] + second[name]) / 2)
         moved += not torch.equal(first[name], second[name])
-    assert moved > 100  # two seeds: the members are not one network
+    assert moved > 100  # the members are not one network
+    assert "began apart" not in caplog.text
     told = card["training"]
     assert [one["weights_sha256"] for one in told["mean_of"]] == [
         member_card["weights_sha256"] for _, member_card in members
     ]
-    assert [one["settings"]["seed"] for one in told["mean_of"]] == ["0", "1"]
+    assert [one["settings"]["lr"] for one in told["mean_of"]] == ["0.0005", "0.001"]
     (digest,) = {one["starting_weights"] for one in told["mean_of"]}
     assert digest == f"model.safetensors, SHA-256 {checkpoint.sha256_of(WEIGHTS)}"
     assert told["seconds"] == sum(one["seconds"] for one in told["mean_of"])
@@ -83,6 +84,17 @@ def test_other_pictures_are_refused_before_anything_is_written(
     assert "expected a network of these pictures and ratings" in capsys.readouterr().err
     assert not out.exists()
     assert len(registry.versions("iqa")) == 2
+
+
+def test_runs_of_other_seeds_are_named(
+    two_runs: list[Path], demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their heads began apart; it is done all the same."""
+    card = checkpoint.load_card(two_runs[1])
+    card["training"]["settings"]["seed"] = "3"
+    checkpoint.change_card(two_runs[1], {"training": card["training"]})
+    assert average.main(command(demo, tmp_path / "mean", *two_runs)) == 0
+    assert "expected runs of one --seed, got 0, 3: their heads began apart" in caplog.text
 
 
 def test_fewer_than_two_are_refused() -> None:

@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.average",
         description="Make one network of several that were trained from the same weights with "
-        "--norm frozen and the same --seed: the mean of their weights. It is calibrated, tested, registered and "
-        "promoted as a trained one is.",
-        epilog="Example: python -m training.average --checkpoints runs/lr5e-5/best runs/lr1e-4/best "
-        "--dataset biq2021 --data-dir data/biq2021 --out runs/mean --alias staging",
+        "--norm frozen and the same --seed: the mean of their weights. It is calibrated, tested, "
+        "registered and promoted as a trained one is.",
+        epilog="Example: python -m training.average --checkpoints runs/lr5e-5/best "
+        "runs/lr1e-4/best --dataset biq2021 --data-dir data/biq2021 --out runs/mean --alias "
+        "staging",
     )
     parser.add_argument(
         "--checkpoints", type=Path, nargs="+", required=True, metavar="FOLDER",

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from training import ablation_table, command_line, ratings
 from training.ablation_rows import CHANGES, MIRRORED, RECIPE, Mean, Variant, folder_of
-from training.average import mean_network
 from training.config import TrainConfig, add_options, train_config
 from training.device import choose_device
 from training.fit import BEST, fitted
+from training.mean_network import mean_network
 from training.parallel import expect_alone
 from training.predict import mirrored_too, predict, torch_judge
 from training.ratings import Ratings, Split

@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 import mlflow
 import torch
 from iqa import checkpoint
+from iqa.score import ScoreScale
 
-from training import command_line, plots, promotion, ratings, registry
+from training import calibrate, command_line, findings, plots, promotion, ratings, registry
 from training.config import TrainConfig, add_options, train_config
 from training.device import choose_device
-from training.finish import finish
 from training.fit import BEST, fitted
 from training.parallel import crew
+from training.predict import predict, torch_judge
 from training.ratings import Ratings
 from training.run_state import RunState
 from training.tracking_uri import connect
@@ -97,18 +99,49 @@ def _finish(
     state: RunState,
     device: torch.device,
 ) -> checkpoint.Card:
-    """Log how the epochs went; measure the best one's network and write its card."""
+    """Calibrate the best epoch's network, test it; write its card, log metrics and plots."""
+    network, _ = checkpoint.load(state.directory / BEST)
+    network.to(device)
+    measured: dict[str, dict[str, Any]] = {}
+    scores: dict[str, Any] = {}
+    for name in ("val", "test"):
+        split = data.splits[name]
+        judge = torch_judge(network, device)
+        quality = predict(judge, split, workers=config.workers, title=name)
+        # On validation a calibration would be measured on the pictures that it was fitted on.
+        scale = ScoreScale.of_card(scores if name == "test" else {})
+        measured[name] = findings.measure(quality, split.quality, scale)
+        if name == "val":
+            scores = calibrate.fit_if_possible(quality, split)
+        numbers = {k: v for k, v in measured[name].items() if isinstance(v, float)}
+        for part in ("calibrated", "interval"):
+            told = measured[name].get(part, {})
+            numbers |= {f"{part}_{k}": v for k, v in told.items() if isinstance(v, float)}
+        mlflow.log_metrics({f"best_{name}_{k}": v for k, v in numbers.items()})
+        figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
+        mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_figure(plots.history(state.history), "plots/history.png")
     mlflow.log_text(json.dumps(state.history, indent=2), "history.json")
-    network, _ = checkpoint.load(state.directory / BEST)
-    how = {
-        "epoch": state.best_epoch,
-        "seconds": round(state.epoch_seconds),
-        "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
-        **state.provenance,
-    }
-    return finish(
-        state.directory / BEST, network, data, digests, how, device=device, workers=config.workers
+    return checkpoint.save(
+        state.directory / BEST,
+        network,
+        {
+            **scores,
+            "metrics": measured,
+            "data": {
+                "dataset": data.name,
+                "mos_range": list(data.mos_range),
+                "is_official_split": data.is_official,
+                "counts": data.counts(),
+                "digests": digests,
+            },
+            "training": {
+                "epoch": state.best_epoch,
+                "seconds": round(state.epoch_seconds),
+                "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
+                **state.provenance,
+            },
+        },
     )
 
 

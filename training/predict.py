@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from training.device import keep_freed_memory
 from training.pictures import WholePictures, leave_interrupts_to_parent, same_size_batches
 from training.ratings import Split
 
@@ -56,6 +57,7 @@ def predict(
 
 def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the network as a judge: evaluation mode, float32, no gradients."""
+    keep_freed_memory(device)
 
     def judge(pixels_NHWC: Tensor) -> Tensor:
         network.eval()

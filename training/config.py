@@ -82,6 +82,9 @@ class TrainConfig(DataConfig):
         "pairs of damaged copies added to each step; that the heavier is worse is learned as well",
         type=int,
     )
+    order_weight: float = option(
+        10.0, "weight of their order in the loss; 10 is as much as the error's", type=float
+    )
     crop_px: int = option(384, "side of the square training crop; not rescaled", type=int)
     seed: int = option(0, "same seed, same numbers", type=int)
     device: str = option("auto", "where to compute", choices=["auto", "cpu", "cuda"])
@@ -105,7 +108,7 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         """Check what the types cannot say."""
-        for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "crop_px"):
+        for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "crop_px", "order_weight"):
             _expect(getattr(self, name) > 0, name, "a number above 0", getattr(self, name))
         for name in ("warmup", "dropout", "ema_decay"):
             _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))

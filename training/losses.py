@@ -16,8 +16,6 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 MSE_WEIGHT: Final = 10.0
 # About the RMSE of a trained network: what lies further out counts linearly.
 HUBER_DELTA: Final = 0.1
-# As much as the error term: both are in units of quality.
-ORDER_WEIGHT: Final = 10.0
 ORDER_MARGIN: Final = 0.02
 
 

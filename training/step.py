@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.device import autocast, uses_bf16
-from training.losses import LOSSES, ORDER_WEIGHT, order_of_pairs
+from training.losses import LOSSES, order_of_pairs
 from training.optimisation import average_of, optimizer_of
 from training.parallel import ALONE, Crew
 
@@ -35,6 +35,7 @@ class Step:
         self._crew = crew
         self._clip_norm = config.clip_norm
         self._loss_of = LOSSES[config.loss]
+        self._order_weight = config.order_weight
         self.optimizer = optimizer_of(network, config)
         self.average = average_of(network, config.ema_decay)
         self.is_bf16 = uses_bf16(config.precision, self._device)
@@ -55,7 +56,7 @@ class Step:
         loss = self._loss_of(quality[is_rated], target[is_rated])
         copies = quality[~is_rated]
         if len(copies):
-            loss = loss + ORDER_WEIGHT * order_of_pairs(copies[::2], copies[1::2])
+            loss = loss + self._order_weight * order_of_pairs(copies[::2], copies[1::2])
         return loss
 
     def backward(self, loss: Tensor) -> None:

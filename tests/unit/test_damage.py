@@ -10,7 +10,7 @@ from PIL import Image
 
 from training.config import TrainConfig
 from training.damage import damaged_pair
-from training.losses import LOSSES, ORDER_MARGIN, ORDER_WEIGHT, order_of_pairs
+from training.losses import LOSSES, ORDER_MARGIN, order_of_pairs
 from training.pictures import EpochBatches, TrainingCrops
 from training.ratings import Split
 from training.step import Step
@@ -71,14 +71,16 @@ def test_order_costs_nothing_where_the_heavier_is_worse_by_the_margin() -> None:
 def test_a_step_takes_the_error_of_the_rated_and_the_order_of_the_copies() -> None:
     """The copies' missing rating never enters the loss."""
     torch.manual_seed(0)
-    config = TrainConfig(weights="none", dropout=0.0, precision="f32", damaged_pairs=1)
+    config = TrainConfig(
+        weights="none", dropout=0.0, precision="f32", damaged_pairs=1, order_weight=3.0
+    )
     network = QualityNetwork("mobilenet_v2", dropout=0.0).eval()
     step = Step(config, network)
     pixels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8)
     target = torch.tensor([0.1, 0.4, 0.6, 0.9, torch.nan, torch.nan])
     quality = network(pixels)
     expected = LOSSES["mse+nin"](quality[:4], target[:4])
-    expected = expected + ORDER_WEIGHT * order_of_pairs(quality[4:5], quality[5:])
+    expected = expected + 3.0 * order_of_pairs(quality[4:5], quality[5:])
     loss = step.forward(pixels, target)
     assert loss.item() == pytest.approx(expected.item())
     step.backward(loss)

@@ -6,11 +6,15 @@ What a step of MobileNetV2 spends, and what each of these saves: docs/performanc
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # its name everywhere
 from torch import Tensor, nn
+
+TILE: Final = 3
+"""Side of the depthwise kernels whose gradients oneDNN takes quickly in bf16."""
 
 
 class FastConv2d(nn.Conv2d):
@@ -32,21 +36,22 @@ class FastConv2d(nn.Conv2d):
         return self._convolve(pixels, self.weight, self.bias)
 
     def _convolve(self, pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        is_slow = pixels.dtype is torch.bfloat16 and pixels.device.type == "cpu"
-        if is_slow and self._is_strided_depthwise():
+        is_bf16_on_cpu = pixels.dtype is torch.bfloat16 and pixels.device.type == "cpu"
+        if is_bf16_on_cpu and self._is_slow_depthwise():
             bias = None if bias is None else bias.to(pixels.dtype)
-            return _StridedDepthwise.apply(  # type: ignore[no-untyped-call]
+            return _Depthwise.apply(  # type: ignore[no-untyped-call]
                 pixels, weight.to(pixels.dtype), bias, self.stride, self.padding
             )
         return self._conv_forward(pixels, weight, bias)
 
-    def _is_strided_depthwise(self) -> bool:
+    def _is_slow_depthwise(self) -> bool:
         side = self.kernel_size[0]
         return (
             self.groups == self.in_channels == self.out_channels > 1
-            and self.stride[0] == self.stride[1] > 1
+            and self.stride[0] == self.stride[1]
             and self.kernel_size == (side, side)
             and side % 2 == 1
+            and (self.stride[0] > 1 or side > TILE)
             and self.padding == (side // 2, side // 2)
             and self.dilation == (1, 1)
         )
@@ -123,12 +128,14 @@ def make_fast(features: nn.Module, *, is_norm_frozen: bool) -> None:
                 setattr(parent, name, FastConv2d(before[1]))
 
 
-class _StridedDepthwise(torch.autograd.Function):
+class _Depthwise(torch.autograd.Function):
     """
-    Depthwise convolution with a stride, its input's gradient by one without.
+    Depthwise convolution whose gradients are sums that oneDNN 3 has fast kernels for in bf16.
 
-    oneDNN 3 has no kernel of its own for this gradient in bf16: the general one took a quarter of
-    a step. Put zeros between the gradients, and it is the convolution with the mirrored kernel.
+    It has none for the gradient of the input where there is a stride: that took a quarter of a
+    step of MobileNetV2. Put zeros between the gradients, and it is the convolution with the
+    mirrored kernel. Nor for that of a kernel of more than 3 x 3, a third of a step of
+    EfficientNet-B0: it is put together from those of the 3 x 3 tiles that cover it.
     """
 
     @staticmethod
@@ -144,14 +151,57 @@ class _StridedDepthwise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         pixels, weight = ctx.saved_tensors
-        channels, step = weight.shape[0], ctx.stride[0]
+        stride, padding = ctx.stride, ctx.padding
         of_pixels = None
         if ctx.needs_input_grad[0]:
-            spread = torch.zeros_like(pixels)
-            spread[:, :, ::step, ::step] = gradient
-            of_pixels = F.conv2d(spread, weight.flip(2, 3), None, 1, ctx.padding, groups=channels)
-        _, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            gradient, pixels, weight, [channels], ctx.stride, ctx.padding, [1, 1], False, [0, 0],
-            channels, [False, ctx.needs_input_grad[1], ctx.needs_input_grad[2]],
-        )  # fmt: skip
+            of_pixels = _gradient_of_pixels(gradient, pixels, weight, stride, padding)
+        if weight.shape[-1] > TILE:
+            of_weight = _gradient_by_tiles(gradient, pixels, weight, stride, padding)
+            of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        else:
+            of_weight, of_bias = _gradients_of_parameters(gradient, pixels, weight, stride, padding)
+            of_bias = of_bias if ctx.needs_input_grad[2] else None  # a layer without one
         return of_pixels, of_weight, of_bias, None, None
+
+
+def _gradient_of_pixels(
+    gradient: Tensor, pixels: Tensor, weight: Tensor,
+    stride: tuple[int, int], padding: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    if stride[0] > 1:
+        spread = torch.zeros_like(pixels)
+        spread[:, :, :: stride[0], :: stride[0]] = gradient
+        gradient = spread
+    return F.conv2d(gradient, weight.flip(2, 3), None, 1, padding, groups=weight.shape[0])
+
+
+def _gradients_of_parameters(
+    gradient: Tensor, pixels: Tensor, weight: Tensor,
+    stride: tuple[int, int], padding: tuple[int, int],
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    channels = weight.shape[0]
+    _, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        gradient, pixels, weight, [channels], stride, padding, [1, 1], False, [0, 0], channels,
+        [False, True, True],
+    )  # fmt: skip
+    return of_weight, of_bias
+
+
+def _gradient_by_tiles(
+    gradient: Tensor, pixels: Tensor, weight: Tensor,
+    stride: tuple[int, int], padding: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    """Return the gradient of a large kernel, put together from those of 3 x 3 tiles of it."""
+    side = weight.shape[-1]
+    height, width = ((n - 1) * stride[0] + TILE for n in gradient.shape[2:])
+    padded = F.pad(pixels, (padding[1], padding[1], padding[0], padding[0]))
+    tile = weight[:, :, :TILE, :TILE].contiguous()  # only its shape matters
+    result = torch.empty_like(weight)
+    # Sides are odd: neighbours share a row, and the last tile ends where the kernel does.
+    starts = range(0, side - TILE + 1, TILE - 1)
+    for top, left in itertools.product(starts, starts):
+        seen = padded[:, :, top : top + height, left : left + width]
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        of_tile, _ = _gradients_of_parameters(gradient, seen, tile, stride, (0, 0))
+        result[:, :, top : top + TILE, left : left + TILE] = of_tile
+    return result

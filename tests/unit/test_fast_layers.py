@@ -107,20 +107,24 @@ def test_a_moving_average_folds_its_own_norms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "stride", "height"), [(3, 2, 12), (3, 2, 13), (5, 2, 12), (3, 3, 14)]
+    ("side", "stride", "height"),
+    [(3, 2, 12), (3, 2, 13), (3, 3, 14), (5, 1, 11), (5, 2, 12), (5, 2, 13), (7, 1, 9), (7, 3, 14)],
 )
-def test_the_short_way_to_a_strided_gradient(side: int, stride: int, height: int) -> None:
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_the_short_way_to_a_depthwise_gradient(
+    side: int, stride: int, height: int, has_bias: bool
+) -> None:
     """In bf16 the gradients are torch's own, to the last bit for pictures and weights."""
     torch.manual_seed(0)
-    plain = nn.Conv2d(16, 16, side, stride, side // 2, groups=16)
+    plain = nn.Conv2d(16, 16, side, stride, side // 2, groups=16, bias=has_bias)
     fast = FastConv2d(plain)
     pixels = torch.randn(2, 16, height, 10).bfloat16().requires_grad_()
-    assert plain.bias is not None
-    weight, bias = plain.weight.bfloat16(), plain.bias.bfloat16()
+    weight = plain.weight.bfloat16()
+    bias = None if plain.bias is None else plain.bias.bfloat16()
     expected = F.conv2d(pixels, weight, bias, stride, side // 2, groups=16)
     got = fast(pixels)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    assert type(got.grad_fn).__name__ == "_StridedDepthwiseBackward"
+    assert type(got.grad_fn).__name__ == "_DepthwiseBackward"
     inputs = [pixels, *plain.parameters()]
     upstream = torch.randn_like(expected)
     for one, other in zip(

@@ -28,6 +28,8 @@ CHANGES: Final = (
     "batches of 8:batch_size=8",
     "batches of 32:batch_size=32",
     "no dropout:dropout=0",
+    "standard deviation as well:pooling=average+std",
+    "maximum as well:pooling=average+max",
 )
 """What is tried by default, each from the recipe."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iqa.model import FEATURES_OF_BACKBONE
+from iqa.model import FEATURES_OF_BACKBONE, POOLINGS
 
 from training.datasets import DATASETS
 from training.losses import LOSSES
@@ -75,6 +75,11 @@ class TrainConfig(DataConfig):
         choices=["batch", "frozen"],
     )
     dropout: float = option(0.2, "probability before the head", type=float)
+    pooling: str = option(
+        "average",
+        "what the head sees of each feature map; only the average has an exact quality map",
+        choices=list(POOLINGS),
+    )
     loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
     batch_size: int = option(16, "rated pictures a step", type=int)
     damaged_pairs: int = option(

@@ -57,7 +57,7 @@ def starting_network(
     Raises:
         ValueError: The weights are refused.
     """
-    network = QualityNetwork(config.backbone, config.dropout)
+    network = QualityNetwork(config.backbone, config.dropout, config.pooling)
     start_from(network, config.weights, mean_quality)
     make_fast(network.features, is_norm_frozen=config.norm == "frozen")
     network.to(device)

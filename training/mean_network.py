@@ -22,26 +22,26 @@ def mean_network(networks: Sequence[QualityNetwork]) -> QualityNetwork:
     Return the network whose weights are the mean of others'.
 
     Args:
-        networks: Two or more of one backbone, with the same norm statistics.
+        networks: Two or more of one backbone and pooling, with the same norm statistics.
 
     Returns:
         A new one, float32, in evaluation mode.
 
     Raises:
-        ValueError: Fewer than two, other backbones, or other statistics: the mean of weights that
-            were trained with each batch's own statistics has none that fit it.
+        ValueError: Fewer than two, other backbones or poolings, or other statistics: the mean of
+            weights that were trained with each batch's own statistics has none that fit it.
     """
     if len(networks) < 2:
         raise ValueError(f"mean: expected two networks or more, got {len(networks)}. Name another.")
-    backbones = [network.backbone for network in networks]
-    if len(set(backbones)) > 1:
+    kinds = [f"{network.backbone}, {network.pooling}" for network in networks]
+    if len(set(kinds)) > 1:
         raise ValueError(
-            f"mean: expected networks of one backbone, got {', '.join(backbones)}. "
+            f"mean: expected networks of one backbone and pooling, got {'; '.join(kinds)}. "
             "Take runs that differ in seed or rates only."
         )
     states = [network.state_dict() for network in networks]
     trained = {name for name, _ in networks[0].named_parameters()}
-    mean = QualityNetwork(backbones[0])
+    mean = QualityNetwork(networks[0].backbone, pooling=networks[0].pooling)
     averaged = {}
     for name, first in states[0].items():
         if name in trained:

@@ -22,7 +22,7 @@ import itertools
 from typing import Final
 
 import torch
-from iqa.model import QualityNetwork
+from iqa.model import QualityNetwork, pool
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -50,6 +50,7 @@ class RoundedNetwork(nn.Module):
         super().__init__()
         self.features = copy.deepcopy(network.features)
         self.head = copy.deepcopy(network.head)
+        self._pooling = network.pooling
         _fold_batch_norms(self.features)
         # Whole numbers: pixels minus them are exact in bfloat16. The difference to the true mean,
         # under half a grey level, goes into the bias; only the padding at the edges sees it.
@@ -66,7 +67,7 @@ class RoundedNetwork(nn.Module):
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
         """Return the quality before the sigmoid: float32, shape (N,)."""
         maps = self.features(pixels_NHWC.permute(0, 3, 1, 2).float() - self.shift)
-        logits: Tensor = self.head(maps.mean(dim=(2, 3))).squeeze(1)
+        logits: Tensor = self.head(pool(maps, self._pooling)).squeeze(1)
         return logits
 
 

@@ -13,4 +13,5 @@ class EagerNetwork(QualityNetwork):
 
     def __init__(self) -> None:
         card = json.loads(Path(__file__).with_name("model.json").read_text())
-        super().__init__(card["architecture"]["backbone"])
+        architecture = card["architecture"]
+        super().__init__(architecture["backbone"], pooling=architecture["pooling"])

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from iqa import preprocessing
 from iqa.errors import CheckpointMismatch
-from iqa.model import FEATURES_OF_BACKBONE, MEAN, STD, QualityNetwork
+from iqa.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, QualityNetwork
 from iqa.score import CARD_FILE as CARD_FILE
 from iqa.score import ScoreScale
 from safetensors.torch import load_file, save_file
@@ -52,7 +52,7 @@ def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
     save_file(weights, directory / WEIGHTS_FILE)
     card: Card = {
         "format": FORMAT,
-        "architecture": _architecture(network.backbone),
+        "architecture": _architecture(network.backbone, network.pooling),
         "preprocessing": preprocessing.PARAMETERS,
         "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
         **facts,
@@ -95,7 +95,8 @@ def load(directory: Path) -> tuple[QualityNetwork, Card]:
     card = load_card(directory)
     digest = sha256_of(directory / WEIGHTS_FILE)
     _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
-    network = QualityNetwork(card["architecture"]["backbone"])
+    architecture = card["architecture"]
+    network = QualityNetwork(architecture["backbone"], pooling=architecture["pooling"])
     weights = load_file(directory / WEIGHTS_FILE)
     try:
         network.load_state_dict(weights)
@@ -126,11 +127,13 @@ def load_card(directory: Path) -> Card:
         if card["format"] not in READABLE_FORMATS:
             _expect("format", FORMAT, card["format"])
         _expect("preprocessing", preprocessing.PARAMETERS, card["preprocessing"])
-        backbone = card["architecture"]["backbone"]
-        if backbone not in FEATURES_OF_BACKBONE:
-            known = ", ".join(FEATURES_OF_BACKBONE)
-            raise CheckpointMismatch(f"backbone: expected one of {known}, got {backbone!r}.")
-        _expect("architecture", _architecture(backbone), card["architecture"])
+        architecture = card["architecture"]
+        for name, known in (("backbone", FEATURES_OF_BACKBONE), ("pooling", POOLINGS)):
+            if (got := architecture[name]) not in known:
+                one_of = ", ".join(known)
+                raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
+        expected = _architecture(architecture["backbone"], architecture["pooling"])
+        _expect("architecture", expected, architecture)
         _ = card["weights_sha256"]
         ScoreScale.of_card(card)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -150,10 +153,10 @@ def _write(directory: Path, card: Card) -> None:
     (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
 
 
-def _architecture(backbone: str) -> dict[str, object]:
+def _architecture(backbone: str, pooling: str) -> dict[str, object]:
     return {
         "backbone": backbone,
-        "pooling": "average",
+        "pooling": pooling,
         "head": "linear, sigmoid",
         "mean": list(MEAN),
         "std": list(STD),

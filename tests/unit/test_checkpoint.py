@@ -106,6 +106,8 @@ def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (_set("calibration", value={"kind": "spline"}), "^card: expected a calibration"),
         (_set("interval", value={"coverage": 0.9}), "^card: expected .* got KeyError: 'bands'"),
         (_set("architecture", "backbone", value="vgg"), "^backbone: expected one of .*got 'vgg'"),
+        (_set("architecture", "pooling", value="rms"), "^pooling: expected one of .*got 'rms'"),
+        (_set("architecture", "pooling", value="average+std"), "expected the weights of mobile"),
         (_set("architecture", "mean", value=[0, 0, 0]), "^architecture: expected"),
         (_set("weights_sha256", value="0" * 64), "^weights_sha256: expected 0.*two checkpoints"),
         (_set("architecture", value=None), "expected a model card, got TypeError"),

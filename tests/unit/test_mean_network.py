@@ -43,7 +43,7 @@ def test_fewer_than_two_are_refused() -> None:
 def test_networks_of_two_backbones_are_refused() -> None:
     """Their weights have nothing in common."""
     networks = [QualityNetwork("resnet18"), QualityNetwork("mobilenet_v2")]
-    with pytest.raises(ValueError, match=r"one backbone, got resnet18, mobilenet_v2"):
+    with pytest.raises(ValueError, match=r"one backbone and pooling, got resnet18, average; mob"):
         mean_network(networks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.model import FEATURES_OF_BACKBONE, MEAN, STD, QualityNetwork
+from iqa.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, QualityNetwork, pool
 from torch import Tensor
 
 from tests.images import photograph
@@ -87,3 +87,22 @@ def test_unknown_backbone_is_refused_with_the_known_ones() -> None:
     """The message lists what there is."""
     with pytest.raises(ValueError, match=r"expected one of efficientnet_b0, .*, got 'x'"):
         QualityNetwork("x")
+
+
+def test_pooling_sums_up_each_map() -> None:
+    """Average, standard deviation and maximum of a map whose values are known."""
+    maps = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])  # two maps of two places
+    deviation = [(1 + VARIANCE_EPS) ** 0.5, VARIANCE_EPS**0.5]
+    for pooling, expected in (
+        ("average", [2.0, 2.0]),
+        ("average+std", [2.0, 2.0, *deviation]),
+        ("average+max", [2.0, 2.0, 3.0, 2.0]),
+    ):
+        torch.testing.assert_close(pool(maps, pooling), torch.tensor([expected]))
+        assert QualityNetwork("resnet18", pooling=pooling).head.in_features == 256 * len(expected)
+
+
+def test_unknown_pooling_is_refused() -> None:
+    """By name, with those that there are."""
+    with pytest.raises(ValueError, match=r"pooling: expected one of average, .*got 'median'"):
+        QualityNetwork("resnet18", pooling="median")

@@ -147,3 +147,19 @@ def test_a_head_that_is_not_linear_on_the_average_is_refused(tmp_path: Path, kin
     with pytest.raises(ImageRejected, match=r"linear on the average.*use /predictions") as refused:
         runtime.quality_map(PICTURES[0])
     assert (refused.value.status, refused.value.reason) == (404, "no_quality_map")
+
+
+@pytest.mark.parametrize("pooling", ["average+std", "average+max"])
+def test_another_pooling_has_scores_and_no_map(tmp_path: Path, pooling: str) -> None:
+    """Both runtimes score with it alike, and refuse to explain."""
+    torch.manual_seed(0)
+    network = QualityNetwork("mobilenet_v2", pooling=pooling).eval()
+    checkpoint.save(tmp_path, network, {})
+    export_onnx(network, tmp_path / "model.onnx")
+    pixels = np.stack([photograph(128, 96, seed) for seed in (0, 1)])
+    expected = network(torch.from_numpy(pixels)).detach().numpy()
+    for runtime in (OpenVINORuntime(tmp_path / "model.onnx", threads=1), TorchRuntime(tmp_path, 1)):
+        np.testing.assert_allclose(runtime.quality(pixels), expected, atol=1e-4)
+        with pytest.raises(ImageRejected, match="linear on the average") as refused:
+            runtime.quality_map(PICTURES[0])
+        assert refused.value.status == 404

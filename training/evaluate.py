@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
         description="Measure a model on rated pictures: SROCC, PLCC, KROCC, MAE, RMSE, raw and "
-        "calibrated, with 95 %% bootstrap intervals, error by score band and label, coverage of "
+        "calibrated, with 95 % bootstrap intervals, error by score band and label, coverage of "
         "the interval, the worst ten, and plots.",
         epilog="Example: python -m training.evaluate --model training/pretrained --dataset biq2021 "
         "--data-dir data/biq2021 --split test --graph training/pretrained/precision/bf16 "

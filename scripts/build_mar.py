@@ -180,6 +180,7 @@ def _pack(
         precision.MAX_POINTS.get(choice.precision, export.MAX_SCORE_DIFFERENCE),
         ScoreScale.of_card(card),
     )
+    graph_choice.store(version, choice)
     archive.pack(
         workspace,
         candidate,

@@ -42,11 +42,13 @@ class Choice:
         precision: f32, bf16 or int8.
         files: The model's files, as they go into the archive.
         gate: What it was measured to do; None for f32, which is exact.
+        is_new: It was made now, and is not yet stored with the version.
     """
 
     precision: str
     files: list[Path]
     gate: Gate | None
+    is_new: bool = False
 
 
 def choose(
@@ -79,6 +81,7 @@ def choose(
     export.export_onnx(network, float32 / GRAPH_FILE, float32 / checkpoint.WEIGHTS_FILE)
     names = PRECISIONS if wanted == AUTO else (wanted,)
     candidates: dict[str, tuple[Path, Gate | None]] = {}
+    made: set[str] = set()
     loaded = None if data is None else ratings.load(data, ("train", "val"))
     for name in names:
         if name == "f32":
@@ -91,10 +94,7 @@ def choose(
         if gate is None and loaded is not None:
             place.mkdir()
             gate = precision.make(name, network, sha256, loaded, place)
-            if gate.passed and version.run_id:
-                mlflow.MlflowClient().log_artifacts(
-                    str(version.run_id), str(place), f"{ARTIFACTS}/{name}"
-                )
+            made.add(name)
         if gate is None:
             if wanted != AUTO:
                 raise ValueError(
@@ -111,7 +111,22 @@ def choose(
     chosen = wanted if wanted != AUTO else _fastest(candidates)
     place, gate = candidates[chosen]
     files = sorted(path for path in place.iterdir() if path.name != GATE_FILE)
-    return Choice(precision=chosen, files=[*files, directory / checkpoint.CARD_FILE], gate=gate)
+    files.append(directory / checkpoint.CARD_FILE)
+    return Choice(precision=chosen, files=files, gate=gate, is_new=chosen in made)
+
+
+def store(version: ModelVersion, choice: Choice) -> None:
+    """
+    Keep a graph that was made now with the version's run, for builds without data.
+
+    Args:
+        version: From the registry; one without a run keeps nothing.
+        choice: Once nothing speaks against it any more: a later build takes it as it is.
+    """
+    if choice.is_new and version.run_id:
+        mlflow.MlflowClient().log_artifacts(
+            str(version.run_id), str(choice.files[0].parent), f"{ARTIFACTS}/{choice.precision}"
+        )
 
 
 def _fastest(candidates: dict[str, tuple[Path, Gate | None]]) -> str:

@@ -165,8 +165,9 @@ def check_graph(
         for got in (alone, *(scale.score(float(quality)) for quality in twice)):
             if not abs(got - expected) <= max_points:
                 raise ValueError(
-                    f"graph: expected the score {expected:.4f} for {path.name}, got {got:.4f}. "
-                    "The export changed the network; the archive is not built."
+                    f"graph: expected the score {expected:.4f} within {max_points:g} for "
+                    f"{path.name}, got {got:.4f}. The archive is not built. If the graph is of "
+                    "lower precision, use --precision f32."
                 )
         scores.append(
             {"file": path.name, "score": round(alone, 3), "score_f32": round(expected, 3)}

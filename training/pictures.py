@@ -57,9 +57,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
-        with _named(self._split.paths[index]) as path:
-            decoded = decode(path.read_bytes(), NO_LIMITS)
-            pixels = preprocess(damaged_pair(decoded.image, rng)[which], decoded.size)
+        pixels = _damaged_copy(self._split.paths[index], which, rng)
         return self._crop(pixels, rng), torch.tensor(torch.nan)
 
     def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
@@ -134,6 +132,22 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     """
     with _named(split.paths[index]) as path:
         return decode(path.read_bytes(), NO_LIMITS).pixels()
+
+
+def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:
+    """
+    Return a damaged copy of one picture as the network's input, always the same one.
+
+    Raises:
+        ValueError: The file cannot be scored; names it.
+    """
+    return _damaged_copy(split.paths[index], 1, np.random.default_rng(index))
+
+
+def _damaged_copy(path: Path, which: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    with _named(path):
+        decoded = decode(path.read_bytes(), NO_LIMITS)
+        return preprocess(damaged_pair(decoded.image, rng)[which], decoded.size)
 
 
 @contextmanager

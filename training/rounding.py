@@ -78,7 +78,7 @@ def rounded(network: QualityNetwork, pictures: list[Tensor]) -> RoundedNetwork:
 
     Args:
         network: In evaluation mode, on the CPU; unchanged.
-        pictures: About 25 real ones, uint8 (H, W, 3), preprocessed. Same pictures, same result.
+        pictures: Some dozens, uint8 (H, W, 3), preprocessed. Same pictures, same result.
 
     Returns:
         A network whose convolutions are exact in bfloat16, biases included.

@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from iqa import checkpoint
 
 from scripts import archive, build_mar
 from scripts.register_pretrained import PRETRAINED
-from training import precision, promotion, registry, tracking, tracking_uri
+from training import precision, promotion, ratings, registry, tracking, tracking_uri
+from training.config import DataConfig
 from training.precision import Gate
 
 GOOD = Gate(
@@ -67,6 +69,39 @@ def test_what_changes_the_scores_too_much_is_refused_with_both_numbers(
     assert "scores within" in told
     assert list(tmp_path.iterdir()) == []
     assert "mar_precision" not in registry.get("iqa", "1").tags
+
+
+def test_a_graph_that_fails_on_a_golden_picture_is_not_kept(
+    rated_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It passed its gate, but a later build must not find it and fail again."""
+    # Seven synthetic pictures, and three photographs that may not move at all.
+    monkeypatch.setattr(precision, "MIN_SHARE_WITHIN", 0.0)
+    monkeypatch.setattr(precision, "MAX_SROCC_DROP", 1.0)
+    monkeypatch.setattr(precision, "MAX_POINTS", {"bf16": 0.0})
+    options = ["--precision", "bf16", "--out", str(tmp_path)]
+    assert build_mar.main([*options, *rated_options]) == 1
+    told = capsys.readouterr().err
+    assert "expected the score" in told and "use --precision f32" in told
+    assert build_mar.main(options) == 1
+    assert "precision bf16: expected rated pictures" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_third_picture_that_rounds_a_graph_is_damaged(
+    rated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are the rated ones as they are; for INT8 all of them."""
+    monkeypatch.setattr(precision, "CALIBRATION_PICTURES", {"bf16": 7, "int8": 7})
+    split = ratings.load(DataConfig(dataset="koniq10k", data_dir=rated)).split("train")
+    plain, mixed = (precision._calibration_pictures(split, name) for name in ("int8", "bf16"))
+    is_same = [torch.equal(one, other) for one, other in zip(plain, mixed, strict=True)]
+    assert is_same == [False, True, True, False, True, True, False]
+    again = precision._calibration_pictures(split, "bf16")
+    assert all(torch.equal(one, other) for one, other in zip(mixed, again, strict=True))
 
 
 def test_auto_packs_what_passes_and_a_later_build_repeats_it_without_pictures(

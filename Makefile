@@ -46,8 +46,8 @@ SHIPPED := runs/shipped-biq2021
 
 reproduce-biq2021: setup  ## the shipped model from the raw pictures; BIQ2021=FOLDER WEIGHTS=FILE
 	$(PYTHON) -m training.train --dataset biq2021 --data-dir $(BIQ2021) --weights $(WEIGHTS) \
-	  --backbone mobilenet_v2 --epochs 5 --lr 5e-5 --norm frozen --damaged-pairs 1 \
-	  --experiment biq2021 \
+	  --backbone mobilenet_v2 --epochs 5 --lr 5e-5 --norm frozen \
+	  --damaged-pairs 1 --order-weight 2 --crop-px 440 --experiment biq2021 \
 	  --out $(SHIPPED) $(if $(wildcard $(SHIPPED)/state.pt),--resume)
 	$(PYTHON) -m training.evaluate --model $(SHIPPED)/best --dataset biq2021 \
 	  --data-dir $(BIQ2021) --split test --out $(SHIPPED)/test.json

@@ -44,7 +44,8 @@ def test_the_map_falls_where_a_picture_was_damaged(report: dict[str, Any]) -> No
     for row in report["damage"]:
         assert row["found"] == 1.0, row
         assert row["inside"] < -0.3, row
-        assert abs(row["outside"]) < 0.2 * abs(row["inside"]), row
+        # Places beside the border see across it.
+        assert abs(row["outside"]) < 0.25 * abs(row["inside"]), row
 
 
 def test_occlusion_is_a_rank_correlation_for_each_picture(report: dict[str, Any]) -> None:

@@ -159,8 +159,9 @@ class _Depthwise(torch.autograd.Function):
             of_weight = _gradient_by_tiles(gradient, pixels, weight, stride, padding)
             of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         else:
-            of_weight, of_bias = _gradients_of_parameters(gradient, pixels, weight, stride, padding)
-            of_bias = of_bias if ctx.needs_input_grad[2] else None  # a layer without one
+            of_weight, of_bias = _gradients_of_parameters(
+                gradient, pixels, weight, stride, padding, has_bias=ctx.needs_input_grad[2]
+            )
         return of_pixels, of_weight, of_bias, None, None
 
 
@@ -177,12 +178,12 @@ def _gradient_of_pixels(
 
 def _gradients_of_parameters(
     gradient: Tensor, pixels: Tensor, weight: Tensor,
-    stride: tuple[int, int], padding: tuple[int, int],
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    stride: tuple[int, int], padding: tuple[int, int], *, has_bias: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     channels = weight.shape[0]
     _, of_weight, of_bias = torch.ops.aten.convolution_backward(
         gradient, pixels, weight, [channels], stride, padding, [1, 1], False, [0, 0], channels,
-        [False, True, True],
+        [False, True, has_bias],
     )  # fmt: skip
     return of_weight, of_bias
 
@@ -202,6 +203,6 @@ def _gradient_by_tiles(
     for top, left in itertools.product(starts, starts):
         seen = padded[:, :, top : top + height, left : left + width]
         seen = seen.contiguous(memory_format=torch.channels_last)
-        of_tile, _ = _gradients_of_parameters(gradient, seen, tile, stride, (0, 0))
+        of_tile, _ = _gradients_of_parameters(gradient, seen, tile, stride, (0, 0), has_bias=False)
         result[:, :, top : top + TILE, left : left + TILE] = of_tile
     return result

@@ -21,7 +21,9 @@ from training.tracking_uri import ROOT
 TOLERANCE = 0.01  # of a point
 # The shipped model is served in bf16, 99 % of whose scores are within half a point of float32 on
 # photographs; the odd inputs here are none (largest seen: 2.4, a pattern of colours in 16 bits).
-LOWER_PRECISION_TOLERANCE = 3.0
+ODD_TOLERANCE = 3.0
+PHOTOGRAPH_TOLERANCE = 0.5
+LOWER_PRECISION_TOLERANCE = 2.0  # of one picture alone and among others
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
 SCALE = ScoreScale.of_directory(ROOT / "training" / "pretrained")
 PICTURES = {path.name: path.read_bytes() for path in GOLDEN} | {
@@ -72,7 +74,8 @@ def test_the_shipped_network_in_torch_agrees_with_http(server: RunningServer) ->
         with torch.inference_mode():
             expected = SCALE.score(float(network(pixels[None])))
         difference = abs(server.score(picture)["score"] - expected)
-        assert difference <= LOWER_PRECISION_TOLERANCE, name
+        is_odd = name in ODD_INPUTS
+        assert difference <= (ODD_TOLERANCE if is_odd else PHOTOGRAPH_TOLERANCE), name
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])

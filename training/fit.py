@@ -112,7 +112,7 @@ def fitted(
         with Interruption() as interruption:
             while state.epoch < config.epochs:
                 _one_epoch(config, data, network, step, state, interruption, crew)
-                _validate(config, data, judged(network, step.average), state, crew)
+                _validate(config, data, judged(network, step.average), step.is_bf16, state, crew)
                 _save(network, step, state, crew)
                 _stop_if_asked(interruption, state, crew)
         yield state, run_id
@@ -203,11 +203,17 @@ def _stop_if_asked(interruption: Interruption, state: RunState, crew: Crew) -> N
 
 
 def _validate(
-    config: TrainConfig, data: Ratings, network: QualityNetwork, state: RunState, crew: Crew
+    config: TrainConfig,
+    data: Ratings,
+    network: QualityNetwork,
+    is_bf16: bool,
+    state: RunState,
+    crew: Crew,
 ) -> None:
     """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
     val = data.splits["val"]
-    judge = torch_judge(network, next(network.parameters()).device)
+    # As precise as the steps were: it only ranks the epochs. What is reported is float32's.
+    judge = torch_judge(network, next(network.parameters()).device, is_bf16=is_bf16)
     part = predict(judge, val.part(crew.share), workers=config.workers, title="validation")
     quality = crew.assembled(part, len(val))
     row = {"loss": state.history_loss, **agreement(quality, val.quality)}

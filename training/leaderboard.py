@@ -1,7 +1,9 @@
-"""The cells of a sweep, best first: as text, as a table on disk, as a plot."""
+"""The cells of a sweep, best first: as text, as tables on disk, as a plot."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
@@ -12,7 +14,7 @@ from matplotlib.lines import Line2D
 COLOURS: Final = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 
 
-def leaderboard(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def ranked(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """
     Rank finished cells by validation SROCC, then by the lower validation RMSE.
 
@@ -20,11 +22,12 @@ def leaderboard(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
     Args:
         cells: As a sweep records them: `backbone`, `lr`, `epochs`, `best_epoch`, `seconds`,
-            `version`, `run_id` and `metrics` by split.
+            `weights`, `version`, `run_id` and `metrics` by split.
 
     Returns:
-        One row a cell, best first. Errors in points of the 0-100 score; `low` and `high` are the
-        95 % bootstrap interval of the test SROCC; `minutes` is the time of the training steps.
+        One row a cell, best first. `starts_from` is imagenet, none or a file's name. Errors in
+        points of the 0-100 score, before calibration; `low` and `high` are the 95 % bootstrap
+        interval of the test SROCC; `minutes` is the time of the training steps.
     """
     rows = []
     for cell in cells.values():
@@ -35,6 +38,7 @@ def leaderboard(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
                 "backbone": cell["backbone"],
                 "lr": cell["lr"],
                 "epochs": cell["epochs"],
+                "starts_from": Path(cell["weights"]).name,
                 "best_epoch": cell["best_epoch"],
                 "val_srocc": val["srocc"],
                 "val_rmse_100": val["rmse_100"],
@@ -77,12 +81,39 @@ def as_text(table: pd.DataFrame) -> str:
     return shown.to_string(index=False)
 
 
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the ranking as Markdown."""
+    lines = [
+        "| | backbone | starts from | rate | epochs (best) | validation SROCC "
+        "| test SROCC, 95 % | PLCC | RMSE_100 | MAE_100 | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in table.to_dict("records"):
+        lines.append(
+            f"| {row['rank']} | {row['backbone']} | {row['starts_from']} | {row['lr']:g} "
+            f"| {row['epochs']} ({row['best_epoch']}) | {row['val_srocc']:.4f} "
+            f"| {row['test_srocc']:.4f} [{row['low']:.4f}, {row['high']:.4f}] "
+            f"| {row['test_plcc']:.4f} | {row['test_rmse_100']:.2f} | {row['test_mae_100']:.2f} "
+            f"| {row['minutes']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write(table: pd.DataFrame, title: str, directory: Path) -> Sequence[Path]:
+    """Write leaderboard.csv, leaderboard.md and the plot leaderboard.svg; return them."""
+    paths = [directory / f"leaderboard.{suffix}" for suffix in ("csv", "md", "svg")]
+    table.to_csv(paths[0], index=False)
+    paths[1].write_text(as_markdown(table))
+    plot(table, title).savefig(paths[2])
+    return paths
+
+
 def plot(table: pd.DataFrame, title: str) -> Figure:
     """
     Plot the test SROCC of each cell with its interval, and the validation SROCC that ranks it.
 
     Args:
-        table: `leaderboard`'s.
+        table: `ranked`'s.
         title: Of the plot.
     """
     figure = Figure(figsize=(8, 1.6 + 0.42 * len(table)), layout="constrained")

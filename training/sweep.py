@@ -21,11 +21,10 @@ import pandas as pd
 from iqa import checkpoint
 from iqa.model import FEATURES_OF_BACKBONE, QualityNetwork
 
-from training import command_line, ratings, registry
+from training import command_line, leaderboard, ratings, registry
 from training.backbone_weights import start_from
 from training.config import TrainConfig, add_options, train_config
 from training.fit import BEST
-from training.leaderboard import as_text, leaderboard, plot
 from training.parallel import expect_alone
 from training.promotion import Registered, promote_if_better
 from training.run_state import STATE_FILE
@@ -161,12 +160,13 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
                 logger.warning("%s", failed[-1])
                 continue
             record.save()
-            print(as_text(_publish(record, title, parent_run_id)), flush=True)
+            print(leaderboard.as_text(_publish(record, title, parent_run_id)), flush=True)
         if failed:
             raise ValueError(f"{len(failed)} cells failed: {'; '.join(failed)}")
         table = _publish(record, title, parent_run_id)
         if not missing:
-            print(as_text(table))
+            print(leaderboard.as_text(table))
+        print(f"written: {record.directory}/leaderboard.md, leaderboard.csv, leaderboard.svg")
         best = _best(config, table, record)
         if config.alias:
             _promote(config.alias, best, data.splits["val"])
@@ -204,14 +204,11 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
 
 
 def _publish(record: SweepRecord, title: str, parent_run_id: str) -> pd.DataFrame:
-    """Rank the finished cells; write table and plot to the folder and the parent run."""
-    table = leaderboard(record.cells)
+    """Rank the finished cells; write tables and plot to the folder and the parent run."""
+    table = leaderboard.ranked(record.cells)
     n = int(next(iter(record.cells.values()))["metrics"]["test"]["n"])
-    paths = [record.directory / f"leaderboard.{suffix}" for suffix in ("csv", "png")]
-    table.to_csv(paths[0], index=False)
-    plot(table, f"{title}: SROCC, {n} test pictures").savefig(paths[1], dpi=150)
     client = mlflow.MlflowClient()
-    for path in paths:
+    for path in leaderboard.write(table, f"{title}: SROCC, {n} test pictures", record.directory):
         client.log_artifact(parent_run_id, str(path))
     for key in ("val_srocc", "test_srocc", "test_rmse_100"):
         client.log_metric(parent_run_id, f"best_{key}", float(table[key][0]))

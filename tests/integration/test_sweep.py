@@ -90,7 +90,10 @@ def test_an_interrupted_sweep_continues_and_ranks_its_cells(
     assert list(table["rank"]) == [1, 2]
     assert table["val_srocc"].is_monotonic_decreasing
     artifacts = {item.path for item in client.list_artifacts(parent_id)}
-    assert {"leaderboard.csv", "leaderboard.png"} <= artifacts
+    assert {"leaderboard.csv", "leaderboard.md", "leaderboard.svg"} <= artifacts
+    best_row = (folder / "leaderboard.md").read_text().splitlines()[2]
+    assert f"| mobilenet_v2 | none | {table['lr'][0]:g} |" in best_row
+    assert f"{table['val_srocc'][0]:.4f} | {table['test_srocc'][0]:.4f} [" in best_row
     best = str(table["version"][0])
     assert str(client.get_model_version_by_alias("iqa", "staging").version) == best
     output = capsys.readouterr().out

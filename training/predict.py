@@ -67,6 +67,8 @@ def torch_judge(
         is_bf16: Under autocast, in half the time; else in float32, as whatever is reported is.
     """
     keep_freed_memory(device)
+    # As in training: MobileNetV2 in two thirds of the time. Only the order in memory changes.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def judge(pixels_NHWC: Tensor) -> Tensor:
         network.eval()

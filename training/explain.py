@@ -3,7 +3,7 @@ Two explanations of a score side by side: the quality map, and occlusion by Capt
 
 For `training.evaluate --explain`; no ratings are needed. The map is exact for the network: its
 mean is the logit. Occlusion asks another question, what the score loses when a place is blurred,
-and takes some 150 passes a picture; that it points to the same places is a second opinion, not a
+and takes some 120 passes a picture; that it points to the same places is a second opinion, not a
 proof. Damage put into half of each picture is a third one: there the answer is known.
 """
 
@@ -148,8 +148,8 @@ def found_damage(
         kind: Of `training.distortions`.
 
     Returns:
-        `kind`; the mean change of the logit in the damaged half (`inside`) and in the other one
-        (`outside`); `found`, the share of pictures in which it falls further inside.
+        `kind`; the mean change of the logit in the third of the places furthest to the right
+        (`inside`) and to the left (`outside`); `found`, the share of pictures in which it falls further inside.
     """
     changes = []
     for index, pixels in enumerate(pictures.values()):
@@ -240,7 +240,7 @@ def _markdown(examples: list[Example], damage: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "| right half damaged by | change of the logit there | in the left half | found |",
+        "| right half damaged by | change of the logit in the right third | in the left third | found |",
         "|---|---|---|---|",
     ]
     for row in damage:

@@ -149,7 +149,8 @@ def found_damage(
 
     Returns:
         `kind`; the mean change of the logit in the third of the places furthest to the right
-        (`inside`) and to the left (`outside`); `found`, the share of pictures in which it falls further inside.
+        (`inside`) and to the left (`outside`); `found`, the share of pictures in which it falls
+        further inside.
     """
     changes = []
     for index, pixels in enumerate(pictures.values()):
@@ -240,7 +241,7 @@ def _markdown(examples: list[Example], damage: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "| right half damaged by | change of the logit in the right third | in the left third | found |",
+        "| right half damaged by | change of the logit, right third | left third | found |",
         "|---|---|---|---|",
     ]
     for row in damage:

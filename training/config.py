@@ -40,6 +40,12 @@ class DataConfig:
     limit: int | None = option(
         None, "use at most this many pictures of each split, a quick try", type=int
     )
+    cache: Path | None = option(
+        None,
+        "folder for decoded pictures, 0.6 MB each, which later epochs and runs read instead of "
+        "decoding them again",
+        type=Path,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from training.damage import damaged_pair
+from training.decoded_pictures import decoded_once
 from training.parallel import ALONE, Crew
 from training.ratings import Split
 
@@ -131,7 +132,12 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
         ValueError: The file cannot be scored; names it.
     """
     with _named(split.paths[index]) as path:
-        return decode(path.read_bytes(), NO_LIMITS).pixels()
+        body = path.read_bytes()
+        return _decoded(body) if split.cache is None else decoded_once(split.cache, body, _decoded)
+
+
+def _decoded(body: bytes) -> NDArray[np.uint8]:
+    return decode(body, NO_LIMITS).pixels()
 
 
 def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:

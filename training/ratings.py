@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from training.config import DataConfig
 from training.datasets import DATASETS
+from training.decoded_pictures import expect_folder
 from training.layouts import SPLITS, Layout, Options
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,13 @@ class Split:
         names: As in the ratings file.
         paths: Same order.
         quality: float64, shape (N,), ratings mapped to [0, 1].
+        cache: Folder of decoded pictures, if they are to be kept.
     """
 
     names: list[str]
     paths: list[Path]
     quality: NDArray[np.float64]
+    cache: Path | None = None
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -56,6 +59,7 @@ class Split:
             names=[self.names[i] for i in chosen],
             paths=[self.paths[i] for i in chosen],
             quality=self.quality[np.array(chosen, dtype=int)],
+            cache=self.cache,
         )
 
     def digest(self) -> str:
@@ -97,6 +101,7 @@ class Ratings:
             names=[name for part in parts for name in part.names],
             paths=[path for part in parts for path in part.paths],
             quality=np.concatenate([part.quality for part in parts]),
+            cache=next(iter(parts)).cache,
         )
 
     def counts(self) -> dict[str, int]:
@@ -116,6 +121,8 @@ def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
         FileNotFoundError: The folder or the ratings file is missing.
         ValueError: Any of the checks failed.
     """
+    if config.cache is not None:
+        expect_folder(config.cache)
     if not config.data_dir.is_dir():
         raise FileNotFoundError(
             f"--data-dir: expected a folder, got {config.data_dir}. "
@@ -136,6 +143,7 @@ def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
             names=list(rows["image_name"]),
             paths=[paths[image_name] for image_name in rows["image_name"]],
             quality=quality_of_mos(rows["mos"].to_numpy(dtype=np.float64), layout.mos_range),
+            cache=config.cache,
         )
     ratings = Ratings(
         name=layout.name or config.dataset,

@@ -17,7 +17,9 @@ from training.config import TrainConfig
 
 STATE_FILE: Final = "state.pt"
 # May differ between the interrupted run and its continuation.
-FREE_SETTINGS: Final = {"resume", "restart", "device", "workers", "out", "data_dir", "alias"}
+FREE_SETTINGS: Final = frozenset(
+    ("resume", "restart", "device", "workers", "out", "data_dir", "cache", "alias")
+)
 
 
 @dataclass(kw_only=True)

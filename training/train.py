@@ -146,7 +146,7 @@ def _finish(
 
 
 _LOCAL_SETTINGS = frozenset(
-    {"data_dir", "labels", "out", "resume", "restart", "weights", "digests"}
+    {"data_dir", "cache", "labels", "out", "resume", "restart", "weights", "digests"}
 )
 """Settings that may name places on this machine: they stay out of the card that is shipped."""
 

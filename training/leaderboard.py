@@ -134,7 +134,8 @@ def plot(table: pd.DataFrame, title: str) -> Figure:
     names = []
     for row in table.to_dict("records"):
         plural = "" if row["epochs"] == 1 else "s"
-        names.append(f"{row['backbone']}, lr {row['lr']:g}, {row['epochs']} epoch{plural}")
+        scratch = " from scratch" if row["starts_from"] == "none" else ""
+        names.append(f"{row['backbone']}{scratch}, lr {row['lr']:g}, {row['epochs']} epoch{plural}")
     axes.set_yticks(range(len(table)), names)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlabel("SROCC")

@@ -112,7 +112,7 @@ def fitted(
         with Interruption() as interruption:
             while state.epoch < config.epochs:
                 _one_epoch(config, data, network, step, state, interruption, crew)
-                _validate(config, data, judged(network, step.average), step.is_bf16, state, crew)
+                _validate(config, data, network, step, state, crew)
                 _save(network, step, state, crew)
                 _stop_if_asked(interruption, state, crew)
         yield state, run_id
@@ -206,14 +206,15 @@ def _validate(
     config: TrainConfig,
     data: Ratings,
     network: QualityNetwork,
-    is_bf16: bool,
+    step: Step,
     state: RunState,
     crew: Crew,
 ) -> None:
     """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
     val = data.splits["val"]
+    kept = judged(network, step.average)
     # As precise as the steps were: it only ranks the epochs. What is reported is float32's.
-    judge = torch_judge(network, next(network.parameters()).device, is_bf16=is_bf16)
+    judge = torch_judge(kept, next(kept.parameters()).device, is_bf16=step.is_bf16)
     part = predict(judge, val.part(crew.share), workers=config.workers, title="validation")
     quality = crew.assembled(part, len(val))
     row = {"loss": state.history_loss, **agreement(quality, val.quality)}
@@ -227,4 +228,4 @@ def _validate(
         state.epoch, row["loss"], row["srocc"], row["plcc"], row["rmse_100"],
     )  # fmt: skip
     if is_best:
-        checkpoint.save(state.directory / BEST, network, {"epoch": state.epoch})
+        checkpoint.save(state.directory / BEST, kept, {"epoch": state.epoch})

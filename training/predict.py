@@ -68,6 +68,7 @@ def torch_judge(
     """
     keep_freed_memory(device)
     # As in training: MobileNetV2 in two thirds of the time. Only the order in memory changes.
+    # torch's stubs lack the argument.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def judge(pixels_NHWC: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from iqa.model import FEATURES_OF_BACKBONE, POOLINGS
 
 from training.datasets import DATASETS
 from training.losses import LOSSES
+from training.schedule import SCHEDULES
 
 
 def option(default: Any, text: str, **argument: Any) -> Any:
@@ -67,7 +68,10 @@ class TrainConfig(DataConfig):
     lr: float = option(3e-4, "peak learning rate of the backbone", type=float)
     head_lr_factor: float = option(10.0, "peak learning rate of the head, times --lr", type=float)
     weight_decay: float = option(1e-4, "AdamW's; none on norms and biases", type=float)
-    warmup: float = option(0.05, "share of all steps before the peak; cosine after it", type=float)
+    warmup: float = option(0.05, "share of all steps before the peak", type=float)
+    schedule: str = option(
+        "cosine", "way of the rate from its peak to the end", choices=sorted(SCHEDULES)
+    )
     clip_norm: float = option(1.0, "largest gradient norm", type=float)
     ema_decay: float = option(
         0.0,

@@ -28,12 +28,13 @@ from training.config import TrainConfig
 from training.device import choose_device, prepare
 from training.fast_layers import make_fast
 from training.metrics import agreement
-from training.optimisation import judged, rate_factor
+from training.optimisation import judged
 from training.parallel import ALONE, Crew
 from training.pictures import EpochBatches, TrainingCrops, leave_interrupts_to_parent
 from training.predict import predict, torch_judge
 from training.ratings import Ratings, Split
 from training.run_state import Interruption, RunState
+from training.schedule import rate_factor
 from training.step import Step
 
 logger = logging.getLogger(__name__)
@@ -163,9 +164,8 @@ def _one_epoch(
         total=len(batches), initial=state.step, desc=title, unit="step", disable=not crew.is_first
     ) as bar:
         for pixels_NHWC, target in loader:
-            factor = rate_factor(
-                state.epoch * len(batches) + state.step, total_steps, config.warmup
-            )
+            steps_done = state.epoch * len(batches) + state.step
+            factor = rate_factor(steps_done, total_steps, config.warmup, config.schedule)
             for group in step.optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
             loss = step.forward(pixels_NHWC, target)

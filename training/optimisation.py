@@ -1,8 +1,7 @@
-"""How the weights move: the optimiser's groups, the learning rate over time, a moving average."""
+"""How the weights move: the optimiser's groups, a moving average."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -27,21 +26,6 @@ def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.Ad
             decay = config.weight_decay if is_matrix else 0.0
             groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
     return torch.optim.AdamW(groups)
-
-
-def rate_factor(step: int, total_steps: int, warmup: float) -> float:
-    """
-    Return the share of the peak learning rate: linear warm-up, then half a cosine to zero.
-
-    Args:
-        step: From 0.
-        total_steps: Of the whole run.
-        warmup: Share of the steps before the peak, in [0, 1).
-    """
-    warmup_steps = warmup * total_steps
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
 
 
 def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:

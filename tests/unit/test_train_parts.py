@@ -17,11 +17,11 @@ from torchvision import models
 from tests.images import photograph
 from training.backbone_weights import start_from
 from training.config import TrainConfig
-from training.optimisation import rate_factor
 from training.pictures import EpochBatches, TrainingCrops, WholePictures, same_size_batches
 from training.predict import predict, torch_judge
 from training.ratings import Split
 from training.run_state import RunState
+from training.schedule import rate_factor
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +40,35 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5])
-def test_rate_rises_to_its_peak_and_falls_to_nearly_nothing(warmup: float) -> None:
-    """Linear warm-up, then half a cosine: one peak of at most 1, never 0 while steps remain."""
-    factors = [rate_factor(step, 200, warmup) for step in range(200)]
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_rate_rises_to_its_peak_and_falls_to_nearly_nothing(warmup: float, schedule: str) -> None:
+    """Linear warm-up, then the way down: one peak of at most 1, never 0 while steps remain."""
+    factors = [rate_factor(step, 200, warmup, schedule) for step in range(200)]
     peak = int(np.argmax(factors))
     assert peak == pytest.approx(200 * warmup, abs=1)
     assert max(factors) == pytest.approx(1.0, abs=0.01)
     steps = np.diff(factors)
     assert (steps[:peak] > 0).all()
     assert (steps[peak:] < 0).all()
-    assert 0 < factors[-1] < 0.01
+    assert 0 < factors[-1] < 0.02
 
 
 DIGESTS = {"train": "a", "val": "b", "test": "c"}
 
 
 def test_rate_halfway_down_is_a_half() -> None:
-    """The cosine is at a half in the middle of what follows the warm-up."""
-    assert rate_factor(100, 200, 0.0) == pytest.approx(0.5)
+    """Both ways down are at a half in the middle, and the cosine is above the line before it."""
+    assert rate_factor(100, 200, 0.0, "cosine") == pytest.approx(0.5)
+    assert rate_factor(100, 200, 0.0, "linear") == pytest.approx(0.5)
+    assert rate_factor(50, 200, 0.0, "cosine") == pytest.approx(0.5 + 0.5**1.5)
+    assert rate_factor(50, 200, 0.0, "linear") == pytest.approx(0.75)
     assert rate_factor(0, 1, 0.0) == 1.0
+
+
+def test_constant_rate_stays_at_its_peak() -> None:
+    """After the warm-up, to the last step."""
+    assert [rate_factor(step, 20, 0.2, "constant") for step in (4, 10, 19)] == [1.0, 1.0, 1.0]
+    assert rate_factor(1, 20, 0.2, "constant") == pytest.approx(2 / 5)
 
 
 # Crops.

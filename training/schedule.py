@@ -1,0 +1,30 @@
+"""The learning rate over time: a short rise, then one of a few ways down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "constant": lambda _: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "linear": lambda done: 1 - done,
+}
+"""Share of the peak rate, by the share in [0, 1) of the steps after the warm-up that is done."""
+
+
+def rate_factor(step: int, total_steps: int, warmup: float, schedule: str = "cosine") -> float:
+    """
+    Return the share of the peak learning rate: a linear warm-up, then the schedule.
+
+    Args:
+        step: From 0.
+        total_steps: Of the whole run.
+        warmup: Share of the steps before the peak, in [0, 1).
+        schedule: One of `SCHEDULES`.
+    """
+    warmup_steps = warmup * total_steps
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return SCHEDULES[schedule]((step - warmup_steps) / (total_steps - warmup_steps))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.device import autocast, keep_freed_memory
+from training.device import keep_freed_memory
 from training.pictures import WholePictures, leave_interrupts_to_parent, same_size_batches
 from training.ratings import Split
 
@@ -55,16 +55,13 @@ def predict(
     return quality
 
 
-def torch_judge(
-    network: nn.Module, device: torch.device, *, is_bf16: bool = False
-) -> Callable[[Tensor], Tensor]:
+def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     """
-    Return the network as a judge: evaluation mode, no gradients.
+    Return the network as a judge: evaluation mode, no gradients, float32.
 
     Args:
         network: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
         device: Where it is.
-        is_bf16: Under autocast, in half the time; else in float32, as whatever is reported is.
     """
     keep_freed_memory(device)
     # As in training: MobileNetV2 in two thirds of the time. Only the order in memory changes.
@@ -73,7 +70,7 @@ def torch_judge(
 
     def judge(pixels_NHWC: Tensor) -> Tensor:
         network.eval()
-        with torch.inference_mode(), autocast(device, is_bf16):
+        with torch.inference_mode():
             quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
             return quality
 

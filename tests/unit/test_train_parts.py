@@ -18,7 +18,6 @@ from tests.images import photograph
 from training.backbone_weights import start_from
 from training.config import TrainConfig
 from training.pictures import EpochBatches, TrainingCrops, WholePictures, same_size_batches
-from training.predict import predict, torch_judge
 from training.ratings import Split
 from training.run_state import RunState
 from training.schedule import rate_factor
@@ -127,17 +126,6 @@ def test_whole_pictures_are_what_is_served(split: Split) -> None:
     assert [indices for indices, _ in batches] == [[0, 0], [1]]
     served = preprocess(Image.open(split.paths[0]).convert("RGB"))
     np.testing.assert_array_equal(batches[0][1][0].numpy(), served)
-
-
-def test_judging_in_bf16_is_float32_up_to_its_rounding(split: Split) -> None:
-    """What ranks the epochs is autocast, and no more than a hundredth away from what is told."""
-    torch.manual_seed(0)
-    network = QualityNetwork("mobilenet_v2")
-    cpu = torch.device("cpu")
-    exact = predict(torch_judge(network, cpu), split)
-    rounded = predict(torch_judge(network, cpu, is_bf16=True), split)
-    assert (rounded != exact).any()
-    assert rounded == pytest.approx(exact, abs=0.01)
 
 
 def test_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:

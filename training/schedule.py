@@ -14,7 +14,7 @@ SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
 """Share of the peak rate, by the share in [0, 1) of the steps after the warm-up that is done."""
 
 
-def rate_factor(step: int, total_steps: int, warmup: float, schedule: str = "cosine") -> float:
+def rate_factor(step: int, total_steps: int, warmup: float, schedule: str) -> float:
     """
     Return the share of the peak learning rate: a linear warm-up, then the schedule.
 

@@ -61,7 +61,7 @@ def test_rate_halfway_down_is_a_half() -> None:
     assert rate_factor(100, 200, 0.0, "linear") == pytest.approx(0.5)
     assert rate_factor(50, 200, 0.0, "cosine") == pytest.approx(0.5 + 0.5**1.5)
     assert rate_factor(50, 200, 0.0, "linear") == pytest.approx(0.75)
-    assert rate_factor(0, 1, 0.0) == 1.0
+    assert rate_factor(0, 1, 0.0, "cosine") == 1.0
 
 
 def test_constant_rate_stays_at_its_peak() -> None:

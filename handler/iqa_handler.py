@@ -21,7 +21,7 @@ import numpy as np
 from iqa import explanation, overlay
 from iqa.decoding import DecodedImage, Limits, decode
 from iqa.errors import ImageRejected, NotScored
-from iqa.payload import picture_of
+from iqa.payload import fields_in, picture_in
 from iqa.preprocessing import is_upscaled
 from iqa.runtime import open_runtime
 from iqa.score import ScoreScale
@@ -112,11 +112,14 @@ class IQAHandler:
         started_s = time.perf_counter()
         try:
             self._expect_fresh(item, context, now_s)
+            headers = context.get_all_request_header(index)
+            fields = fields_in(row, headers)
             # TorchServe sets it by the address; a client's own does not come through.
             if context.get_request_header(index, "explain") == "True":
-                headers = context.get_all_request_header(index)
-                item.explains = explanation.wanted_format(row, headers)
-            body = picture_of(row)
+                item.explains = explanation.wanted_format(
+                    {field.name: field.content for field in fields}, headers
+                )
+            body = picture_in(fields)
             item.n_bytes = len(body)
             item.decoded = decode(body, self._limits)
             item.pixels = item.decoded.pixels()
@@ -247,7 +250,7 @@ class IQAHandler:
         without one it shows what anyone may know.
         """
         is_asked = context.get_request_header(index, "describe") == "True"
-        return is_asked and not (row.get("data") or row.get("body"))
+        return is_asked and not any(row.values())
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import psutil
 import requests
 
 from scripts import front, server_state, torchserve_process
-from scripts.server_api import describe, get_json, ready_workers
+from scripts.server_api import describe, get_json, is_alive, ready_workers
 from scripts.server_state import Supervision
 from scripts.start_lock import interrupt_start
 
 STOP_TIMEOUT_S = 120.0
 """Longer than a drain and the end of TorchServe; then all is ended at once."""
+PING_TIMEOUT_S = 5.0
 
 
 def stop() -> int:
@@ -59,17 +60,24 @@ def status() -> int:
     except requests.RequestException as error:
         print(f"process {server.pid} runs and does not answer: {error}")
         return 1
-    port = (supervision.front_port if supervision else None) or server.ports.inference
+    recorded = server_state.read_supervision_file()
+    front_port = recorded.front_port if recorded else None
     for entry in entries:
         print(
             f"iqa version {entry['modelVersion']} from {entry['modelUrl']}: "
             f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
-            f"process {server.pid}, inference on port {port}"
+            f"process {server.pid}, inference on port {front_port or server.ports.inference}"
         )
     is_ready = bool(entries) and ready_workers(entries[0]) > 0
     if not is_ready:
         logs = os.path.relpath(server_state.LOG_DIR)
         print(f"process {server.pid} runs and has no ready worker (see {logs})")
+    if front_port is not None and not is_alive(front_port, PING_TIMEOUT_S):
+        is_ready = False
+        print(
+            f"the front does not answer on port {front_port}; behind it TorchServe is on port "
+            f"{server.ports.inference}"
+        )
     if supervision is None:
         print("no supervisor: nothing would start it again. Stop it, and start it anew")
     else:

@@ -92,11 +92,16 @@ def read_file() -> Server | None:
 
 def read_supervision() -> Supervision | None:
     """Return this checkout's supervisor if it lives."""
+    supervision = read_supervision_file()
+    return supervision if supervision is not None and supervision.process() else None
+
+
+def read_supervision_file() -> Supervision | None:
+    """Return the supervisor on record, whether it lives or not: its front may outlive it."""
     try:
-        supervision = Supervision(**json.loads(SUPERVISOR_FILE.read_text()))
+        return Supervision(**json.loads(SUPERVISOR_FILE.read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
-    return supervision if supervision.process() else None
 
 
 def write(server: Server) -> None:

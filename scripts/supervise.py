@@ -110,7 +110,7 @@ class Supervisor:
     ) -> tuple[Server, dict[str, Any]]:
         plan = self._plan
         if plan.front is not None:
-            front.expect_nginx()
+            front.nginx_program()  # said before an archive is built
         server_state.write_supervision(
             Supervision(
                 pid=os.getpid(),
@@ -251,6 +251,9 @@ class Supervisor:
 
     def _ready(self) -> health.Answer:
         verdict = self._readiness.verdict()
+        has_way_in = self._front.is_alive() if self._front else self._plan.front is None
+        if verdict.ready and not has_way_in:
+            verdict = dataclasses.replace(verdict, ready=False, reason="the front is away")
         return health.in_json(200 if verdict.ready else 503, dataclasses.asdict(verdict))
 
     def _live(self) -> health.Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -12,7 +13,27 @@ from typing import Any
 import psutil
 import requests
 
+from tests.ports import BACKEND
+
 TIMEOUT_S = 60.0
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests",
+    "REGISTRY_PASSWORD": "a-secret-of-the-tests",
+    "SERVICE_API_KEY": "a-secret-of-the-tests",
+    "GITHUB_TOKEN": "a-secret-of-the-tests",
+    "IQA_WEBHOOK_SECRET": "a-secret-of-the-tests",
+}
+"""In the environment of a start; no worker may see them."""
+
+
+def path_without(program: str, folder: Path) -> str:
+    """Return a PATH on which all programs of this machine are but one; `folder` takes links."""
+    for directory in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for file in directory.iterdir() if directory.is_dir() else ():
+            link = folder / file.name
+            if file.name != program and not link.is_symlink():  # the first one of a name counts
+                link.symlink_to(file)
+    return str(folder)
 
 
 class RunningServer:
@@ -23,7 +44,7 @@ class RunningServer:
         self.model_store = model_store
         # Beside those that the fixture found free.
         base = int(environment["INFERENCE_PORT"])
-        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + 4)}
+        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + BACKEND)}
         self.environment = {**ports, **environment}
         self.state_dir = Path(environment["IQA_STATE_DIR"])
         self.first_words = ""

@@ -15,8 +15,7 @@ import pytest
 import requests
 
 from scripts.server_api import Ports
-from tests.attack.conftest import SECRETS
-from tests.server import RunningServer
+from tests.server import SECRETS, RunningServer
 from training.tracking_uri import ROOT
 
 KINDS = {".py", ".onnx", ".safetensors", ".json", ".yaml", ".jpg", ".md"}

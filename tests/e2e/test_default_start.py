@@ -170,7 +170,7 @@ def _fifty_large(server: RunningServer) -> None:
         sending = [large.submit(server.post, LARGE) for _ in range(50)]
         assert set(others.map(small, range(40))) == {200}
         statuses = [sender.result().status_code for sender in sending]
-    assert set(statuses) <= {400, 504, 507}, statuses
+    assert set(statuses) <= {400, 503, 504, 507}, statuses
     assert server.score(PICTURE)["score"] > 0
 
 

@@ -46,7 +46,9 @@ def test_every_way_of_sending_a_picture_gives_the_same_score(door: RunningServer
         door.post(picture),  # no content type at all, as curl -T
         door.post(picture, headers={"Content-Type": "image/jpeg"}),
         *(door.post(files={name: ("a.jpg", picture)}) for name in ("data", "file", "image", "x")),
-        door.post(files={"photo[]": ("a.jpg", picture), "none": ("", b"")}, data={"note": "text"}),
+        door.post(
+            files={"photo[]": ("a.jpg", picture), "none": ("", b""), "note": (None, "some text")}
+        ),
         door.post(files={"photo": (None, picture)}),
         door.post(json={"image": text}),
         door.post(json={"image": broken_lines}),

@@ -27,10 +27,10 @@ from benchmarks.peers.launches import ROOT
 from benchmarks.peers.torchserve import pack_noop
 from benchmarks.resources import CpuMeter, footprint
 from benchmarks.tables import table
-from scripts import server_state, torchserve_process
-from scripts.archive import MODEL_CONFIG
-from scripts.server_api import Ports
-from training import command_line
+from console import command_line
+from scripts.archive.mar_file import MODEL_CONFIG
+from scripts.server import process, state
+from scripts.server.api import Ports
 
 CLIENTS = 16
 WARM_S = 12  # some 15,000 requests: Java compiles what runs often
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        if server_state.read() is not None:
+        if state.read() is not None:
             raise RuntimeError(
                 "expected no server of this checkout, got one running. "
                 "Stop it: scripts/run_torchserve.sh --stop"
@@ -136,9 +136,9 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
         mar = pack_noop(settings / "store", parts)
         ports = Ports(inference=PORT, management=PORT + 1, metrics=PORT + 2)
         os.environ.update(variant.environment)
-        server = torchserve_process.start(mar, ports, 1, settings)
+        server = process.start(mar, ports, 1, settings)
         try:
-            torchserve_process.wait_until_ready(server, 1)
+            process.wait_until_ready(server, 1)
             java = psutil.Process(server.pid)
 
             def processes() -> list[psutil.Process]:
@@ -155,7 +155,7 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
             used = meter.stop(load.client_cpu_s)
             held = footprint([java])
         finally:
-            torchserve_process.stop(server)
+            process.stop(server)
             for name in variant.environment:
                 os.environ.pop(name)
     return (

@@ -16,8 +16,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from console import command_line
 from scripts.front import Front, Settings, defaults, render
-from training import command_line
 
 logger = logging.getLogger(__name__)
 

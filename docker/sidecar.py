@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from scripts import archive, archive_note
-from training import command_line
+from console import command_line
+from scripts.archive import mar_file, note
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def main() -> int:
     """Run until TERM."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--alias", default="staging")
-    parser.add_argument("--model-store", type=Path, default=archive.MODEL_STORE)
+    parser.add_argument("--model-store", type=Path, default=mar_file.MODEL_STORE)
     known, _ = parser.parse_known_args()
     status = command_line.run(lambda: first_archive(known.alias, known.model_store), debug=False)
     if status == 0:
@@ -44,8 +44,8 @@ def first_archive(alias: str, store: Path) -> int:
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     said = ""
-    while archive_note.read(alias, store) is None:
-        from scripts.served_archive import served_archive  # MLflow takes seconds to import
+    while note.read(alias, store) is None:
+        from scripts.rollout.served_archive import served_archive  # MLflow takes seconds to import
 
         try:
             logger.info("first archive: %s", served_archive(alias, store).name)

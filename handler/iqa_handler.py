@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from iqa import explanation, overlay
-from iqa.decoding import DecodedImage, Limits, decode
 from iqa.errors import ImageRejected, NotScored
-from iqa.payload import picture_of
-from iqa.preprocessing import is_upscaled
-from iqa.runtime import open_runtime
-from iqa.score import ScoreScale
-from iqa.waiting import START_HEADERS, Clock, waited_s
+from iqa.imaging.decoding import DecodedImage, Limits, decode
+from iqa.imaging.preprocessing import is_upscaled
+from iqa.network import overlay
+from iqa.network.runtime import open_runtime
+from iqa.request import explanation
+from iqa.request.payload import picture_of
+from iqa.request.waiting import START_HEADERS, Clock, waited_s
+from iqa.tasks.score import ScoreScale
 from request_log import RequestLog, request_id
 from telemetry import Item, Telemetry, silence_torchserve
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from iqa.decoding import DecodedImage
 from iqa.errors import STATUS_OF_REASON
-from iqa.score import LABEL_FLOORS
-from iqa.tenths import TENTHS, tenth_of_score
+from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.score import LABEL_FLOORS
+from iqa.tasks.tenths import TENTHS, tenth_of_score
 from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
 

@@ -21,14 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from iqa import checkpoint
-from iqa.score import ScoreScale
+from iqa.network import checkpoint
+from iqa.tasks.score import ScoreScale
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts import archive, graph_choice, server_state
-from training import command_line, export, precision, registry
-from training.config import DataConfig, add_options, data_config
-from training.tracking_uri import ROOT, connect
+from console import command_line
+from console.paths import ROOT
+from scripts.archive import graph_choice, mar_file
+from scripts.server import state
+from training.data.config import DataConfig, add_options, data_config
+from training.graph import export, precision
+from training.registry import model_versions
+from training.registry.address import connect
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +48,16 @@ def main(argv: list[str] | None = None) -> int:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--alias", default=registry.ALIAS, help="version to build (default: %(default)s)"
+        "--alias", default=model_versions.ALIAS, help="version to build (default: %(default)s)"
     )
     which.add_argument("--version", help="version to build, by its number")
     parser.add_argument(
-        "--model-name", default=registry.MODEL_NAME, help="registered model (default: %(default)s)"
+        "--model-name",
+        default=model_versions.MODEL_NAME,
+        help="registered model (default: %(default)s)",
     )
     parser.add_argument(
-        "--out", type=Path, default=archive.MODEL_STORE, help="model store (default: model-store)"
+        "--out", type=Path, default=mar_file.MODEL_STORE, help="model store (default: model-store)"
     )
     parser.add_argument(
         "--replace",
@@ -76,9 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         connect()
         version = (
-            registry.get(arguments.model_name, arguments.version)
+            model_versions.get(arguments.model_name, arguments.version)
             if arguments.version
-            else registry.resolve(arguments.model_name, arguments.alias)
+            else model_versions.resolve(arguments.model_name, arguments.alias)
         )
         target = build(
             version,
@@ -120,7 +126,7 @@ def build(
     """
     store.mkdir(parents=True, exist_ok=True)
     name, number = str(version.name), str(version.version)
-    target = archive.mar_path(store, name, number)
+    target = mar_file.mar_path(store, name, number)
     # Beside the target, so that the last step is one rename.
     with tempfile.TemporaryDirectory(prefix=".build-", dir=store) as folder:
         workspace = Path(folder)
@@ -128,7 +134,7 @@ def build(
         wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, graph_choice.AUTO)
         chosen = _pack(version, workspace, candidate, wanted, data)
         proof = prove(candidate)
-        digest = archive.sha256_of(candidate)
+        digest = mar_file.sha256_of(candidate)
         if not (target.exists() and filecmp.cmp(candidate, target, shallow=False)):
             if target.exists():
                 _expect_replaceable(target, replace)
@@ -137,7 +143,7 @@ def build(
     client.set_model_version_tag(name, number, "mar_sha256", digest)
     client.set_model_version_tag(name, number, graph_choice.PRECISION_TAG, chosen)
     # Checkouts that share a registry may build other bytes: each proven archive is on record.
-    client.set_model_version_tag(name, number, archive.digest_tag(digest), digest)
+    client.set_model_version_tag(name, number, mar_file.digest_tag(digest), digest)
     scores = ", ".join(f"{file} {score:.2f}" for file, score in proof["scores"].items())
     logger.info("proven with %s %s: %s; sha256 %s", proof["runtime"], chosen, scores, digest)
     return target
@@ -168,7 +174,7 @@ def _pack(
 ) -> str:
     """Write the archive; return the precision of its graph."""
     name, number = str(version.name), str(version.version)
-    directory = registry.download(name, number, workspace)
+    directory = model_versions.download(name, number, workspace)
     network, card = checkpoint.load(directory)
     graphs = workspace / "graphs"
     graphs.mkdir()
@@ -176,12 +182,12 @@ def _pack(
     golden = export.check_graph(
         precision.open_graph(choice.files[0].parent, choice.precision),
         network,
-        archive.golden_pictures(),
+        mar_file.golden_pictures(),
         precision.MAX_POINTS.get(choice.precision, export.MAX_SCORE_DIFFERENCE),
         ScoreScale.of_card(card),
     )
     graph_choice.store(version, choice)
-    archive.pack(
+    mar_file.pack(
         workspace,
         candidate,
         name=name,
@@ -212,7 +218,7 @@ def _expect_replaceable(target: Path, replace: bool) -> None:
             f"{target}: expected no archive or one with the same bytes, got other bytes. "
             "Add --replace, or train a new version."
         )
-    if server_state.serves(target):
+    if state.serves(target):
         raise FileExistsError(
             f"{target}: expected an archive that no server serves, got one in use. "
             "Stop it first: scripts/run_torchserve.sh --stop"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 FOLDER = ROOT / "demo"
 # A registry, a server and ports beside those that may be in use.

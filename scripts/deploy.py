@@ -15,10 +15,12 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from scripts import archive, deployment_status, drain, server_state
-from scripts.deployment_terms import Deployment
-from scripts.management_api import Addresses, NotNow, TorchServe
-from training import command_line
+from console import command_line
+from scripts.archive import mar_file
+from scripts.rollout import drain, status
+from scripts.rollout.terms import Deployment
+from scripts.server import state
+from scripts.server.client import Addresses, NotNow, TorchServe
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
@@ -124,16 +126,16 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from scripts.deployment import sync
+    from scripts.rollout.sync import sync
 
     _connect()
     if not arguments.watch:
         print(sync(_plan(arguments), retry=arguments.retry))
         return 0
-    from scripts import health
-    from scripts.reconcile import follow
-    from scripts.sidecar_metrics import SidecarMetrics
-    from scripts.webhook import Deliveries, listening
+    from scripts.rollout.metrics import SidecarMetrics
+    from scripts.rollout.reconcile import follow
+    from scripts.rollout.webhook import Deliveries, listening
+    from scripts.server import health
 
     # A server that is started again may be another one.
     def find() -> Deployment:
@@ -161,7 +163,7 @@ def _sync(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    from scripts.rollback import roll_back
+    from scripts.rollout.rollback import roll_back
 
     print(roll_back(_plan(arguments)))
     return 0
@@ -169,17 +171,17 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     _connect()
-    status = deployment_status.status_of(_plan(arguments))
+    found = status.status_of(_plan(arguments))
     if arguments.json:
-        print(json.dumps(status, indent=2))
+        print(json.dumps(found, indent=2))
     else:
-        print(deployment_status.sentence(status))
-    return 0 if status["ready"] else 1
+        print(status.sentence(found))
+    return 0 if found["ready"] else 1
 
 
 def _versions(arguments: argparse.Namespace) -> int:
     _connect()
-    print("\n".join(deployment_status.table(_plan(arguments))))
+    print("\n".join(status.table(_plan(arguments))))
     return 0
 
 
@@ -218,7 +220,7 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
     elif any(urls):
         raise ValueError("the server: expected all three addresses or none, got some.")
     else:
-        server = server_state.read()
+        server = state.read()
         if server is None:
             raise NotNow(
                 "the server: expected one that runs, got none. Start it: "
@@ -227,10 +229,10 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
             )
         addresses = Addresses.on_this_machine(server.ports)
         store = store or Path(server.mar).parent
-        unpack_dir = server_state.STATE_DIR / "tmp"
+        unpack_dir = state.STATE_DIR / "tmp"
     return Deployment(
         server=TorchServe(addresses),
-        store=(store or archive.MODEL_STORE).resolve(),
+        store=(store or mar_file.MODEL_STORE).resolve(),
         unpack_dir=unpack_dir,
         alias=arguments.alias,
         watch_s=arguments.watch_s,
@@ -240,7 +242,7 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
 
 
 def _connect() -> None:
-    from training.tracking_uri import connect
+    from training.registry.address import connect
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -18,8 +18,8 @@ import urllib.error
 import urllib.request
 from typing import Any, Final
 
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
 
 SAMPLE: Final = ROOT / "handler" / "golden" / "parrots.jpg"
 POLL_S: Final = 1.0

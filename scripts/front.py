@@ -34,9 +34,9 @@ from typing import IO, Final
 
 import psutil
 
-from scripts.server_state import STATE_DIR
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
+from scripts.server.state import STATE_DIR
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,15 @@ import argparse
 import sys
 
 import mlflow
-from iqa import checkpoint
+from iqa.network import checkpoint
 from mlflow.entities.model_registry import ModelVersion
 
-from training import command_line, registry
-from training.tracking_uri import ROOT, connect
+from console import command_line
+from console.paths import ROOT
+from training.registry import model_versions
+from training.registry.address import connect
 
-ARTIFACTS = "precision"  # `scripts.graph_choice` reads them; its imports take seconds
+ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
 PRETRAINED = ROOT / "training" / "pretrained"
 EXPERIMENT = "pretrained"
 
@@ -27,9 +29,11 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m scripts.register_pretrained",
         description="Register training/pretrained as the next version of the model.",
     )
-    parser.add_argument("--model-name", default=registry.MODEL_NAME, help="(default: %(default)s)")
     parser.add_argument(
-        "--alias", default=registry.ALIAS,
+        "--model-name", default=model_versions.MODEL_NAME, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--alias", default=model_versions.ALIAS,
         help="moved to the new version if nothing holds it (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -67,17 +71,17 @@ def register(name: str, alias: str) -> ModelVersion:
         The new version.
     """
     # Torch and the rest are needed here only, not by every start of the server.
-    from training import tracking
-    from training.promotion import register as register_version
+    from training.registry import tracking
+    from training.registry.promotion import register as register_version
 
     card = checkpoint.load_card(PRETRAINED)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
         registered = register_version(name, run_id, PRETRAINED, card)
         # The graphs that passed their gate: a build needs no pictures then.
         mlflow.MlflowClient().log_artifacts(run_id, str(PRETRAINED / ARTIFACTS), ARTIFACTS)
-    if registry.holder_of(name, alias) is None:
-        registry.move_alias(name, alias, registered.version, "the shipped checkpoint")
-    return registry.get(name, registered.version)
+    if model_versions.holder_of(name, alias) is None:
+        model_versions.move_alias(name, alias, registered.version, "the shipped checkpoint")
+    return model_versions.get(name, registered.version)
 
 
 if __name__ == "__main__":

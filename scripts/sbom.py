@@ -23,8 +23,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
 
 INVENTORY: Final = ROOT / "docker" / "inventory.py"
 OUT: Final = ROOT / "build" / "sbom.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import requests
 
-from scripts.server_api import predict
-from training import command_line
+from console import command_line
+from scripts.server.api import predict
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,19 +16,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scripts import archive, front, server_state, torchserve_process
-from scripts.detach import Behind, go_behind
-from scripts.hosts import LOOPBACK, Hosts, bind_host
-from scripts.server_api import Ports
-from scripts.server_state import Server
-from scripts.serving_plan import Plan
-from scripts.start_lock import one_start_at_a_time
-from scripts.supervise import Supervisor, on_signals
-from scripts.usable_cores import usable_cores
-from training import command_line
+from console import command_line
+from scripts import front
+from scripts.archive import mar_file
+from scripts.server import process, state
+from scripts.server.api import Ports
+from scripts.server.cores import usable_cores
+from scripts.server.hosts import LOOPBACK, Hosts, bind_host
+from scripts.server.lock import one_start_at_a_time
+from scripts.server.state import Server
+from scripts.supervisor.detach import Behind, go_behind
+from scripts.supervisor.plan import Plan
+from scripts.supervisor.supervisor import Supervisor, on_signals
 
-SUPERVISOR_LOG = server_state.LOG_DIR / "supervisor.log"
-FRONT_LOG = server_state.LOG_DIR / "front.log"
+SUPERVISOR_LOG = state.LOG_DIR / "supervisor.log"
+FRONT_LOG = state.LOG_DIR / "front.log"
 PORTS = {
     "inference": (8080, "of the inference API"),
     "management": (8081, "of the management API"),
@@ -53,9 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 
         return docker_up.main([])
     if arguments.stop or arguments.status:
-        from scripts import server_control
+        from scripts.supervisor import control
 
-        wanted = server_control.stop if arguments.stop else server_control.status
+        wanted = control.stop if arguments.stop else control.status
         return command_line.run(wanted, arguments.debug)
     return command_line.run(lambda: serve(arguments), arguments.debug)
 
@@ -72,7 +74,7 @@ def serve(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as starting:
         starting.enter_context(one_start_at_a_time())
         _expect_none()
-        torchserve_process.expect_free(plan.ports, plan.front_port, plan.health_port)
+        process.expect_free(plan.ports, plan.front_port, plan.health_port)
         behind: Behind | None = None
         if arguments.detach:
             status, behind = go_behind()
@@ -139,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
-        "--model-store", type=Path, default=archive.MODEL_STORE,
+        "--model-store", type=Path, default=mar_file.MODEL_STORE,
         help="folder of archives (default: model-store)",
     )  # fmt: skip
     parser.add_argument(
@@ -195,7 +197,7 @@ def _expect_none() -> None:
     Raises:
         RuntimeError: Something does.
     """
-    server, supervision = server_state.read(), server_state.read_supervision()
+    server, supervision = state.read(), state.read_supervision()
     if server is not None:
         port = (supervision.front_port if supervision else None) or server.ports.inference
         what = f"process {server.pid} serves {Path(server.mar).name} on port {port}"
@@ -207,7 +209,7 @@ def _expect_none() -> None:
 
 
 def _say(plan: Plan, server: Server, reply: dict[str, Any], waited_s: float) -> None:
-    sample = os.path.relpath(archive.HANDLER_DIR / "golden" / str(reply["file"]))
+    sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / str(reply["file"]))
     inference = f"http://127.0.0.1:{plan.front_port or server.ports.inference}/predictions/iqa"
     ready = f"ready:       http://127.0.0.1:{plan.health_port}/ready\n" if plan.health_port else ""
     print(

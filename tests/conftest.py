@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.model import QualityNetwork
+from iqa.network import checkpoint
+from iqa.network.model import QualityNetwork
 
+from console.paths import ROOT
 from tests.ports import free_ports
 from tests.server import RunningServer
-from training import tracking, tracking_uri
-from training.tracking_uri import ROOT
+from training.registry import address, tracking
 
 PROGRAMS = ("cc", "nginx", "prometheus", "promtool", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
@@ -87,7 +87,7 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    tracking_uri.connect()
+    address.connect()
     tracking.select_experiment("tests")  # the active one is a global, and was another test's
     return uri
 

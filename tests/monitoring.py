@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 MONITORING: Final = ROOT / "torchserve" / "monitoring"
 

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from iqa.decoding import decode
-from iqa.runtime import open_runtime
-from iqa.score import ScoreScale
+from iqa.imaging.decoding import decode
+from iqa.network.runtime import open_runtime
+from iqa.tasks.score import ScoreScale
 
 from benchmarks.peers.scoring import MODEL_DIR
 

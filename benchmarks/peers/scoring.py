@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import iqa
-from iqa.decoding import decode
-from iqa.runtime import open_runtime
-from iqa.score import ScoreScale, label_of_score
+from iqa.imaging.decoding import decode
+from iqa.network.runtime import open_runtime
+from iqa.tasks.score import ScoreScale, label_of_score
 
 MODEL_DIR = Path(str(iqa.__file__)).parents[1]
 

@@ -29,9 +29,9 @@ from benchmarks.peers.processes import MarkedProcesses, plain_environment
 from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import put_on_record
-from scripts.server_api import describe, predict, ready_workers
-from training import registry
-from training.tracking_uri import connect
+from scripts.server.api import describe, predict, ready_workers
+from training.registry import model_versions
+from training.registry.address import connect
 
 Record = dict[str, Any]
 
@@ -249,7 +249,7 @@ class System:
 
     def move_alias(self, version: str) -> None:
         """Let the alias name a version."""
-        registry.move_alias(MODEL, ALIAS, version, "measurement")
+        model_versions.move_alias(MODEL, ALIAS, version, "measurement")
 
     def settle(self, version: str = FIRST) -> None:
         """Bring the system to a version, whatever happened before, and wait until it is whole."""

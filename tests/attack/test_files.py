@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.decoding import decode
 from iqa.errors import ImageRejected
-from iqa.payload import picture_of
+from iqa.imaging.decoding import decode
+from iqa.request.payload import picture_of
 from ts.context import Context, RequestProcessor
 
 from iqa_handler import IQAHandler

@@ -15,10 +15,10 @@ import psutil
 import pytest
 import requests
 
+from console.paths import ROOT
 from scripts import front
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 PATH = "/predictions/iqa"

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import requests
 
+from console.paths import ROOT
 from tests.monitoring import MONITORING, dashboard_queries, recording_rules
 from tests.ports import free_ports
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
 RATE_INTERVAL = "8s"

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.decoding import decode
-from iqa.runtime import Runtime, open_runtime
-from iqa.score import ScoreScale
+from iqa.imaging.decoding import decode
+from iqa.network import checkpoint
+from iqa.network.runtime import Runtime, open_runtime
+from iqa.tasks.score import ScoreScale
 
+from console.paths import ROOT
 from scripts.build_mar import prove
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 TOLERANCE = 0.01  # of a point
 # The shipped model is served in bf16, 99 % of whose scores are within half a point of float32 on

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from iqa.errors import STATUS_OF_REASON
-from iqa.preprocessing import is_upscaled
+from iqa.imaging.preprocessing import is_upscaled
 from telemetry import FLUSH_INTERVAL_S
 
+from console.paths import ROOT
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 
@@ -123,7 +123,7 @@ def test_the_management_api_returns_the_provenance(server: RunningServer) -> Non
     assert provenance["model"]["version"] == "1"
     assert provenance["weights_sha256"] == card["weights_sha256"]
     assert provenance["metrics"] == card["metrics"]
-    assert "iqa/preprocessing.py" in provenance["sha256"]
+    assert "handler/iqa/imaging/preprocessing.py" in provenance["sha256"]
 
 
 def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) -> None:

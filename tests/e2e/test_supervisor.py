@@ -16,11 +16,11 @@ import psutil
 import pytest
 import requests
 
-from scripts import archive
-from scripts.server_api import describe
+from console.paths import ROOT
+from scripts.archive import mar_file
+from scripts.server.api import describe
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 NOWHERE = "http://127.0.0.1:9"
@@ -218,11 +218,11 @@ def _add_version_2(store: Path) -> None:
     ) as new:  # fmt: skip
         for item in old.infolist():
             content = old.read(item)
-            if item.filename == archive.PROVENANCE:
+            if item.filename == mar_file.PROVENANCE:
                 document = json.loads(content)
                 document["model"]["version"] = "2"
                 content = json.dumps(document).encode()
-            if item.filename == archive.MANIFEST:
+            if item.filename == mar_file.MANIFEST:
                 document = json.loads(content)
                 document["model"]["modelVersion"] = "2"
                 content = json.dumps(document).encode()

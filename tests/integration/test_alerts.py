@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from console.paths import ROOT
 from tests.monitoring import MONITORING, dashboard_queries, recording_rules
-from training.tracking_uri import ROOT
 
 ALERTS = [
     rule["alert"]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.decoding import decode
-from iqa.runtime import TorchRuntime
+from iqa.imaging.decoding import decode
+from iqa.network.runtime import TorchRuntime
 
+from console.paths import ROOT
 from training.evaluate import main
-from training.tracking_uri import ROOT
 
 PRETRAINED = ROOT / "training" / "pretrained"
 GRAPH = PRETRAINED / "precision" / "bf16"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.decoding import decode
-from iqa.model import FEATURES_OF_BACKBONE, QualityNetwork
-from iqa.runtime import OpenVINORuntime, Runtime
+from iqa.imaging.decoding import decode
+from iqa.network import checkpoint
+from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.runtime import OpenVINORuntime, Runtime
 
-from scripts.archive import golden_pictures
-from training.export import MAX_SCORE_DIFFERENCE, check_graph, export_bf16, export_onnx
-from training.rounding import RoundedNetwork, centre, rounded
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from scripts.archive.mar_file import golden_pictures
+from training.graph.export import MAX_SCORE_DIFFERENCE, check_graph, export_bf16, export_onnx
+from training.graph.rounding import RoundedNetwork, centre, rounded
 
 
 def _network(backbone: str, seed: int = 0) -> QualityNetwork:

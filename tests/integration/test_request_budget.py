@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 import telemetry
-from iqa import checkpoint
+from iqa.network import checkpoint
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
-from training.export import export_onnx
-from training.tracking_uri import ROOT
+from training.graph.export import export_onnx
 
 PRETRAINED = ROOT / "training" / "pretrained"
 REQUESTS = 50

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.decoding import decode
-from iqa.runtime import TorchRuntime
-from iqa.score import ScoreScale
+from iqa.imaging.decoding import decode
+from iqa.network.runtime import TorchRuntime
+from iqa.tasks.score import ScoreScale
 from PIL import Image
 
+from console.paths import ROOT
 from training.robustness import main
-from training.tracking_uri import ROOT
 
 MODEL = ROOT / "training" / "pretrained"
 

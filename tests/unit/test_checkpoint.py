@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from iqa import checkpoint, preprocessing
 from iqa.errors import CheckpointMismatch
-from iqa.model import QualityNetwork
-from iqa.score import ScoreScale
+from iqa.imaging import preprocessing
+from iqa.network import checkpoint
+from iqa.network.model import QualityNetwork
+from iqa.tasks.score import ScoreScale
 from safetensors.torch import load_file, save_file
 
 from tests.images import photograph

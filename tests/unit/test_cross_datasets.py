@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from training.config import DataConfig
-from training.datasets import DATASETS
-from training.layouts import SPLITS, Options, split_by_reference
-from training.ratings import Ratings, load
+from training.data.config import DataConfig
+from training.data.datasets import DATASETS
+from training.data.layouts import SPLITS, Options, split_by_reference
+from training.data.ratings import Ratings, load
 
 N_LIVE_C = 47
 

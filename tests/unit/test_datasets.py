@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from training.config import DataConfig
-from training.datasets import DATASETS, biq2021, koniq10k, plain_csv
-from training.layouts import Options, split_of_name
-from training.ratings import load
+from training.data.config import DataConfig
+from training.data.datasets import DATASETS, biq2021, koniq10k, plain_csv
+from training.data.layouts import Options, split_of_name
+from training.data.ratings import load
 
 N = 30
 SETS = ["training"] * 18 + ["validation"] * 6 + ["test"] * 6

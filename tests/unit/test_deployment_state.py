@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts import deployment_state
-from scripts.deployment_state import Good, Hold, Quarantine, Record
+from scripts.rollout import records
+from scripts.rollout.records import Good, Hold, Quarantine, Record
 
 
 @pytest.fixture(autouse=True)
 def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder of the test's own."""
-    monkeypatch.setattr(deployment_state, "STATE_DIR", tmp_path)
-    monkeypatch.setattr(deployment_state, "RECORD_FILE", tmp_path / "deployment.json")
+    monkeypatch.setattr(records, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(records, "RECORD_FILE", tmp_path / "deployment.json")
     return tmp_path
 
 
@@ -37,7 +37,7 @@ REFUSED = Quarantine(version="2", reason="not golden", since_s=0.0)
 
 def test_what_is_written_is_read() -> None:
     """A record with everything in it comes back as it was."""
-    with deployment_state.changing() as record:
+    with records.changing() as record:
         record.alias_version = "4"
         record.good = [good("1"), good("3")]
         record.hold = hold("3", "4")
@@ -45,27 +45,27 @@ def test_what_is_written_is_read() -> None:
         record.retired_at_s = {"1": 3.5}
         record.no_standby = "1"
         record.last_error = "not golden"
-    assert deployment_state.read() == record
+    assert records.read() == record
 
 
 def test_a_change_that_fails_leaves_the_record_as_it_was() -> None:
     """An exception inside writes nothing."""
-    with deployment_state.changing() as record:
+    with records.changing() as record:
         record.alias_version = "1"
-    with pytest.raises(ValueError, match="meanwhile"), deployment_state.changing() as record:
+    with pytest.raises(ValueError, match="meanwhile"), records.changing() as record:
         record.alias_version = "2"
         raise ValueError("meanwhile")
-    assert deployment_state.read().alias_version == "1"
+    assert records.read().alias_version == "1"
 
 
 def test_a_full_disk_leaves_the_record_as_it_was(state_dir: Path) -> None:
     """A write that fails halfway is said, and the old record is whole."""
-    with deployment_state.changing() as record:
+    with records.changing() as record:
         record.alias_version = "1"
     (state_dir / "deployment.new").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"), deployment_state.changing() as record:
+    with pytest.raises(OSError, match="No space left"), records.changing() as record:
         record.alias_version = "2"
-    assert deployment_state.read().alias_version == "1"
+    assert records.read().alias_version == "1"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"good": [{"version": "1"}]}'])
@@ -74,7 +74,7 @@ def test_a_file_that_is_no_record_counts_as_none(
 ) -> None:
     """Damage is said, and deployments begin with an empty record."""
     (state_dir / "deployment.json").write_text(content)
-    assert deployment_state.read() == Record()
+    assert records.read() == Record()
     assert "expected a record of deployments" in caplog.text
 
 
@@ -91,7 +91,7 @@ def test_the_good_versions_say_where_a_rollback_leads() -> None:
     assert [each.version for each in record.good] == ["2", "3"]
     for number in range(20):
         record.add_good(good(str(number)))
-    assert len(record.good) == deployment_state.KEPT_GOOD
+    assert len(record.good) == records.KEPT_GOOD
 
 
 def test_a_refused_version_is_not_good_and_not_held() -> None:
@@ -125,7 +125,7 @@ def test_a_start_serves_a_good_version_in_place_of_a_refused_one(
 
 
 def _keep(pipe: multiprocessing.connection.Connection) -> None:
-    with deployment_state.one_sync_at_a_time():
+    with records.one_sync_at_a_time():
         pipe.send("held")
         time.sleep(60)
 
@@ -139,11 +139,11 @@ def test_a_lock_is_said_and_ends_with_its_process() -> None:
     held_by = f"got process {process.pid} still at it"
     with (
         pytest.raises(TimeoutError, match=held_by),
-        deployment_state.one_sync_at_a_time(wait_s=0.1),
+        records.one_sync_at_a_time(wait_s=0.1),
     ):
         raise AssertionError("not reached")
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    with deployment_state.one_sync_at_a_time(wait_s=5.0):
+    with records.one_sync_at_a_time(wait_s=5.0):
         pass

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  # its name everywhere
-from iqa import checkpoint
-from iqa.model import QualityNetwork
+from iqa.network import checkpoint
+from iqa.network.model import QualityNetwork
 from torch import nn
 
-from training.fast_layers import FastConv2d, FoldedConv2d, make_fast
-from training.optimisation import average_of
+from training.compute.fast_layers import FastConv2d, FoldedConv2d, make_fast
+from training.loop.optimiser import average_of
 
 BACKBONES = ["mobilenet_v2", "efficientnet_b0", "resnet18"]
 

@@ -18,9 +18,9 @@ from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 import iqa_handler
+from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
-from training.tracking_uri import ROOT
 
 GOOD = encode(photograph(160, 120), "JPEG")
 PORTRAIT = encode(photograph(120, 160, seed=1), "PNG")

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from iqa import checkpoint
-from iqa.quality_map import not_linear
+from iqa.network import checkpoint
+from iqa.network.quality_map import not_linear
 from PIL import Image
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
-from training.tracking_uri import ROOT
 
 PICTURE = encode(photograph(160, 120), "JPEG")
 EXPLAIN = {"explain": "True"}

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.metrics import agreement, error_by_band, intervals, paired_difference
+from training.measure.metrics import agreement, error_by_band, intervals, paired_difference
 
 Vector = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from iqa.errors import ImageRejected
-from iqa.payload import picture_of
+from iqa.request.payload import picture_of
 
 PICTURE = b"\xff\xd8 any bytes"
 TEXT = base64.b64encode(PICTURE).decode()

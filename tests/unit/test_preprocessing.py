@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iqa.decoding import decode
 from iqa.errors import ImageRejected
-from iqa.preprocessing import (
+from iqa.imaging.decoding import decode
+from iqa.imaging.preprocessing import (
     AREA_PX,
     MAX_ASPECT_RATIO,
     SIDE_MULTIPLE_PX,

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts import process_start
-from scripts.process_metrics import Census
-from scripts.prometheus_text import Family, page, single
-from scripts.server_api import Ports
-from scripts.server_state import Server
+from scripts.server import process_start
+from scripts.server.api import Ports
+from scripts.server.prometheus_text import Family, page, single
+from scripts.server.state import Server
+from scripts.supervisor.metrics import Census
 
 # Stands in for Java: keeps one worker alive, with the words on its command line that a worker has.
 PARENT = """

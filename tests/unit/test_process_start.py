@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from benchmarks.reliability import clock
-from scripts import drain, process_start
+from scripts.rollout import drain
+from scripts.server import process_start
 
 TELL = (
-    "import os, time; from scripts import process_start\n"
+    "import os, time; from scripts.server import process_start\n"
     "while input():\n"
     "    print(time.time(), process_start.started_at_s(os.getpid()), process_start.now_s(),"
     " flush=True)\n"

@@ -8,18 +8,18 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from iqa import checkpoint
 from iqa.errors import ImageRejected
-from iqa.model import FEATURES_OF_BACKBONE, QualityNetwork
-from iqa.quality_map import QualityMap
-from iqa.runtime import OpenVINORuntime, Runtime, TorchRuntime
+from iqa.network import checkpoint
+from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.quality_map import QualityMap
+from iqa.network.runtime import OpenVINORuntime, Runtime, TorchRuntime
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from tests.images import photograph
-from training.export import export_bf16, export_onnx
-from training.quantisation import quantise
-from training.rounding import RoundedNetwork, rounded
+from training.graph.export import export_bf16, export_onnx
+from training.graph.quantisation import quantise
+from training.graph.rounding import RoundedNetwork, rounded
 
 PICTURES = [photograph(128, 96), photograph(96, 160, seed=1), photograph(112, 80, seed=2)]
 

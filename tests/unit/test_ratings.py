@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from training.config import DataConfig
-from training.ratings import Ratings, Split, load
+from training.data.config import DataConfig
+from training.data.ratings import Ratings, Split, load
 
 SETS = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
 Change = Callable[[pd.DataFrame], pd.DataFrame]

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from iqa.runtime import open_runtime
+from iqa.network.runtime import open_runtime
 
 DROPPED_ELSEWHERE = """
 import faulthandler, os, signal, sys, threading
 from pathlib import Path
 import numpy, openvino
 from openvino import opset13 as ops
-from iqa.runtime import OpenVINORuntime
+from iqa.network.runtime import OpenVINORuntime
 
 faulthandler.enable()  # as pytest does: handlers run on a signal stack
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import requests
 
-from scripts import deployment_state, drain, health, server_state
-from scripts.deployment_terms import Deployment
-from scripts.management_api import Addresses, NotNow, TorchServe
-from scripts.sidecar_metrics import SidecarMetrics
+from scripts.rollout import drain, records
+from scripts.rollout.metrics import SidecarMetrics
+from scripts.rollout.terms import Deployment
+from scripts.server import health, state
+from scripts.server.client import Addresses, NotNow, TorchServe
 from tests.ports import free_port
 
 
@@ -58,9 +59,9 @@ class Management:
 @pytest.fixture
 def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Management]:
     """The API, and an empty state folder."""
-    monkeypatch.setattr(deployment_state, "STATE_DIR", tmp_path)
-    monkeypatch.setattr(deployment_state, "RECORD_FILE", tmp_path / "deployment.json")
-    monkeypatch.setattr(server_state, "STATE_FILE", tmp_path / "server.json")
+    monkeypatch.setattr(records, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(records, "RECORD_FILE", tmp_path / "deployment.json")
+    monkeypatch.setattr(state, "STATE_FILE", tmp_path / "server.json")
     monkeypatch.setattr(drain, "DRAINING_FILE", tmp_path / "draining")
     made = Management()
     yield made
@@ -86,7 +87,7 @@ def values(metrics: SidecarMetrics) -> dict[str, float]:
 def test_what_is_wanted_and_what_is_served_are_two_numbers(management: Management) -> None:
     """The alias is as MLflow said last, the rest is as TorchServe says now."""
     management.serve("2", ready=1)
-    with deployment_state.changing() as record:
+    with records.changing() as record:
         record.alias_version = "3"
     told = values(metrics_of(management))
     assert told['iqa_alias_version{alias="staging"}'] == 3
@@ -146,11 +147,9 @@ def test_quarantine_and_hold_are_told_by_their_version(management: Management) -
     metrics = metrics_of(management)
     told = values(metrics)
     assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (0, 0)
-    with deployment_state.changing() as record:
+    with records.changing() as record:
         record.refuse("4", "it does not load.")
-        record.hold = deployment_state.Hold(
-            version="2", alias_version="3", reason="rollback", since_s=0.0
-        )
+        record.hold = records.Hold(version="2", alias_version="3", reason="rollback", since_s=0.0)
     told = values(metrics)
     assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (4, 2)
 

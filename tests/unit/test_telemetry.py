@@ -7,14 +7,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from iqa.decoding import DecodedImage
 from iqa.errors import STATUS_OF_REASON
-from iqa.tenths import TENTHS, tenth_of_score
+from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.tenths import TENTHS, tenth_of_score
 from PIL import Image
 from telemetry import BUCKETS_S, FAULTS, OUTCOMES, Item, Telemetry
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 
 @pytest.fixture

@@ -1,0 +1,266 @@
+"""
+A client for swapping versions: load, make default, unload, and what is loaded.
+
+What `server_api` asks of one server on this machine, this does for any server that its three
+addresses name, so that it can also run beside it in another container.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+
+from scripts.server.api import Ports, load_path
+
+ASK_TIMEOUT_S: Final = 15.0
+"""TorchServe answers from few threads, and unpacking an archive holds one of them."""
+SCORE_TIMEOUT_S: Final = 35.0
+"""The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
+UNPACK_TIMEOUT_S: Final = 60.0
+
+
+class NotNow(RuntimeError):
+    """The circumstances do not allow it; the version is not to blame and may be tried again."""
+
+
+class LoadRefused(ValueError):
+    """TorchServe could not load a version; nothing of it is left there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where one server listens, e.g. http://127.0.0.1:8080; no slash at the end."""
+
+    inference: str
+    management: str
+    metrics: str
+
+    @classmethod
+    def on_this_machine(cls, ports: Ports) -> Addresses:
+        """Return the addresses of a server that was started here."""
+        host = "http://127.0.0.1"
+        return cls(
+            inference=f"{host}:{ports.inference}",
+            management=f"{host}:{ports.management}",
+            metrics=f"{host}:{ports.metrics}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """
+    One version that TorchServe has loaded.
+
+    Attributes:
+        version: The registry's integer, as text.
+        mar: The file's name in the model store.
+        pids: Process ids of its workers, as the server's machine counts them.
+        ready: How many of them can answer.
+        queue: Requests that wait; those being scored are not counted.
+    """
+
+    version: str
+    mar: str
+    pids: tuple[int, ...]
+    ready: int
+    queue: int
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all its workers can answer."""
+        return 0 < self.ready == len(self.pids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """
+    Counts since the server's start.
+
+    TorchServe's own count of 2xx also holds what the management API answered, so it is not used.
+
+    Attributes:
+        by_path: Predictions by the version in the request's path, or "default" without one.
+        failed: 5xx, of all versions.
+    """
+
+    by_path: dict[str, int]
+    failed: int
+
+    @property
+    def total(self) -> int:
+        """All predictions, with or without success."""
+        return sum(self.by_path.values()) + self.failed
+
+
+class TorchServe:
+    """The model `iqa` of one server."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self.addresses = addresses
+
+    def default(self, timeout_s: float = ASK_TIMEOUT_S) -> Loaded | None:
+        """Return the version that unversioned requests get, or None if nothing is loaded."""
+        entries = self._entries("", timeout_s)
+        return _loaded(entries[0]) if entries else None
+
+    def loaded(self) -> dict[str, Loaded]:
+        """Return all loaded versions by their number."""
+        return {found.version: found for found in map(_loaded, self._entries("/all"))}
+
+    def provenance(self, version: str) -> dict[str, Any]:
+        """Return what the loaded archive says of itself; a ready worker answers this."""
+        entries = self._entries(f"/{version}?customized=true", timeout_s=SCORE_TIMEOUT_S)
+        told = entries[0].get("customizedMetadata") if entries else None
+        if isinstance(told, str):  # a handler may answer in text
+            told = json.loads(told)
+        return told if isinstance(told, dict) else {}
+
+    def find(self, version: str) -> Loaded | None:
+        """Return a version if it is loaded."""
+        entries = self._entries(f"/{version}")
+        return _loaded(entries[0]) if entries else None
+
+    def load(self, mar: str, workers: int | None = None) -> None:
+        """
+        Begin to load an archive of the model store; its workers are ready seconds later.
+
+        Not with `synchronous=true`, the default: TorchServe then waits on one of the few threads
+        that also answer predictions (2 on 2 cores: requests hung for 5.7 s during a load of 6.2 s,
+        and for 0.4 s this way). So a load that fails has to be noticed from its workers.
+
+        Args:
+            mar: File name.
+            workers: How many; None: as at the server's start, `default_workers_per_model`.
+
+        Raises:
+            LoadRefused: It cannot be unpacked; TorchServe has removed it again.
+            NotNow: No answer, or the disk is full.
+        """
+        wanted = "" if workers is None else f"&initial_workers={workers}"
+        reply = self._manage("POST", load_path(mar) + wanted, UNPACK_TIMEOUT_S)
+        if reply.ok or reply.status_code == 409:  # 409: somebody else's load of it is under way
+            return
+        reason = _message(reply)
+        if "No space left" in reason:
+            raise NotNow(f"{mar}: expected room for its files, got: {reason}. Free the disk.")
+        raise LoadRefused(f"{mar}: expected it to load, got {reply.status_code}: {reason}.")
+
+    def scale(self, version: str, workers: int) -> None:
+        """
+        Let a version have more workers; they are ready seconds later.
+
+        Raises:
+            NotNow: It is not loaded, or no answer.
+        """
+        path = f"/models/iqa/{version}?min_worker={workers}&synchronous=false"
+        reply = self._manage("PUT", path)
+        if not reply.ok:
+            raise NotNow(f"version {version}: expected {workers} workers, got: {_message(reply)}.")
+
+    def set_default(self, version: str) -> None:
+        """
+        Let unversioned requests go to a loaded version, from the next one on.
+
+        Raises:
+            NotNow: It is not loaded, or no answer.
+        """
+        reply = self._manage("PUT", f"/models/iqa/{version}/set-default")
+        if not reply.ok:
+            raise NotNow(f"version {version}: expected it as default, got: {_message(reply)}.")
+
+    def unload(self, version: str) -> None:
+        """
+        Unload an idle version: a busy one would lose its requests.
+
+        Raises:
+            NotNow: It is the default one, or no answer.
+        """
+        reply = self._manage("DELETE", f"/models/iqa/{version}", UNPACK_TIMEOUT_S)
+        if not reply.ok and reply.status_code != 404:
+            raise NotNow(f"version {version}: expected it unloaded, got: {_message(reply)}.")
+
+    def score(self, picture: bytes, version: str | None = None) -> tuple[int, dict[str, Any]]:
+        """
+        Score a picture with a version, or with the default one.
+
+        Returns:
+            HTTP status and the reply; a reply that is no JSON object comes as {"message": text}.
+
+        Raises:
+            NotNow: No answer.
+        """
+        path = "" if version is None else f"/{version}"
+        reply = _send(
+            "POST",
+            f"{self.addresses.inference}/predictions/iqa{path}",
+            SCORE_TIMEOUT_S,
+            data=picture,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        try:
+            body = reply.json()
+        except requests.JSONDecodeError:
+            body = None
+        return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
+
+    def answers(self) -> Answers:
+        """Return how many requests the server has answered since its start."""
+        page = _send("GET", f"{self.addresses.metrics}/metrics", ASK_TIMEOUT_S).text
+        counter = r"^ts_inference_requests_total\{.*model_version=\"(\w+)\".*\} (\S+)"
+        return Answers(
+            by_path={
+                version: int(float(count))
+                for version, count in re.findall(counter, page, re.MULTILINE)
+            },
+            failed=int(
+                sum(map(float, re.findall(r"^Requests5XX\{.*\} (\S+)", page, re.MULTILINE)))
+            ),
+        )
+
+    def _entries(self, path: str, timeout_s: float = ASK_TIMEOUT_S) -> list[dict[str, Any]]:
+        reply = self._manage("GET", f"/models/iqa{path}", timeout_s)
+        if reply.status_code == 404:
+            return []
+        entries = reply.json() if reply.ok else None
+        if not isinstance(entries, list):
+            raise NotNow(f"models: expected a list, got {reply.status_code}: {_message(reply)}.")
+        return entries
+
+    def _manage(
+        self, method: str, path: str, timeout_s: float = ASK_TIMEOUT_S
+    ) -> requests.Response:
+        return _send(method, self.addresses.management + path, timeout_s)
+
+
+def _send(method: str, url: str, timeout_s: float, **arguments: Any) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False  # HTTP_PROXY often covers loopback too
+        try:
+            return session.request(method, url, timeout=timeout_s, **arguments)
+        except requests.RequestException as error:
+            raise NotNow(
+                f"TorchServe {url.split('/models')[0]}: expected an answer, got "
+                f"{type(error).__name__}. See: scripts/run_torchserve.sh --status"
+            ) from error
+
+
+def _loaded(entry: dict[str, Any]) -> Loaded:
+    workers = entry["workers"]
+    return Loaded(
+        version=str(entry["modelVersion"]),
+        mar=str(entry["modelUrl"]),
+        pids=tuple(int(worker["pid"]) for worker in workers),
+        ready=sum(worker["status"] == "READY" for worker in workers),
+        queue=int(entry["jobQueueStatus"]["pendingRequests"]),
+    )
+
+
+def _message(reply: requests.Response) -> str:
+    try:
+        return " ".join(str(reply.json()["message"]).split()).rstrip(".")
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return reply.text[:200]

@@ -1,0 +1,93 @@
+"""Stop and describe this checkout's server, whatever of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import psutil
+import requests
+
+from scripts import front
+from scripts.server import process, state
+from scripts.server.api import describe, get_json, ready_workers
+from scripts.server.lock import interrupt_start
+from scripts.server.state import Supervision
+
+STOP_TIMEOUT_S = 120.0
+"""Longer than a drain and the end of TorchServe; then all is ended at once."""
+
+
+def stop() -> int:
+    """Stop this checkout's server, or a start that is under way; 0 also if none runs."""
+    starter = interrupt_start()
+    server, supervision = state.read_file(), state.read_supervision()
+    supervisor = supervision.process() if supervision else None
+    if supervisor is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.terminate()
+        _, alive = psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
+        for left in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+    # Where the supervisor is gone, or was killed: what it would have stopped.
+    had_front = front.stop_left_over()
+    left_over = state.read_file()
+    if left_over is not None:  # also where Java is gone and workers are left
+        process.stop(left_over)
+        state.clear()
+    state.clear_supervision()
+    if server is not None:
+        print(f"stopped process {server.pid} and its workers")
+    elif supervisor is not None or had_front:
+        print("stopped what was left")
+    else:
+        print("not running" if starter is None else f"stopped the start of process {starter}")
+    return 0
+
+
+def status() -> int:
+    """Say what is served; 1 if nothing is, or not yet."""
+    server, supervision = state.read(), state.read_supervision()
+    if server is None:
+        if supervision is None:
+            print("not running")
+        else:
+            print(f"TorchServe is being started; {_supervisor(supervision)}")
+        return 1
+    try:
+        entries = describe(server.ports.management)
+    except requests.RequestException as error:
+        print(f"process {server.pid} runs and does not answer: {error}")
+        return 1
+    port = (supervision.front_port if supervision else None) or server.ports.inference
+    for entry in entries:
+        print(
+            f"iqa version {entry['modelVersion']} from {entry['modelUrl']}: "
+            f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
+            f"process {server.pid}, inference on port {port}"
+        )
+    is_ready = bool(entries) and ready_workers(entries[0]) > 0
+    if not is_ready:
+        logs = os.path.relpath(state.LOG_DIR)
+        print(f"process {server.pid} runs and has no ready worker (see {logs})")
+    if supervision is None:
+        print("no supervisor: nothing would start it again. Stop it, and start it anew")
+    else:
+        print(_supervisor(supervision))
+    return 0 if is_ready else 1
+
+
+def _supervisor(supervision: Supervision) -> str:
+    """Return what the supervisor says of itself."""
+    who = f"supervisor: process {supervision.pid}"
+    if not supervision.health_port:
+        return who
+    url = f"http://127.0.0.1:{supervision.health_port}"
+    try:
+        live, ready = get_json(f"{url}/live"), get_json(f"{url}/ready")
+        restarts, reason = live["restarts"], ready["reason"]
+    except (requests.RequestException, ValueError, KeyError) as error:
+        return f"{who}, does not answer: {error}"
+    said = "ready" if ready["ready"] else f"not ready ({reason})"
+    return f"{who}, {said}, {restarts} restarts"

@@ -1,0 +1,190 @@
+"""
+CPU, memory, descriptors and restarts of a server's processes, for Prometheus.
+
+The supervisor serves them, and not TorchServe: whoever has died cannot tell of it. Read from /proc
+when asked; nothing is measured in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from scripts.server import process_start
+from scripts.server.prometheus_text import Family, page, single
+from scripts.server.state import STATE_DIR, Server
+
+KINDS: Final = ("java", "workers", "front", "supervisor")
+WORKER_MARK: Final = "model_service_worker"
+SLOT_OPTION: Final = "--sock-name"
+"""A worker that TorchServe starts again gets the socket of the one that died."""
+
+Identity = tuple[int, float]
+"""Process id and start: ids are used again."""
+
+
+class Census:
+    """
+    What has to be remembered from one look to the next.
+
+    CPU seconds of processes that are gone stay in their kind's sum, so that it never falls: a
+    counter that falls looks to Prometheus like one that began anew, and its rate like a jump.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._java: Identity | None = None
+        self._slots: dict[str, Identity] = {}
+        self._seen_cpu_s: dict[str, dict[Identity, float]] = {kind: {} for kind in KINDS}
+        self._gone_cpu_s: dict[str, float] = defaultdict(float)
+        self._worker_restarts = 0
+
+    def exposition(self, server: Server | None, restarts: int, ready: bool | None = None) -> bytes:
+        """See the function of this name."""
+        count = dict.fromkeys(KINDS, 0)
+        memory = dict.fromkeys(KINDS, 0)
+        descriptors = dict.fromkeys(KINDS, 0)
+        cpu_s: dict[str, dict[Identity, float]] = {kind: {} for kind in KINDS}
+        slots: dict[str, Identity] = {}
+        java: Identity | None = None
+        with self._lock:
+            for kind, process in _processes(server):
+                # One that ends while it is looked at was not there.
+                gone = (psutil.NoSuchProcess, psutil.AccessDenied)
+                with contextlib.suppress(*gone), process.oneshot():
+                    identity = (process.pid, process_start.started_at_s(process.pid))
+                    times, rss = process.cpu_times(), process.memory_info().rss
+                    slot = _slot(process) if kind == "workers" else None
+                    opened = process.num_fds()
+                    if identity in cpu_s[kind]:
+                        continue
+                    cpu_s[kind][identity] = times.user + times.system
+                    count[kind] += 1
+                    memory[kind] += rss
+                    descriptors[kind] += opened
+                    if kind == "java":
+                        java = identity
+                    if slot is not None:
+                        slots[slot] = identity
+            self._remember(java, slots, cpu_s)
+            totals = {
+                kind: self._gone_cpu_s[kind] + sum(self._seen_cpu_s[kind].values())
+                for kind in KINDS
+            }
+            worker_restarts = self._worker_restarts
+        disks = [({"folder": name}, shutil.disk_usage(path)) for name, path in _folders(server)]
+        return page(
+            [
+                _by_kind("iqa_processes", "gauge", "Processes that run.", count),
+                _by_kind(
+                    "iqa_process_cpu_seconds_total", "counter",
+                    "CPU time, of processes that are gone as well.", totals,
+                ),
+                _by_kind(
+                    "iqa_process_resident_bytes", "gauge",
+                    "Memory in RAM; what processes share is counted for each.", memory,
+                ),
+                _by_kind("iqa_process_open_descriptors", "gauge", "Open files.", descriptors),
+                single(
+                    "iqa_jvm_restarts_total", "counter",
+                    "How often TorchServe was started again.", restarts,
+                ),
+                single(
+                    "iqa_worker_restarts_total", "counter",
+                    "Workers that TorchServe started again; at most one a worker and scrape.",
+                    worker_restarts,
+                ),
+                single(
+                    "iqa_ready", "gauge", "Whether requests may come, as GET /ready says.",
+                    None if ready is None else float(ready),
+                ),
+                Family(
+                    name="iqa_disk_free_bytes", kind="gauge", help="Room for archives and logs.",
+                    samples=[(labels, disk.free) for labels, disk in disks],
+                ),
+                Family(
+                    name="iqa_disk_size_bytes", kind="gauge", help="Size of the file system.",
+                    samples=[(labels, disk.total) for labels, disk in disks],
+                ),
+            ]
+        )  # fmt: skip
+
+    def _remember(
+        self,
+        java: Identity | None,
+        slots: dict[str, Identity],
+        cpu_s: dict[str, dict[Identity, float]],
+    ) -> None:
+        for kind in KINDS:
+            for identity, seconds in self._seen_cpu_s[kind].items():
+                if identity not in cpu_s[kind]:
+                    self._gone_cpu_s[kind] += seconds
+        self._seen_cpu_s = cpu_s
+        if java is None:
+            return
+        if java != self._java:  # another Java begins to count its sockets anew
+            self._java, self._slots = java, {}
+        for slot, identity in slots.items():
+            before = self._slots.get(slot)
+            self._worker_restarts += before is not None and before != identity
+        self._slots.update(slots)
+
+
+def exposition(server: Server | None, restarts: int, ready: bool | None = None) -> bytes:
+    """
+    Return the metrics of this machine's server in Prometheus' text format.
+
+    To be called in one process all the time, the supervisor: it remembers what it has seen.
+
+    Args:
+        server: TorchServe; None while there is none.
+        restarts: How often the supervisor has started it again.
+        ready: What GET /ready says; None leaves that metric out.
+    """
+    return _CENSUS.exposition(server, restarts, ready)
+
+
+def _processes(server: Server | None) -> Iterator[tuple[str, psutil.Process]]:
+    own = psutil.Process()
+    yield "supervisor", own
+    for child in own.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() == "nginx":
+                yield "front", child
+    java = server.process() if server is not None else None
+    if java is None:
+        return
+    yield "java", java
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in java.children():  # not what a worker forks, which has its command line
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(WORKER_MARK in word for word in child.cmdline()):
+                    yield "workers", child
+
+
+def _slot(worker: psutil.Process) -> str | None:
+    words = worker.cmdline()
+    return words[words.index(SLOT_OPTION) + 1] if SLOT_OPTION in words[:-1] else None
+
+
+def _folders(server: Server | None) -> list[tuple[str, Path]]:
+    folders = [("state", STATE_DIR)]
+    if server is not None:
+        folders.append(("model-store", Path(server.mar).parent))
+    return [(name, path) for name, path in folders if os.path.isdir(path)]
+
+
+def _by_kind(name: str, kind: str, help: str, values: dict[str, int] | dict[str, float]) -> Family:
+    samples = [({"process": process}, float(value)) for process, value in values.items()]
+    return Family(name=name, kind=kind, help=help, samples=list(samples))
+
+
+_CENSUS: Final = Census()

@@ -1,5 +1,5 @@
 """
-Registry version -> proven archive: `python -m scripts.build_mar [--alias staging | --version N]`.
+Build the archive of a registered version, prove it, place it in the model store.
 
 Downloads the version, finds or makes its graph in the wanted precision, checks it against torch,
 packs it with `handler/`, proves the archive in a clean interpreter, and only then puts it in place.

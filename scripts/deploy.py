@@ -1,5 +1,5 @@
 """
-Deploy: `python -m scripts.deploy sync | rollback | status | versions | drain`.
+Make a running server serve what the alias names, roll it back, say what it serves.
 
 Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
 """

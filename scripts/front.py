@@ -1,5 +1,5 @@
 """
-nginx in front of TorchServe's inference port: limits, refuses at once what would only wait, drains.
+Run nginx in front of TorchServe, or print its configuration.
 
 `scripts/run_torchserve.sh --front` runs it under the supervisor. By itself, e.g. in a container
 with an nginx image, the same template serves:

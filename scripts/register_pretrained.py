@@ -1,5 +1,5 @@
 """
-Register the shipped checkpoint: `python -m scripts.register_pretrained`.
+Register the shipped checkpoint as the next version.
 
 The first start of a fresh clone does it by itself, in the embedded registry.
 """

@@ -1,4 +1,4 @@
-"""Score pictures with a running server: `python -m scripts.score_image FILE...`."""
+"""Score images with a running server."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from console import listing
 from console.paths import ROOT
 from training.data.config import add_options
 from training.loop.config import TrainConfig, train_config
@@ -264,12 +265,22 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
         assert option in help_text, option
 
 
-def test_every_script_has_its_line() -> None:
-    """scripts/README.md names each command once."""
+def test_the_list_of_commands_is_the_same_everywhere() -> None:
+    """scripts/README.md shows what `python -m scripts` and `python -m training` print."""
     text = (ROOT / "scripts" / "README.md").read_text()
-    for path in (ROOT / "scripts").iterdir():
-        if path.suffix in (".py", ".sh") and path.stem != "__init__":
-            assert text.count(f"| `{path.name}` |") == 1, path.name
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", text, re.MULTILINE))
+    wanted = {
+        name: line
+        for package in ("scripts", "training")
+        for found in (listing.commands(package), listing.packages(package))
+        for name, line in found.items()
+    }
+    assert listed == wanted
+    for package in ("scripts", "training"):
+        printed = subprocess.run(
+            [sys.executable, "-m", package], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(f"python -m {name} " in printed for name in listing.commands(package))
 
 
 @pytest.mark.parametrize("part", ["training", "torchserve", "tests", "benchmarks"])

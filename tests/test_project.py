@@ -75,7 +75,7 @@ COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
     for folder in ("training", "scripts", "benchmarks")
     for path in (ROOT / folder).glob("*.py")
-    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "prove_mar"
+    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "__main__"
 )
 PACKAGES = {"benchmarks.reliability": "benchmarks.reliability.__main__"}
 """Commands that are a folder, and where their `main` is."""

@@ -63,6 +63,7 @@ class IQAHandler:
             directory, settings.get("runtime", "auto"), settings.get("threads", 1)
         )
         self._scale = ScoreScale.of_directory(directory)
+        self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
         self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
         self._clock = Clock()
@@ -208,7 +209,7 @@ class IQAHandler:
         upscaled = ["upscaled"] if is_upscaled(width, height) else []
         return {
             **self._scale.reply(quality),
-            "model": {"name": "iqa", "version": self._version},
+            "model": {"name": self._name, "version": self._version},
             "image": {"width": width, "height": height, "format": decoded.format},
             "warnings": [*decoded.warnings, *upscaled],
         }

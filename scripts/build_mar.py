@@ -28,7 +28,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console import command_line
 from console.paths import ROOT
 from scripts.archive import graph_choice, mar_file
-from scripts.server import state
+from scripts.server.state import StateDir
 from training.data.config import DataConfig, add_options, data_config
 from training.graph import export, precision
 from training.registry import model_versions
@@ -157,7 +157,7 @@ def prove(mar: Path) -> dict[str, Any]:
         ValueError: It fails; with the reason.
     """
     done = subprocess.run(
-        [sys.executable, "-I", str(ROOT / "scripts" / "prove_mar.py"), str(mar)],
+        [sys.executable, "-I", str(ROOT / "scripts" / "archive" / "prove.py"), str(mar)],
         capture_output=True,
         text=True,
         timeout=PROOF_TIMEOUT_S,
@@ -218,7 +218,7 @@ def _expect_replaceable(target: Path, replace: bool) -> None:
             f"{target}: expected no archive or one with the same bytes, got other bytes. "
             "Add --replace, or train a new version."
         )
-    if state.serves(target):
+    if StateDir.from_environment().serves(target):
         raise FileExistsError(
             f"{target}: expected an archive that no server serves, got one in use. "
             "Stop it first: scripts/run_torchserve.sh --stop"

@@ -302,7 +302,7 @@ def test_a_full_disk_leaves_the_old_version_and_no_quarantine(
     """No room for the record or the archive: it is said, nothing changes, the next sync does it."""
     before = _settle(deploy)
     _stage("4")
-    fresh = serving.state_dir / "deployment.new"
+    fresh = serving.state_dir / "rollouts" / "iqa.json.new"
     fresh.symlink_to("/dev/full")  # each write there fails as on a full disk
     full = deploy.run("sync", expected=1)
     fresh.unlink()

@@ -22,6 +22,27 @@ def option(default: Any, text: str, **argument: Any) -> Any:
     return field(default=default, metadata={"help": text, **argument})
 
 
+def headers_of_columns(text: str) -> dict[str, str]:
+    """
+    Read `name=HEADER,mos=HEADER,set=HEADER`, in any order, none of them needed; for argparse.
+
+    Returns:
+        The header in the file of image_name, mos and set, of those that are named.
+    """
+    columns = {"name": "image_name", "mos": "mos", "set": "set"}
+    headers: dict[str, str] = {}
+    for part in text.split(","):
+        key, _, header = (word.strip() for word in part.partition("="))
+        column = columns.get(key.removeprefix("image_"))
+        if column is None or not header or column in headers:
+            raise argparse.ArgumentTypeError(
+                "expected name=HEADER,mos=HEADER,set=HEADER, each at most once, "
+                f"got {text!r}. Headers with a comma must be renamed in the file."
+            )
+        headers[column] = header
+    return headers
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which rated pictures."""
@@ -30,6 +51,12 @@ class DataConfig:
     data_dir: Path = option(Path("data/koniq10k"), "folder of the data set", type=Path)
     labels: Path | None = option(
         None, "ratings file, where the layout does not name one (--dataset csv)", type=Path
+    )
+    columns: dict[str, str] | None = option(
+        None,
+        "headers of the ratings file that are not image_name, mos and set (--dataset csv)",
+        type=headers_of_columns,
+        metavar="name=HEADER,mos=HEADER,set=HEADER",
     )
     mos_range: tuple[float, float] | None = option(
         None,

@@ -6,13 +6,11 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from training.config import DataConfig, add_options, data_config
-from training.datasets import DATASETS, plain_csv
+from training.datasets import plain_csv
 from training.layouts import Options
 from training.ratings import load
 from training.ratings_table import RatingsTable, read_ratings
@@ -268,57 +266,3 @@ def test_columns_that_make_no_sense_are_refused(
     assert f"expected name=HEADER,mos=HEADER,set=HEADER, each at most once, got {text!r}" in (
         capsys.readouterr().err
     )
-
-
-# The same reader for all sets.
-
-
-@pytest.mark.parametrize(
-    ("dataset", "files"),
-    [
-        ("koniq10k", {"koniq10k_distributions_sets.csv": ("image_name", "MOS")}),
-        ("koniq10k", {"koniq10k_scores_and_distributions.csv": ("image_name", "MOS_zscore")}),
-        (
-            "biq2021",
-            {
-                "Train (Images and MOS).csv": ("Image Name", "MOS"),
-                "Test (Images and MOS).csv": ("Image Name", "MOS"),
-            },
-        ),
-        ("kadid10k", {"dmos.csv": ("dist_img", "dmos")}),
-    ],
-)
-def test_published_sets_may_have_been_saved_again_too(
-    tmp_path: Path, dataset: str, files: dict[str, tuple[str, str]]
-) -> None:
-    """Semicolons, decimal commas, UTF-16 and another letter case give the very same table."""
-    tables = []
-    for is_saved_again in (False, True):
-        for start, (name, (image_name, mos)) in enumerate(files.items()):
-            names = [f"{start}{i}.jpg" for i in range(20)]
-            table = pd.DataFrame({image_name: names, mos: np.linspace(1.1, 4.9, 20)})
-            table = table.assign(ref_img=names, set="training")
-            if mos == "MOS_zscore":
-                table = table.assign(MOS=2.5)
-            text = table.to_csv(index=False)
-            if is_saved_again:
-                table.columns = table.columns.str.upper()
-                text = table.to_csv(index=False, sep=";", decimal=",", lineterminator="\r")
-            (tmp_path / name).write_bytes(text.encode("utf-16" if is_saved_again else "utf-8"))
-        tables.append(DATASETS[dataset](tmp_path, Options()).table)
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
-
-
-def test_a_workbook_is_read_alike(tmp_path: Path) -> None:
-    """SPAQ's sheet goes the same way: letter case, decimal commas, and the row of a wrong cell."""
-    (tmp_path / "Annotations").mkdir()
-    path = tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx"
-    sheet = pd.DataFrame({"IMAGE NAME": ["1.jpg", "2.jpg", "3.jpg"], "mos": [1 / 3, 50, "7,5"]})
-    sheet.to_excel(path, index=False)
-    with pytest.raises(ValueError, match=r"xlsx, line 4, column mos: expected one decimal mark"):
-        DATASETS["spaq"](tmp_path, Options())
-    sheet.assign(mos=[1 / 3, 50, 7.5]).to_excel(path, index=False)
-    assert DATASETS["spaq"](tmp_path, Options()).table["mos"].tolist() == [1 / 3, 50.0, 7.5]
-    sheet.assign(mos=[1 / 3, None, 7.5]).to_excel(path, index=False)
-    with pytest.raises(ValueError, match=r"xlsx, line 3, column mos: .* got an empty cell"):
-        DATASETS["spaq"](tmp_path, Options())

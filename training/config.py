@@ -13,6 +13,7 @@ from typing import Any
 from iqa.model import FEATURES_OF_BACKBONE, POOLINGS
 
 from training.datasets import DATASETS
+from training.layouts import headers_of_columns
 from training.losses import LOSSES
 from training.schedule import SCHEDULES
 
@@ -20,27 +21,6 @@ from training.schedule import SCHEDULES
 def option(default: Any, text: str, **argument: Any) -> Any:
     """Return a dataclass field that is also a command-line option with this help text."""
     return field(default=default, metadata={"help": text, **argument})
-
-
-def headers_of_columns(text: str) -> dict[str, str]:
-    """
-    Read `name=HEADER,mos=HEADER,set=HEADER`, in any order, none of them needed; for argparse.
-
-    Returns:
-        The header in the file of image_name, mos and set, of those that are named.
-    """
-    columns = {"name": "image_name", "mos": "mos", "set": "set"}
-    headers: dict[str, str] = {}
-    for part in text.split(","):
-        key, _, header = (word.strip() for word in part.partition("="))
-        column = columns.get(key.removeprefix("image_"))
-        if column is None or not header or column in headers:
-            raise argparse.ArgumentTypeError(
-                "expected name=HEADER,mos=HEADER,set=HEADER, each at most once, "
-                f"got {text!r}. Headers with a comma must be renamed in the file."
-            )
-        headers[column] = header
-    return headers
 
 
 @dataclass(frozen=True, kw_only=True)

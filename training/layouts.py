@@ -7,6 +7,7 @@ What an adapter of a data set returns, and what adapters share: finding a file, 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,27 @@ class Layout:
     official_counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     name: str | None = None
+
+
+def headers_of_columns(text: str) -> dict[str, str]:
+    """
+    Read `name=HEADER,mos=HEADER,set=HEADER`, in any order, none of them needed; for argparse.
+
+    Returns:
+        The header in the file of image_name, mos and set, of those that are named.
+    """
+    columns = {"name": "image_name", "mos": "mos", "set": "set"}
+    headers: dict[str, str] = {}
+    for part in text.split(","):
+        key, _, header = (word.strip() for word in part.partition("="))
+        column = columns.get(key.removeprefix("image_"))
+        if column is None or not header or column in headers:
+            raise argparse.ArgumentTypeError(
+                "expected name=HEADER,mos=HEADER,set=HEADER, each at most once, "
+                f"got {text!r}. Headers with a comma must be renamed in the file."
+            )
+        headers[column] = header
+    return headers
 
 
 def first_file(roots: list[Path], name: str) -> Path | None:

@@ -265,6 +265,29 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
         assert option in help_text, option
 
 
+# What a line of the documents reads or writes, and what commands write by themselves.
+PLACE = (
+    r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
+)
+NO_PLACES = {"none", "imagenet", "docs/model/test.json", "docs/model/calibration.json"}
+WRITTEN = {
+    "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",
+    "calibration.json", "calibration.svg", "robustness.md",
+}  # fmt: skip
+
+
+def test_what_the_documents_read_and_write_stays_out_of_git() -> None:
+    """After the documents' commands, `git add -A` adds no data set, no result and no password."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/*/README.md")]
+    text = "\n".join(path.read_text() for path in [*files, ROOT / "Makefile"])
+    names = set(re.findall(PLACE, text)) - NO_PLACES
+    assert {"data/biq2021", "ratings.csv", "mobilenet_v2_imagenet.safetensors"} <= names
+    command = ["git", "check-ignore", "--no-index", *sorted(names | WRITTEN)]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode != 128:  # that is: not a checkout, an unpacked copy
+        assert names | WRITTEN == set(asked.stdout.splitlines())
+
+
 def test_the_list_of_commands_is_the_same_everywhere() -> None:
     """scripts/README.md shows what `python -m scripts` and `python -m training` print."""
     text = (ROOT / "scripts" / "README.md").read_text()

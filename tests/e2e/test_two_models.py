@@ -91,6 +91,7 @@ def test_readiness_is_told_for_each_and_for_all(both: RunningServer) -> None:
 
 def test_one_is_swapped_and_rolled_back_alone(both: RunningServer) -> None:
     """A sync and a rollback of one model leave the other's version and record as they are."""
+    deploy(both, "sync")  # version 1 is on record as good from here on
     set_alias(both, "2")
     assert f"{OTHER} version 2 is served; version 1 was before" in deploy(both, "sync")
     assert served(both) == {"iqa": "1", OTHER: "2"}

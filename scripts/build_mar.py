@@ -22,7 +22,7 @@ from typing import Any
 
 import mlflow
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.known import task_of
 from mlflow.entities.model_registry import ModelVersion
 
 from console import command_line
@@ -144,7 +144,10 @@ def build(
     client.set_model_version_tag(name, number, graph_choice.PRECISION_TAG, chosen)
     # Checkouts that share a registry may build other bytes: each proven archive is on record.
     client.set_model_version_tag(name, number, mar_file.digest_tag(digest), digest)
-    scores = ", ".join(f"{file} {score:.2f}" for file, score in proof["scores"].items())
+    scores = ", ".join(
+        f"{file} {said:.2f}" if isinstance(said, float) else f"{file} {said}"
+        for file, said in proof["answers"].items()
+    )
     logger.info("proven with %s %s: %s; sha256 %s", proof["runtime"], chosen, scores, digest)
     return target
 
@@ -184,7 +187,7 @@ def _pack(
         network,
         mar_file.golden_pictures(),
         precision.MAX_POINTS.get(choice.precision, export.MAX_SCORE_DIFFERENCE),
-        ScoreScale.of_card(card),
+        card,
     )
     graph_choice.store(version, choice)
     mar_file.pack(
@@ -200,6 +203,7 @@ def _pack(
             "git_commit": card["training"]["git_commit"],
             "architecture": card["architecture"],
             "preprocessing": card["preprocessing"],
+            "task": task_of(card).name,
             "precision": choice.precision,
             "gate": None if choice.gate is None else dataclasses.asdict(choice.gate),
             "metrics": card["metrics"],

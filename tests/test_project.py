@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "training": {"console", "iqa*", "training*"},
     "scripts.server": {"console"},
     "scripts.archive": {
-        "console", "iqa.network", "training.data", "training.graph", "scripts.server", "ts",
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "scripts.server", "ts",
     },
     "scripts.rollout": {
         "console", "training.registry", "scripts.server", "scripts.archive", "scripts",

@@ -36,7 +36,7 @@ def main() -> None:
         decoded = time.process_time()
         pixels_HWC = picture.pixels()
         preprocessed = time.process_time()
-        quality = float(runtime.quality(pixels_HWC[None])[0])
+        quality = float(runtime.outputs(pixels_HWC[None])[0])
         stages["decode"] += decoded - started
         stages["preprocess"] += preprocessed - decoded
         stages["graph"] += time.process_time() - preprocessed

@@ -35,5 +35,5 @@ class Scorer:
             `score` in [0, 100] and its `label`.
         """
         pixels_HWC = decode(body).pixels()
-        score = self._scale.score(float(self._runtime.quality(pixels_HWC[None])[0]))
+        score = self._scale.score(float(self._runtime.outputs(pixels_HWC[None])[0]))
         return {"score": score, "label": label_of_score(score)}

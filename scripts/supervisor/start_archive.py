@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -99,11 +100,12 @@ class Noted:
     The archives that another process noted in the model store; waits for the first of each model.
 
     Args:
-        plan: Names models, aliases and store.
+        models: With their aliases.
+        store: Model store.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, models: Sequence[ServedModel], store: Path) -> None:
+        self._models, self._store = models, store
 
     def wait(self, stopping: threading.Event) -> dict[str, Path]:
         """
@@ -112,10 +114,10 @@ class Noted:
         Raises:
             KeyboardInterrupt: `stopping` was set before there was one of each.
         """
-        return {model.name: self._of(model, stopping) for model in self._plan.models}
+        return {model.name: self._of(model, stopping) for model in self._models}
 
     def _of(self, model: ServedModel, stopping: threading.Event) -> Path:
-        store = self._plan.store
+        store = self._store
         found = note.read(model.name, model.alias, store)
         if found is None:
             logger.info("waiting for an archive of '%s@%s' in %s", model.name, model.alias, store)

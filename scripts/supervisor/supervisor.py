@@ -221,7 +221,7 @@ class Supervisor:
 
     def _choose(self, method: str) -> start_archive.Choice | start_archive.Noted:
         if self._plan.from_store:
-            return start_archive.Noted(self._plan)
+            return start_archive.Noted(self._plan.models, self._plan.store)
         return start_archive.Choice(self._plan, method)
 
     def _restart_front(self, dead: front.Front) -> None:

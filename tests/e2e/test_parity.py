@@ -42,7 +42,7 @@ def unpacked(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 def _score(runtime: Runtime, picture: bytes, copies: int = 1) -> float:
     pixels = decode(picture).pixels()
-    return SCALE.score(float(runtime.quality(np.stack([pixels] * copies))[-1]))
+    return SCALE.score(float(runtime.outputs(np.stack([pixels] * copies))[-1]))
 
 
 def test_in_process_and_over_http_agree_for_every_picture(

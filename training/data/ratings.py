@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.tasks.score import quality_of_mos
 from numpy.typing import NDArray
 
@@ -41,12 +42,14 @@ class Split:
         paths: Same order.
         quality: float64, shape (N,), ratings mapped to [0, 1].
         cache: Folder of decoded pictures, if they are to be kept.
+        policy: How an image becomes the network's input.
     """
 
     names: list[str]
     paths: list[Path]
     quality: NDArray[np.float64]
     cache: Path | None = None
+    policy: Policy = DEFAULT
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -60,6 +63,7 @@ class Split:
             paths=[self.paths[i] for i in chosen],
             quality=self.quality[np.array(chosen, dtype=int)],
             cache=self.cache,
+            policy=self.policy,
         )
 
     def digest(self) -> str:
@@ -102,6 +106,7 @@ class Ratings:
             paths=[path for part in parts for path in part.paths],
             quality=np.concatenate([part.quality for part in parts]),
             cache=next(iter(parts)).cache,
+            policy=next(iter(parts)).policy,
         )
 
     def counts(self) -> dict[str, int]:

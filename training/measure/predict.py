@@ -90,6 +90,6 @@ def runtime_judge(runtime: Runtime) -> Callable[[Tensor], Tensor]:
     """Return a runtime as a judge."""
 
     def judge(pixels_NHWC: Tensor) -> Tensor:
-        return torch.from_numpy(runtime.quality(pixels_NHWC.numpy()).copy())
+        return torch.from_numpy(runtime.outputs(pixels_NHWC.numpy()).copy())
 
     return judge

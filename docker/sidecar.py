@@ -51,7 +51,9 @@ def first_archive(model_name: str, alias: str, store: Path) -> int:
     said = ""
     records = Records(state=StateDir.from_environment(), model_name=model_name)
     while note.read(model_name, alias, store) is None:
-        from scripts.rollout.served_archive import served_archive  # MLflow takes seconds to import
+        from scripts.supervisor.served_archive import (
+            served_archive,  # MLflow takes seconds to import
+        )
 
         try:
             logger.info("first archive: %s", served_archive(model_name, alias, store, records).name)

@@ -6,6 +6,7 @@ What every OpenVINO peer runs: the archive's own decoding, preprocessing and gra
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self._runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
-        self._scale = ScoreScale.of_directory(MODEL_DIR)
+        self._scale = ScoreScale.of_card(json.loads((MODEL_DIR / "model.json").read_text()))
 
     def score(self, body: bytes) -> dict[str, Any]:
         """

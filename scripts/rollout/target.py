@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 
 from console.paths import ROOT
 from scripts.archive import mar_file
+from scripts.archive.current import archive_of
 from scripts.rollout import loading
 from scripts.rollout.records import Good, Hold, Quarantine
-from scripts.rollout.served_archive import archive_of
 from scripts.rollout.terms import Deployment, Superseded, VersionFailed
 from scripts.server.client import NotNow
 from training.registry import model_versions

@@ -177,7 +177,7 @@ def _choose(plan: Plan, sender: Connection) -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
 
     def command() -> int:
-        from scripts.rollout.served_archive import served_archive
+        from scripts.supervisor.served_archive import served_archive
 
         try:
             sender.send(

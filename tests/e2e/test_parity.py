@@ -14,7 +14,7 @@ from iqa.network.runtime import Runtime, open_runtime
 from iqa.tasks.score import ScoreScale
 
 from console.paths import ROOT
-from scripts.build_mar import prove
+from scripts.archive.build import prove
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
 

@@ -19,7 +19,7 @@ PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").rea
 OTHER = "portraits"
 REGISTER = """
 import sys
-from scripts.register_pretrained import register
+from training.registry.pretrained import register
 from training.registry.address import connect
 connect()
 for name in sys.argv[1:]:

@@ -13,7 +13,8 @@ from iqa.network import checkpoint
 
 from console.paths import ROOT
 from scripts.archive import mar_file
-from scripts.build_mar import main, prove
+from scripts.archive.build import prove
+from scripts.build_mar import main
 from training.registry import address, model_versions, promotion, tracking
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import mar_file, note
+from scripts.archive.current import archive_of
 from scripts.rollout.records import Good, Records
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
@@ -44,25 +44,8 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     return target
 
 
-def archive_of(
-    version: ModelVersion, store: Path, build: Callable[[ModelVersion, Path], object]
-) -> Path:
-    """
-    Return the archive of a version, built by `build` where there is none or it is stale.
-
-    Raises:
-        ValueError: The archive is not the one on record.
-    """
-    target = mar_file.mar_path(store, str(version.name), str(version.version))
-    reason = _reason_to_build(target, version)
-    if reason is not None:
-        logger.info("building %s: %s", target.name, reason)
-        build(version, store)
-    return target
-
-
 def _build_here(version: ModelVersion, store: Path) -> Path:
-    from scripts.build_mar import build  # torch, ONNX: only where something is built
+    from scripts.archive.build import build  # torch, ONNX: only where something is built
 
     return build(version, store, replace=True)
 
@@ -97,31 +80,9 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     if mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1):
         return model_versions.resolve(name, alias)  # versions but no alias: not ours to decide
     logger.info("empty registry: registering the shipped checkpoint")
-    from scripts.register_pretrained import register
+    from training.registry.pretrained import register
 
     return register(name, alias)
-
-
-def _reason_to_build(target: Path, version: ModelVersion) -> str | None:
-    """
-    Say why the archive has to be built, or None if it can be served as it is.
-
-    Raises:
-        ValueError: An archive is there, and its digest is not the one on record.
-    """
-    if not target.exists():
-        return "not in the model store"
-    digest = mar_file.sha256_of(target)
-    if version.tags.get(mar_file.digest_tag(digest)) == digest:
-        changed = mar_file.changed_sources(mar_file.read_provenance(target))
-        return f"{', '.join(changed)} changed since" if changed else None
-    if "mar_sha256" not in version.tags:
-        return "this registry has not built it"
-    raise ValueError(
-        f"{target.name}: expected sha256 {version.tags['mar_sha256']} as in the registry, got "
-        f"{digest}. It was altered or cut. Rebuild: python -m scripts.build_mar --model-name "
-        f"{version.name} --version {version.version} --replace --out {target.parent}"
-    )
 
 
 def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,9 @@ ODD_TOLERANCE = 3.0
 PHOTOGRAPH_TOLERANCE = 0.5
 LOWER_PRECISION_TOLERANCE = 2.0  # of one picture alone and among others
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
-SCALE = ScoreScale.of_directory(ROOT / "training" / "pretrained")
+SCALE = ScoreScale.of_card(
+    json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
+)
 PICTURES = {path.name: path.read_bytes() for path in GOLDEN} | {
     name: odd.body for name, odd in ODD_INPUTS.items() if odd.status == 200
 }

@@ -86,6 +86,11 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
             f"--{name}-url", default=os.environ.get(f"{name.upper()}_URL"),
             help=f"[{name.upper()}_URL], e.g. http://torchserve:{port}",
         )  # fmt: skip
+    where.add_argument(
+        "--health-url", default=os.environ.get("HEALTH_URL"),
+        help="its supervisor's, which says whether it is ready [HEALTH_URL], e.g. "
+        "http://torchserve:8083",
+    )  # fmt: skip
     where.add_argument("--model-store", type=Path, help="its folder of archives, as seen from here")
     where.add_argument(
         "--longest-request-s", type=float, default=30.0,
@@ -183,7 +188,7 @@ def _status(arguments: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
     else:
         print(status.sentence(found))
-    return 0 if found["ready"] else 1
+    return 0 if status.is_good(found) else 1
 
 
 def _versions(arguments: argparse.Namespace) -> int:
@@ -223,6 +228,7 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
     """Return what to deploy where: the server named, or else this checkout's."""
     urls = [arguments.inference_url, arguments.management_url, arguments.metrics_url]
     store, state = arguments.model_store, StateDir.from_environment()
+    health_url = arguments.health_url
     if all(urls):
         inference, management, metrics = (url.rstrip("/") for url in urls)
         addresses = Addresses(inference=inference, management=management, metrics=metrics)
@@ -243,12 +249,16 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
                 f"{','.join([*server.mars, arguments.model_name])}"
             )
         addresses = server.addresses
+        supervision = state.supervision()
+        if supervision is not None and supervision.health_port:
+            health_url = health_url or f"http://127.0.0.1:{supervision.health_port}"
         store = store or server.store
     return Deployment(
         server=TorchServe(addresses, arguments.model_name),
         store=(store or mar_file.MODEL_STORE).resolve(),
         state=state,
         is_local=not any(urls),
+        health_url=health_url.rstrip("/") if health_url else None,
         alias=arguments.alias,
         watch_s=arguments.watch_s,
         longest_request_s=arguments.longest_request_s,

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from scripts.rollout import drain
+from prometheus_client.core import Metric
+
 from scripts.rollout.reconcile import OUTCOMES, Outcome
 from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
 from scripts.server.client import Loaded, NotNow
+from scripts.server.exposition import CONTENT_TYPE, counter, gauge, page
 from scripts.server.health import Answer
-from scripts.server.prometheus_text import CONTENT_TYPE, Family, page, single
 
 ASK_TIMEOUT_S: Final = 3.0
 """A scrape ends after 10 s."""
@@ -57,59 +58,56 @@ class SidecarMetrics:
         """Answer GET /metrics."""
         return Answer(status=200, body=page(self.families()), content_type=CONTENT_TYPE)
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[Metric]:
         """Ask TorchServe, and return all metrics; what is not known is left out."""
         served: Loaded | None = None
-        with contextlib.suppress(NotNow):  # else not ready, and no version
+        with contextlib.suppress(NotNow):  # else no version and no ready worker
             served = self._find().server.default(ASK_TIMEOUT_S)
-        record, state = self._records.read(), self._records.state
-        server = state.server()
-        is_draining = drain.is_draining(state, server.started_at_s if server else None)
-        ready = served is not None and served.ready > 0 and not is_draining
+        record = self._records.read()
         wanted = record.alias_version
         with self._lock:
-            rounds = [({"outcome": name}, float(n)) for name, n in self._rounds.items()]
+            rounds = dict(self._rounds)
             last_success_s, is_registry_there = self._last_success_s, self._is_registry_there
+        model = {"model_name": self._records.model_name}
+
+        def of_model(value: float | None) -> list[tuple[dict[str, str], float]]:
+            return [] if value is None else [(model, float(value))]
+
         return [
-            Family(
-                name="iqa_alias_version", kind="gauge",
-                help="Version that the alias named when MLflow was last asked.",
-                samples=[({"alias": self._alias}, float(wanted))] if wanted else [],
+            gauge(
+                "iqa_alias_version", "Version that the alias named when MLflow was last asked.",
+                [({"alias": self._alias, **model}, float(wanted))] if wanted else [],
             ),
-            single(
-                "iqa_served_version", "gauge", "Version that unversioned requests get.",
-                float(served.version) if served else None,
+            gauge(
+                "iqa_served_version", "Version that unversioned requests get.",
+                of_model(float(served.version) if served else None),
             ),
-            single(
-                "iqa_ready", "gauge", "Whether a worker of the served version can answer, and no "
-                "drain is on.", float(ready),
+            gauge(
+                "iqa_ready_workers", "Of the served version, those that can answer.",
+                of_model(served.ready if served else 0),
             ),
-            single(
-                "iqa_ready_workers", "gauge", "Of the served version, those that can answer.",
-                served.ready if served else 0,
+            gauge(
+                "iqa_queue_requests", "Requests that wait for the served version.",
+                of_model(served.queue if served else None),
             ),
-            single(
-                "iqa_queue_requests", "gauge", "Requests that wait for the served version.",
-                served.queue if served else None,
+            counter(
+                "iqa_sync_rounds_total", "Looks at the alias, by what came of them.",
+                [({"outcome": name, **model}, float(n)) for name, n in rounds.items()],
             ),
-            Family(
-                name="iqa_sync_rounds_total", kind="counter",
-                help="Looks at the alias, by what came of them.", samples=list(rounds),
+            gauge(
+                "iqa_sync_last_success_timestamp_seconds",
+                "When the wanted version was last found to be served.", of_model(last_success_s),
             ),
-            single(
-                "iqa_sync_last_success_timestamp_seconds", "gauge",
-                "When the wanted version was last found to be served.", last_success_s,
+            gauge(
+                "iqa_quarantined_version", "Version in quarantine; 0: none.",
+                of_model(float(record.quarantine.version) if record.quarantine else 0.0),
             ),
-            single(
-                "iqa_quarantined_version", "gauge", "Version in quarantine; 0: none.",
-                float(record.quarantine.version) if record.quarantine else 0.0,
+            gauge(
+                "iqa_held_version", "Version of a rollback that MLflow does not know; 0: none.",
+                of_model(float(record.hold.version) if record.hold else 0.0),
             ),
-            single(
-                "iqa_held_version", "gauge", "Version of a rollback that MLflow does not know; "
-                "0: none.", float(record.hold.version) if record.hold else 0.0,
-            ),
-            single(
-                "iqa_registry_reachable", "gauge", "Whether MLflow answered when last asked.",
+            gauge(
+                "iqa_registry_reachable", "Whether MLflow answered when last asked.",
                 None if is_registry_there is None else float(is_registry_there),
             ),
         ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from scripts.archive import mar_file
 from scripts.rollout import drain, records
 from scripts.rollout.terms import Deployment
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded, NotNow, get_json
 
 
 def status_of(plan: Deployment) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
 
     Returns:
         alias, alias_version (None: it names nothing, or MLflow is away), served_version, ready
-        (a worker of the served version can answer, and no drain is on), workers (that can
-        answer), queue (requests that wait), previous_version (where a rollback leads), hold,
+        (what the supervisor's GET /ready/NAME says; None: no supervisor is known), workers (that
+        can answer), queue (requests that wait), previous_version (where a rollback leads), hold,
         quarantine, draining, last_error.
     """
     record = plan.records.read()
@@ -36,7 +36,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "alias": plan.alias,
         "alias_version": alias_version,
         "served_version": served.version if served else None,
-        "ready": served is not None and served.ready > 0 and not is_draining,
+        "ready": _is_ready(plan),
         "workers": served.ready if served else 0,
         "queue": served.queue if served else 0,
         "previous_version": previous.version if previous else None,
@@ -56,7 +56,9 @@ def sentence(status: dict[str, Any]) -> str:
         "waiting" if served else "serving nothing",
         f"{status['alias']} names {names}" + (", as served" if names == served else ""),
     ]  # fmt: skip
-    if not status["ready"]:
+    if status["ready"] is None:
+        lines.append("ready or not is unknown; name the supervisor: --health-url")
+    elif not status["ready"]:
         lines.append("not ready")
     if status["previous_version"]:
         lines.append(f"a rollback leads to version {status['previous_version']}")
@@ -99,6 +101,20 @@ def table(plan: Deployment) -> list[str]:
             f"{'yes' if is_there else 'no':<8} {', '.join(word for word, on in states if on)}"
         )
     return lines
+
+
+def is_good(status: dict[str, Any]) -> bool:
+    """Tell whether a version serves and, where that is known, is ready."""
+    return status["workers"] > 0 and status["ready"] is not False
+
+
+def _is_ready(plan: Deployment) -> bool | None:
+    if plan.health_url is None:
+        return None
+    try:
+        return bool(get_json(f"{plan.health_url}/ready/{plan.model_name}").get("ready"))
+    except NotNow:
+        return False
 
 
 def _refusal(record: records.Record) -> str:

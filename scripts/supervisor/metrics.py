@@ -12,14 +12,14 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from scripts.server import process_start
-from scripts.server.prometheus_text import Family, page, single
+from scripts.server.exposition import counter, gauge, page
 from scripts.server.state import Server, StateDir
 
 KINDS: Final = ("java", "workers", "front", "supervisor")
@@ -48,14 +48,14 @@ class Census:
         self._gone_cpu_s: dict[str, float] = defaultdict(float)
         self._worker_restarts = 0
 
-    def exposition(self, server: Server | None, restarts: int, ready: bool | None = None) -> bytes:
+    def exposition(self, server: Server | None, restarts: int, ready: Mapping[str, bool]) -> bytes:
         """
         Return the metrics of this machine's server in Prometheus' text format.
 
         Args:
             server: TorchServe; None while there is none.
             restarts: How often the supervisor has started it again.
-            ready: What GET /ready says; None leaves that metric out.
+            ready: What GET /ready/NAME says of each model.
         """
         count = dict.fromkeys(KINDS, 0)
         memory = dict.fromkeys(KINDS, 0)
@@ -94,36 +94,39 @@ class Census:
         ]
         return page(
             [
-                _by_kind("iqa_processes", "gauge", "Processes that run.", count),
-                _by_kind(
-                    "iqa_process_cpu_seconds_total", "counter",
-                    "CPU time, of processes that are gone as well.", totals,
+                gauge("iqa_processes", "Processes that run.", _by_kind(count)),
+                counter(
+                    "iqa_process_cpu_seconds_total",
+                    "CPU time, of processes that are gone as well.", _by_kind(totals),
                 ),
-                _by_kind(
-                    "iqa_process_resident_bytes", "gauge",
-                    "Memory in RAM; what processes share is counted for each.", memory,
+                gauge(
+                    "iqa_process_resident_bytes",
+                    "Memory in RAM; what processes share is counted for each.", _by_kind(memory),
                 ),
-                _by_kind("iqa_process_open_descriptors", "gauge", "Open files.", descriptors),
-                single(
-                    "iqa_jvm_restarts_total", "counter",
-                    "How often TorchServe was started again.", restarts,
+                gauge("iqa_process_open_descriptors", "Open files.", _by_kind(descriptors)),
+                counter(
+                    "iqa_jvm_restarts_total", "How often TorchServe was started again.", restarts
                 ),
-                single(
-                    "iqa_worker_restarts_total", "counter",
+                counter(
+                    "iqa_worker_restarts_total",
                     "Workers that TorchServe started again; at most one a worker and scrape.",
                     worker_restarts,
                 ),
-                single(
-                    "iqa_ready", "gauge", "Whether requests may come, as GET /ready says.",
-                    None if ready is None else float(ready),
+                gauge(
+                    "iqa_ready", "Whether requests may come, as GET /ready says.",
+                    float(all(ready.values())) if ready else 0.0,
                 ),
-                Family(
-                    name="iqa_disk_free_bytes", kind="gauge", help="Room for archives and logs.",
-                    samples=[(labels, disk.free) for labels, disk in disks],
+                gauge(
+                    "iqa_model_ready", "The same of one model, as GET /ready/NAME says.",
+                    [({"model_name": name}, float(is_so)) for name, is_so in ready.items()],
                 ),
-                Family(
-                    name="iqa_disk_size_bytes", kind="gauge", help="Size of the file system.",
-                    samples=[(labels, disk.total) for labels, disk in disks],
+                gauge(
+                    "iqa_disk_free_bytes", "Room for archives and logs.",
+                    [(labels, disk.free) for labels, disk in disks],
+                ),
+                gauge(
+                    "iqa_disk_size_bytes", "Size of the file system.",
+                    [(labels, disk.total) for labels, disk in disks],
                 ),
             ]
         )  # fmt: skip
@@ -179,6 +182,5 @@ def _folders(state: StateDir, server: Server | None) -> list[tuple[str, Path]]:
     return [(name, path) for name, path in folders if os.path.isdir(path)]
 
 
-def _by_kind(name: str, kind: str, help: str, values: dict[str, int] | dict[str, float]) -> Family:
-    samples = [({"process": process}, float(value)) for process, value in values.items()]
-    return Family(name=name, kind=kind, help=help, samples=list(samples))
+def _by_kind(values: Mapping[str, float]) -> list[tuple[dict[str, str], float]]:
+    return [({"process": process}, float(value)) for process, value in values.items()]

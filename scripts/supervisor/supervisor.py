@@ -290,7 +290,10 @@ class Supervisor:
         return health.in_json(200 if is_live else 503, document)
 
     def _metrics(self) -> health.Answer:
-        page = self._census.exposition(self._server, self._restarts)
+        ready = {
+            model.name: self._readiness.verdict(model.name).ready for model in self._plan.models
+        }
+        page = self._census.exposition(self._server, self._restarts, ready)
         return health.Answer(status=200, body=page, content_type=health.PROMETHEUS)
 
 

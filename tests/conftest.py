@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa.network import checkpoint
+from iqa.network import checkpoint, runtime
 from iqa.network.model import QualityNetwork
 
 from console.paths import ROOT
@@ -62,6 +62,15 @@ def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
 def _one_thread() -> None:
     """Torch on tiny pictures: a second thread on a busy machine only waits for the first."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_cpu() -> Iterator[None]:
+    """With WITHOUT_BF16 in the environment, OpenVINO's part of `make test-avx2`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("WITHOUT_BF16"):  # oneDNN inside OpenVINO takes no limit
+            patch.setattr(runtime, "has_bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

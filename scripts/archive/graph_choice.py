@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import mlflow
-from iqa.network import checkpoint
+from iqa.network import checkpoint, runtime
 from iqa.network.model import QualityNetwork
-from iqa.network.runtime import GRAPH_FILE, PRECISIONS, has_bf16
+from iqa.network.runtime import GRAPH_FILE, PRECISIONS
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -88,7 +88,7 @@ def choose(
         if name == "f32":
             candidates[name] = float32, None
             continue
-        if wanted == AUTO and name == "bf16" and not has_bf16():
+        if wanted == AUTO and name == "bf16" and not runtime.has_bf16():
             continue  # it would compute in float32
         place = folder / name
         gate = _stored(version, name, place, sha256)

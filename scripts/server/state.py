@@ -20,7 +20,7 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import Addresses, Ports
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Server:
         Raises:
             NotNow: No answer.
         """
-        return [entry for model in self.models() for entry in model.entries("/all")]
+        return [entry for model in self.models() for entry in model.entries("/all", LOOK_TIMEOUT_S)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import psutil
 
 from scripts import front
 from scripts.server import process
-from scripts.server.client import NotNow, get_json, ready_workers
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, ready_workers
 from scripts.server.lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
 
@@ -55,7 +55,9 @@ def status(state: StateDir) -> int:
             print(f"TorchServe is being started; {_supervisor(supervision)}")
         return 1
     try:
-        defaults = [(model.model_name, model.entries()) for model in server.models()]
+        defaults = [
+            (model.model_name, model.entries(timeout_s=LOOK_TIMEOUT_S)) for model in server.models()
+        ]
     except NotNow as error:
         print(f"process {server.pid} runs and does not answer: {error}")
         return 1

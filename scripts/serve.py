@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from console import command_line
-from scripts import front
 from scripts.archive import mar_file
+from scripts.nginx import front
+from scripts.nginx.settings import HELP, Settings, defaults
 from scripts.server import process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
@@ -171,13 +172,13 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if len({model.name for model in models}) < max(len(models), 1):
         raise ValueError(f"--models: expected different names, got {arguments.models!r}.")
     has_front = arguments.front
-    settings: front.Settings | None = None
+    settings: Settings | None = None
     if has_front:
         upstream = f"{LOOPBACK}:{arguments.backend_port}"
         health = f"{LOOPBACK}:{arguments.health_port}" if arguments.health_port else upstream
         settings = {
-            **front.defaults(),
-            **{name: os.environ[name] for name in front.HELP if os.environ.get(name)},
+            **defaults(),
+            **{name: os.environ[name] for name in HELP if os.environ.get(name)},
             "FRONT_LISTEN": f"{hosts.inference}:{arguments.inference_port}",
             "FRONT_UPSTREAM": upstream,
             # Without a supervisor's port /ready is asked of TorchServe, which knows no such path.

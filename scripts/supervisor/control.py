@@ -7,7 +7,7 @@ import os
 
 import psutil
 
-from scripts import front
+from scripts.nginx import front
 from scripts.server import process
 from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive, ready_workers
 from scripts.server.lock import interrupt_start

@@ -24,7 +24,7 @@ from typing import Final
 
 import psutil
 
-from scripts import front
+from scripts.nginx import front
 from scripts.rollout import drain
 from scripts.rollout.records import Records
 from scripts.server import health, process, process_start

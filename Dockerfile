@@ -58,7 +58,7 @@ COPY --from=torchserve-venv /opt/venv /opt/venv
 # No handler/ and no PYTHONPATH: the network and its code come in the archive alone.
 COPY config.properties ./
 COPY torchserve/log4j2.xml torchserve/metrics.yaml torchserve/
-COPY training/__init__.py training/command_line.py training/tracking_uri.py training/
+COPY console/ console/
 COPY scripts/ scripts/
 ENV IQA_STATE_DIR=/state \
     INFERENCE_HOST=0.0.0.0 MANAGEMENT_HOST=0.0.0.0 METRICS_HOST=0.0.0.0 HEALTH_HOST=0.0.0.0
@@ -84,8 +84,10 @@ COPY --from=front-venv /opt/venv /opt/venv
 COPY config.properties ./
 COPY torchserve/model-config.yaml torchserve/
 COPY torchserve/front/ torchserve/front/
-COPY training/__init__.py training/command_line.py training/tracking_uri.py training/
-COPY scripts/__init__.py scripts/front.py scripts/process_start.py scripts/server_state.py scripts/server_api.py scripts/
+COPY console/ console/
+COPY scripts/__init__.py scripts/front.py scripts/
+COPY scripts/server/ scripts/server/
+COPY scripts/nginx/ scripts/nginx/
 COPY docker/front.py docker/
 ENV IQA_STATE_DIR=/state PYTHONPATH=/app FRONT_LISTEN=0.0.0.0:8080 FRONT_DIR=/state/front \
     FRONT_UPSTREAM=torchserve:8080 FRONT_HEALTH=torchserve:8083
@@ -128,6 +130,7 @@ FROM base AS sidecar
 COPY --from=sidecar-venv /opt/venv /opt/venv
 COPY config.properties ./
 COPY handler/ handler/
+COPY console/ console/
 COPY training/ training/
 COPY torchserve/ torchserve/
 COPY scripts/ scripts/

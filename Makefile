@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-docker fuzz check demo train mar serve deploy up sbom mlflow \
+.PHONY: help setup test test-fast test-avx2 test-docker fuzz check demo train mar serve deploy up sbom mlflow \
   reproduce-biq2021 bench bench-quick reliability soak lock
 
 help:  ## list the targets
@@ -22,6 +22,15 @@ test: setup  ## all tests, with a real TorchServe and a real MLflow server
 test-fast: setup  ## unit and integration tests: no Java, no server
 	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)
 
+# A machine without AVX-512 and bf16, made of any: what limits torch, oneDNN, numpy and OpenVINO.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 WITHOUT_BF16=1
+NUMERIC := $(addprefix tests/unit/test_,fast_layers.py model.py runtime.py losses.py quality_map.py \
+  second_task.py preprocessing.py golden_inputs.py handler.py train_parts.py) \
+  $(addprefix tests/integration/test_,export.py precision.py train.py)
+
+test-avx2: setup  ## the tests of numbers once more, as a CPU without AVX-512 and bf16 computes
+	$(AVX2) $(PYTHON) -m pytest $(NUMERIC) $(BOTH_CORES)
+
 test-docker: setup  ## build the images, run the whole compose file, swap, stop; needs Docker
 	$(PYTHON) -m pytest tests/docker
 
@@ -31,7 +40,7 @@ fuzz: setup  ## 20,000 damaged files through the decoder; ARGS="--runs 200000 --
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy handler training scripts docker/*.py benchmarks/*.py benchmarks/reliability/*.py
+	$(PYTHON) -m mypy console handler training scripts docker/*.py benchmarks/*.py benchmarks/reliability/*.py
 	.venv/bin/shellcheck scripts/*.sh .ci/run
 
 demo: setup  ## the whole chain on synthetic data: train, promote, package, serve, score

@@ -16,8 +16,8 @@ from typing import Any, Final
 import requests
 from matplotlib.figure import Figure
 
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
 
 DASHBOARD: Final = ROOT / "torchserve" / "monitoring" / "grafana" / "dashboards" / "iqa.json"
 PANELS: Final = (

@@ -27,7 +27,7 @@ from benchmarks.peers.launches import ROOT
 from benchmarks.reliability.system import System
 from benchmarks.resources import CpuMeter
 from benchmarks.tables import table
-from training import command_line
+from console import command_line
 
 WARM_S: Final = 10
 WAYS: Final = ("through the front", "past it")

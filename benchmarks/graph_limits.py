@@ -20,13 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 import openvino
-from iqa.openvino_core import core
-from iqa.runtime import GRAPH_FILE, has_bf16
+from iqa.network.openvino_core import core
+from iqa.network.runtime import GRAPH_FILE, has_bf16
 
 from benchmarks import machine
 from benchmarks.peers.launches import ROOT
 from benchmarks.tables import table
-from training import command_line
+from console import command_line
 
 MATRIX_SIDE: Final = 1024
 SHAPE: Final = (1, 384, 512, 3)

@@ -13,8 +13,8 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.peers.launches import PEER_PYTHON, ROOT
-from scripts import archive
-from scripts.usable_cores import usable_cores
+from scripts.archive import mar_file
+from scripts.server.cores import usable_cores
 
 OUR_PACKAGES: Final = ("torch", "torchserve", "openvino", "numpy", "pillow", "mlflow")
 PEER_PACKAGES: Final = ("litserve", "bentoml", "fastapi", "uvicorn", "torch", "openvino", "pillow")
@@ -54,7 +54,7 @@ def versions() -> dict[str, Any]:
 
 def archive_facts(mar: Path) -> dict[str, Any]:
     """Return what was served: digest, size, model version, precision, and its gate's findings."""
-    provenance = archive.read_provenance(mar)
+    provenance = mar_file.read_provenance(mar)
     return {
         "name": mar.name,
         "bytes": mar.stat().st_size,

@@ -25,7 +25,7 @@ from benchmarks.results import Results
 from benchmarks.rivalry import opening_table, peer_wins
 from benchmarks.soak import growth
 from benchmarks.tables import table
-from training import command_line
+from console import command_line
 
 MEMORY: Final = f"memory/{OURS}"
 SERVED: Final = 100_000

@@ -16,7 +16,7 @@ ROLES: Final = ("jvm", "worker", "front", "supervisor", "side-car", "other")
 COMMANDS: Final = {
     "model_service_worker": "worker",
     "scripts.serve": "supervisor",
-    "scripts.supervise": "supervisor",
+    "scripts.supervisor.supervisor": "supervisor",
     "scripts.deploy": "side-car",
 }
 """What a command line holds, and the role of who was started by it."""

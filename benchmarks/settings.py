@@ -27,10 +27,11 @@ from benchmarks.peers.launches import ROOT
 from benchmarks.peers.torchserve import pack_noop
 from benchmarks.resources import CpuMeter, footprint
 from benchmarks.tables import table
-from scripts import server_state, torchserve_process
-from scripts.archive import MODEL_CONFIG
-from scripts.server_api import Ports
-from training import command_line
+from console import command_line
+from scripts.archive.mar_file import MODEL_CONFIG
+from scripts.server import process
+from scripts.server.addresses import Ports
+from scripts.server.state import StateDir
 
 CLIENTS = 16
 WARM_S = 12  # some 15,000 requests: Java compiles what runs often
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        if server_state.read() is not None:
+        if StateDir.from_environment().server() is not None:
             raise RuntimeError(
                 "expected no server of this checkout, got one running. "
                 "Stop it: scripts/run_torchserve.sh --stop"
@@ -136,9 +137,10 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
         mar = pack_noop(settings / "store", parts)
         ports = Ports(inference=PORT, management=PORT + 1, metrics=PORT + 2)
         os.environ.update(variant.environment)
-        server = torchserve_process.start(mar, ports, 1, settings)
+        state = StateDir.from_environment()
+        server = process.start({"iqa": mar}, ports, 1, state, settings)
         try:
-            torchserve_process.wait_until_ready(server, 1)
+            process.wait_until_ready(server, 1, state)
             java = psutil.Process(server.pid)
 
             def processes() -> list[psutil.Process]:
@@ -155,7 +157,7 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
             used = meter.stop(load.client_cpu_s)
             held = footprint([java])
         finally:
-            torchserve_process.stop(server)
+            process.stop(server)
             for name in variant.environment:
                 os.environ.pop(name)
     return (

@@ -34,7 +34,7 @@ from benchmarks.peers.launches import ROOT
 from benchmarks.plan import OURS
 from benchmarks.plots import plot_soak
 from benchmarks.resources import footprint
-from training import command_line
+from console import command_line
 
 Record = dict[str, Any]
 

@@ -24,12 +24,14 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.peers.launches import ROOT
 from benchmarks.tables import table
-from training import command_line, ratings
-from training.config import TrainConfig, add_options, train_config
-from training.device import choose_device, prepare
-from training.fit import epoch_batches, picture_loader, starting_network
-from training.pictures import TrainingCrops
-from training.step import Step
+from console import command_line
+from training.compute.device import choose_device, prepare
+from training.data import ratings
+from training.data.config import add_options
+from training.data.images import TrainingCrops
+from training.loop.config import TrainConfig, train_config
+from training.loop.fit import epoch_batches, picture_loader, starting_network
+from training.loop.step import Step
 
 WARM_STEPS = 5
 EPOCH_PICTURES = 10_000

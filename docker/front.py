@@ -16,8 +16,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from scripts.front import Front, Settings, defaults, render
-from training import command_line
+from console import command_line
+from scripts.nginx.front import Front
+from scripts.nginx.settings import Settings, defaults, render
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 """
-The whole chain on synthetic data, in a folder of its own: `make demo`.
+Run the whole chain on synthetic data, in a folder of its own.
 
 Train, train longer, see the better one promoted and a worse one refused, package it, serve it,
 score pictures, stop. Nothing outside `demo/` changes.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 FOLDER = ROOT / "demo"
 # A registry, a server and ports beside those that may be in use.

@@ -1,5 +1,5 @@
 """
-Deploy: `python -m scripts.deploy sync | rollback | status | versions | drain`.
+Make a running server serve what the alias names, roll it back, say what it serves.
 
 Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
 """
@@ -15,10 +15,14 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from scripts import archive, deployment_status, drain, server_state
-from scripts.deployment_terms import Deployment
-from scripts.management_api import Addresses, NotNow, TorchServe
-from training import command_line
+from console import command_line
+from scripts.archive import mar_file
+from scripts.rollout import drain, status
+from scripts.rollout.records import Records
+from scripts.rollout.terms import Deployment
+from scripts.server.addresses import Addresses
+from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import StateDir
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
@@ -43,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         epilog="What each error means and what to do: docs/operations.md",
     )
     parser.add_argument("command", choices=("sync", "rollback", "status", "versions", "drain"))
+    parser.add_argument(
+        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
+        help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--tracking-uri", help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root)"
@@ -78,6 +86,11 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
             f"--{name}-url", default=os.environ.get(f"{name.upper()}_URL"),
             help=f"[{name.upper()}_URL], e.g. http://torchserve:{port}",
         )  # fmt: skip
+    where.add_argument(
+        "--health-url", default=os.environ.get("HEALTH_URL"),
+        help="its supervisor's, which says whether it is ready [HEALTH_URL], e.g. "
+        "http://torchserve:8083",
+    )  # fmt: skip
     where.add_argument("--model-store", type=Path, help="its folder of archives, as seen from here")
     where.add_argument(
         "--longest-request-s", type=float, default=30.0,
@@ -124,29 +137,30 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from scripts.deployment import sync
+    from scripts.rollout.sync import sync
 
     _connect()
     if not arguments.watch:
         print(sync(_plan(arguments), retry=arguments.retry))
         return 0
-    from scripts import health
-    from scripts.reconcile import follow
-    from scripts.sidecar_metrics import SidecarMetrics
-    from scripts.webhook import Deliveries, listening
+    from scripts.rollout.metrics import SidecarMetrics
+    from scripts.rollout.reconcile import follow
+    from scripts.rollout.webhook import Deliveries, listening
+    from scripts.server import health
 
     # A server that is started again may be another one.
     def find() -> Deployment:
         return _plan(arguments)
 
-    metrics = SidecarMetrics(find, arguments.alias)
+    records = Records(state=StateDir.from_environment(), model_name=arguments.model_name)
+    metrics = SidecarMetrics(find, arguments.alias, records)
     moved = threading.Event()
     with contextlib.ExitStack() as stack:
         if arguments.webhook_port is not None:
             secret = os.environ.get(SECRET)
             if not secret:
                 raise ValueError(f"{SECRET}: expected the webhook's secret, got none.")
-            deliveries = Deliveries(secret, Deployment.model_name, arguments.alias)
+            deliveries = Deliveries(secret, arguments.model_name, arguments.alias)
             stack.enter_context(
                 listening(arguments.webhook_host, arguments.webhook_port, deliveries, moved)
             )
@@ -161,7 +175,7 @@ def _sync(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    from scripts.rollback import roll_back
+    from scripts.rollout.rollback import roll_back
 
     print(roll_back(_plan(arguments)))
     return 0
@@ -169,24 +183,24 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     _connect()
-    status = deployment_status.status_of(_plan(arguments))
+    found = status.status_of(_plan(arguments))
     if arguments.json:
-        print(json.dumps(status, indent=2))
+        print(json.dumps(found, indent=2))
     else:
-        print(deployment_status.sentence(status))
-    return 0 if status["ready"] else 1
+        print(status.sentence(found))
+    return 0 if status.is_good(found) else 1
 
 
 def _versions(arguments: argparse.Namespace) -> int:
     _connect()
-    print("\n".join(deployment_status.table(_plan(arguments))))
+    print("\n".join(status.table(_plan(arguments))))
     return 0
 
 
 def _drain(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     if arguments.end:
-        drain.DRAINING_FILE.unlink(missing_ok=True)
+        drain.end(plan.state)
         print("the server may get requests again")
         return 0
     if arguments.version:
@@ -196,10 +210,12 @@ def _drain(arguments: argparse.Namespace) -> int:
                 f"version {arguments.version}: expected one that does not serve, got the default "
                 "one. Let another one serve first, or drain the server: drain without --version"
             )
-        if not drain.unload_idle(plan.server, arguments.version, plan.longest_request_s):
+        if not drain.unload_idle(plan, arguments.version, plan.longest_request_s):
             raise NotNow(f"version {arguments.version}: expected it idle, got requests for it.")
         return 0
-    if not drain.drain_all(plan.server, plan.longest_request_s):
+    server = plan.state.server() if plan.is_local else None
+    models = server.models() if server else [plan.server]
+    if not drain.drain_all(models, plan.state, plan.longest_request_s):
         raise NotNow(
             "server: expected it idle, got requests still. Stop whoever sends them, and again: "
             "python -m scripts.deploy drain"
@@ -211,27 +227,38 @@ def _drain(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Deployment:
     """Return what to deploy where: the server named, or else this checkout's."""
     urls = [arguments.inference_url, arguments.management_url, arguments.metrics_url]
-    store, unpack_dir = arguments.model_store, None
+    store, state = arguments.model_store, StateDir.from_environment()
+    health_url = arguments.health_url
     if all(urls):
         inference, management, metrics = (url.rstrip("/") for url in urls)
         addresses = Addresses(inference=inference, management=management, metrics=metrics)
     elif any(urls):
         raise ValueError("the server: expected all three addresses or none, got some.")
     else:
-        server = server_state.read()
+        server = state.server()
         if server is None:
             raise NotNow(
                 "the server: expected one that runs, got none. Start it: "
                 "scripts/run_torchserve.sh --detach, or name one by --inference-url, "
                 "--management-url and --metrics-url."
             )
-        addresses = Addresses.on_this_machine(server.ports)
-        store = store or Path(server.mar).parent
-        unpack_dir = server_state.STATE_DIR / "tmp"
+        if arguments.model_name not in server.mars:
+            raise NotNow(
+                f"model '{arguments.model_name}': expected one that this server was started with, "
+                f"{', '.join(server.mars)}. Start it with both: scripts/run_torchserve.sh --models "
+                f"{','.join([*server.mars, arguments.model_name])}"
+            )
+        addresses = server.addresses
+        supervision = state.supervision()
+        if supervision is not None and supervision.health_port:
+            health_url = health_url or f"http://127.0.0.1:{supervision.health_port}"
+        store = store or server.store
     return Deployment(
-        server=TorchServe(addresses),
-        store=(store or archive.MODEL_STORE).resolve(),
-        unpack_dir=unpack_dir,
+        server=TorchServe(addresses, arguments.model_name),
+        store=(store or mar_file.MODEL_STORE).resolve(),
+        state=state,
+        is_local=not any(urls),
+        health_url=health_url.rstrip("/") if health_url else None,
         alias=arguments.alias,
         watch_s=arguments.watch_s,
         longest_request_s=arguments.longest_request_s,
@@ -240,7 +267,7 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
 
 
 def _connect() -> None:
-    from training.tracking_uri import connect
+    from training.registry.address import connect
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

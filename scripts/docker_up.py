@@ -1,5 +1,5 @@
 """
-The whole system in containers: the body of `scripts/run_torchserve.sh --docker`.
+Start the whole system in containers: `scripts/run_torchserve.sh --docker`.
 
 Builds the images, starts `docker-compose.yml`, waits until a version serves, scores a picture
 through the front. Needs Docker and Python's standard library, no environment.
@@ -18,8 +18,8 @@ import urllib.error
 import urllib.request
 from typing import Any, Final
 
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
 
 SAMPLE: Final = ROOT / "handler" / "golden" / "parrots.jpg"
 POLL_S: Final = 1.0

@@ -1,4 +1,4 @@
-"""What an alias names: `python -m scripts.model_info [--alias staging | --version N | --all]`."""
+"""Say what an alias names: version, run, metrics, data, archive."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
 
-from training import command_line, registry
-from training.tracking_uri import connect, tracking_uri
+from console import command_line
+from training.registry import model_versions
+from training.registry.address import connect, tracking_uri
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,10 +20,12 @@ def main(argv: list[str] | None = None) -> int:
         description="Print what an alias names: version, run, metrics, data, tags, archive, time.",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--alias", default=registry.ALIAS, help="(default: %(default)s)")
+    which.add_argument("--alias", default=model_versions.ALIAS, help="(default: %(default)s)")
     which.add_argument("--version", help="a version, by its number")
     which.add_argument("--all", action="store_true", help="all versions, one line each")
-    parser.add_argument("--model-name", default=registry.MODEL_NAME, help="(default: %(default)s)")
+    parser.add_argument(
+        "--model-name", default=model_versions.MODEL_NAME, help="(default: %(default)s)"
+    )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
@@ -32,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.all:
             _print_all(name)
         elif arguments.version:
-            _print_one(registry.get(name, arguments.version))
+            _print_one(model_versions.get(name, arguments.version))
         else:
-            _print_one(registry.resolve(name, arguments.alias))
+            _print_one(model_versions.resolve(name, arguments.alias))
         return 0
 
     return command_line.run(command, arguments.debug)
@@ -44,7 +47,7 @@ def _print_one(version: ModelVersion) -> None:
     rows = {
         "model": f"{version.name} version {version.version}",
         "registry": tracking_uri(),
-        "aliases": ", ".join(registry.aliases_of(version)) or "-",
+        "aliases": ", ".join(model_versions.aliases_of(version)) or "-",
         "run": version.run_id or "-",
         "registered": _time(version),
         **dict(sorted(version.tags.items())),
@@ -56,10 +59,10 @@ def _print_one(version: ModelVersion) -> None:
 def _print_all(name: str) -> None:
     print(f"{'version':<8} {'aliases':<12} {'backbone':<16} {'dataset':<10} "
           f"{'val SROCC':>9} {'test SROCC':>10}  registered")  # fmt: skip
-    for version in registry.versions(name):
+    for version in model_versions.versions(name):
         tags = version.tags
         print(
-            f"{version.version:<8} {', '.join(registry.aliases_of(version)) or '-':<12} "
+            f"{version.version:<8} {', '.join(model_versions.aliases_of(version)) or '-':<12} "
             f"{tags.get('backbone', '-'):<16} {tags.get('dataset', '-'):<10} "
             f"{tags.get('val_srocc', '-')[:6]:>9} {tags.get('test_srocc', '-')[:6]:>10}  "
             f"{_time(version)}"

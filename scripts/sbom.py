@@ -1,5 +1,5 @@
 """
-The bill of materials of an image: `python -m scripts.sbom`, CycloneDX in JSON.
+Write the bill of materials of an image, CycloneDX in JSON.
 
 The image itself is asked what it holds (`docker/inventory.py`), so the bill is of what is there and
 not of what was meant to be. It is checked against CycloneDX's schema before it is written.
@@ -23,8 +23,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from training import command_line
-from training.tracking_uri import ROOT
+from console import command_line
+from console.paths import ROOT
 
 INVENTORY: Final = ROOT / "docker" / "inventory.py"
 OUT: Final = ROOT / "build" / "sbom.json"

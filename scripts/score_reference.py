@@ -1,5 +1,5 @@
 """
-The scores that a model gives to its validation pictures, as Prometheus rules.
+Write the scores of a model's validation images as Prometheus rules for drift.
 
 They are what drift is measured against: torchserve/monitoring/recording_rules.yml compares the
 share of each tenth of the scale with these. To be made anew for a model of your own.
@@ -14,15 +14,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.score import ScoreScale
-from iqa.tenths import TENTHS, tenth_of_score
+from iqa.tasks.score import ScoreScale
+from iqa.tasks.tenths import TENTHS, tenth_of_score
 
-from training import command_line, ratings
-from training.config import DataConfig, add_options, data_config
-from training.device import choose_device
+from console import command_line
+from console.paths import ROOT
+from training.compute.device import choose_device
+from training.data import ratings
+from training.data.config import DataConfig, add_options, data_config
 from training.evaluate import load_model
-from training.predict import predict, torch_judge
-from training.tracking_uri import ROOT
+from training.measure.predict import predict, torch_judge
 
 RULES: Final = ROOT / "torchserve" / "monitoring" / "score_reference.yml"
 # An empty tenth has no logarithm. Half a picture more in each is what is usual for counts.

@@ -1,5 +1,5 @@
 """
-Point an alias at a version by hand: `python -m scripts.set_alias iqa 3 --alias staging`.
+Point an alias at a version by hand.
 
 Training moves the alias by itself where the new model is better; this is for rollbacks, and for
 choosing the best of an experiment.
@@ -13,8 +13,9 @@ import sys
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from training import command_line, registry
-from training.tracking_uri import connect
+from console import command_line
+from training.registry import model_versions
+from training.registry.address import connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         "--best-of-all", action="store_true", help="the version of highest validation SROCC"
     )
     which.add_argument("--run-id", help="the version that this run registered")
-    parser.add_argument("--alias", default=registry.ALIAS, help="(default: %(default)s)")
+    parser.add_argument("--alias", default=model_versions.ALIAS, help="(default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would move, move nothing")
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
@@ -47,12 +48,12 @@ def main(argv: list[str] | None = None) -> int:
         connect()
         version, reason = _choose(arguments)
         number = str(version.version)
-        before = registry.holder_of(arguments.name, arguments.alias)
+        before = model_versions.holder_of(arguments.name, arguments.alias)
         was = "nothing" if before is None else f"version {before.version}"
         if arguments.dry_run:
             print(f"would move {arguments.alias}: {was} -> version {number} ({reason})")
             return 0
-        registry.move_alias(arguments.name, arguments.alias, number, reason)
+        model_versions.move_alias(arguments.name, arguments.alias, number, reason)
         print(f"{arguments.alias}: {was} -> version {number} ({reason})")
         return 0
 
@@ -62,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
 def _choose(arguments: argparse.Namespace) -> tuple[ModelVersion, str]:
     name = arguments.name
     if arguments.version:
-        return registry.get(name, arguments.version), "by hand"
-    versions = registry.versions(name)
+        return model_versions.get(name, arguments.version), "by hand"
+    versions = model_versions.versions(name)
     if arguments.run_id:
         found = [version for version in versions if version.run_id == arguments.run_id]
         if not found:

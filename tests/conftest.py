@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.model import QualityNetwork
+from iqa.network import checkpoint, runtime
+from iqa.network.model import QualityNetwork
 
+from console.paths import ROOT
 from tests.ports import free_ports
 from tests.server import SECRETS, RunningServer
-from training import tracking, tracking_uri
-from training.tracking_uri import ROOT
+from training.registry import address, tracking
 
 PROGRAMS = ("cc", "prometheus", "promtool", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
@@ -64,6 +64,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plain_cpu() -> Iterator[None]:
+    """With WITHOUT_BF16 in the environment, OpenVINO's part of `make test-avx2`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("WITHOUT_BF16"):  # oneDNN inside OpenVINO takes no limit
+            patch.setattr(runtime, "has_bf16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that nobody trained."""
@@ -87,7 +96,7 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    tracking_uri.connect()
+    address.connect()
     tracking.select_experiment("tests")  # the active one is a global, and was another test's
     return uri
 

@@ -124,7 +124,12 @@ class Deployer:
         self._count = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["scripts.deploy", "scripts.reconcile", "scripts.rollback", "scripts.deployment"]
+            [
+                "scripts.deploy",
+                "scripts.rollout.reconcile",
+                "scripts.rollout.rollback",
+                "scripts.rollout.sync",
+            ]
         )
         # The fork server keeps what the environment is at its start, which is the first command's.
         os.environ.update(environment)

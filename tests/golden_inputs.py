@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from iqa.decoding import decode
+from iqa.imaging.decoding import decode
 
 from tests.images import ODD_INPUTS
 

@@ -285,7 +285,7 @@ class OddInput:
         build: Makes the file.
         status: 200, or the HTTP status of the refusal.
         reason: Of the refusal; None for 200.
-        warnings: Of decoding. A server adds `upscaled` where `iqa.preprocessing.is_upscaled`.
+        warnings: Of decoding. A server adds `upscaled` where `imaging.preprocessing.is_upscaled`.
         size: (width, height) after rotation; None where refused before it is known.
         format: As a reply names it.
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 import yaml
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 MONITORING: Final = ROOT / "torchserve" / "monitoring"
 
@@ -32,3 +33,14 @@ def recording_rules() -> list[dict[str, Any]]:
         for group in yaml.safe_load((MONITORING / name).read_text())["groups"]
         for rule in group["rules"]
     ]
+
+
+def documented_metrics() -> dict[str, set[str]]:
+    """Return the metrics of each job of Prometheus: docs/metrics.md has a section for each port."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    found = {}
+    for port, job in (("8082", "torchserve"), ("8083", "supervisor"), ("8085", "sidecar")):
+        section = text.split(f"\n## {port}: ")[1].split("\n## ")[0]
+        found[job] = set(re.findall(r"^\| `(iqa_\w+)` \|", section, re.MULTILINE))
+        assert found[job]
+    return found

@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 import requests
 
+from scripts.server.addresses import Addresses, Ports
+from scripts.server.client import TorchServe
 from tests.ports import BACKEND
 
 TIMEOUT_S = 60.0
@@ -91,6 +93,11 @@ class RunningServer:
         with urllib.request.urlopen(self.url("MANAGEMENT_PORT", f"/models/iqa{path}")) as reply:
             document: list[dict[str, Any]] = json.load(reply)
             return document
+
+    def torchserve(self, model_name: str = "iqa") -> TorchServe:
+        """Return a client of one of its models, past the front."""
+        ports = Ports(**self.state()["ports"])
+        return TorchServe(Addresses.on_this_machine(ports), model_name)
 
     def metrics(self) -> str:
         """Return the Prometheus page."""

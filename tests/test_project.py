@@ -13,25 +13,72 @@ from pathlib import Path
 
 import pytest
 
-from training.config import TrainConfig, add_options, train_config
-from training.tracking_uri import ROOT
+from console import listing
+from console.paths import ROOT
+from training.data.config import add_options
+from training.loop.config import TrainConfig, train_config
 
-# Each layer may import those after it, and packages from outside.
-LAYERS = {
-    "handler/iqa": {"iqa"},
-    "handler": {"iqa", "request_log", "telemetry", "ts"},
-    "training": {"iqa", "training"},
-    "scripts": {"iqa", "training", "scripts"},
-}
+# Each package may import itself, its parent's own modules where it is named, and these. A line of
+# its own for every package: a new one without a line fails.
+MAY_IMPORT = {
+    "iqa": set(),
+    "iqa.imaging": {"iqa"},
+    "iqa.tasks": {"iqa"},
+    "iqa.request": {"iqa"},
+    "iqa.network": {"iqa", "iqa.imaging", "iqa.tasks"},
+    "telemetry": {"iqa", "iqa.imaging", "iqa.tasks", "ts"},
+    "request_log": {"telemetry"},
+    "iqa_handler": {
+        "iqa", "iqa.imaging", "iqa.tasks", "iqa.request", "iqa.network", "request_log",
+        "telemetry", "ts",
+    },
+    "console": set(),
+    "training.compute": set(),
+    "training.data": {"iqa", "iqa.imaging", "iqa.tasks", "training.compute"},
+    "training.measure": {
+        "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
+    },
+    "training.registry": {"console", "iqa.network", "training.data", "training.measure"},
+    "training.graph": {
+        "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
+    },
+    "training.loop": {
+        "iqa.network", "training.compute", "training.data", "training.measure",
+        "training.registry",
+    },
+    "training.experiments": {
+        "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
+        "training.registry", "training.graph", "training.loop",
+    },
+    "training": {"console", "iqa*", "training*"},
+    "scripts.server": {"console"},
+    "scripts.nginx": {"console", "scripts.server"},
+    "scripts.archive": {
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "training.registry", "scripts.server", "ts",
+    },
+    "scripts.rollout": {
+        "console", "training.registry", "scripts.server", "scripts.archive",
+    },
+    "scripts.supervisor": {
+        "console", "training.registry", "scripts.server", "scripts.archive", "scripts.rollout",
+        "scripts.nginx",
+    },
+    "scripts": {"console", "iqa*", "training*", "scripts*"},
+}  # fmt: skip
+FOLDERS = {"iqa": ROOT / "handler" / "iqa"}
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"
 FILE = r"(?:training|scripts|handler|docs|torchserve|benchmarks|tests)/[\w/.-]+\.\w+"
-OWN = {"iqa", "iqa_handler", "request_log", "telemetry", "training", "scripts", "tests", "ts"}
+OWN = {
+    "iqa", "iqa_handler", "request_log", "telemetry", "console", "training", "scripts", "tests",
+    "benchmarks", "ts",
+}  # fmt: skip
 SERVING_PACKAGES = {"torch", "torchvision", "PIL", "numpy", "safetensors", "openvino"}
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
     for folder in ("training", "scripts", "benchmarks")
     for path in (ROOT / folder).glob("*.py")
-    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "prove_mar"
+    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "__main__"
 )
 PACKAGES = {"benchmarks.reliability": "benchmarks.reliability.__main__"}
 """Commands that are a folder, and where their `main` is."""
@@ -39,26 +86,64 @@ PACKAGES = {"benchmarks.reliability": "benchmarks.reliability.__main__"}
 
 def imported(path: Path) -> set[str]:
     """Return the top-level packages that a file imports, wherever in it."""
+    return {name.split(".")[0] for name in imported_modules(path)}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return all that a file imports, wherever in it, with dots: modules, and names in them."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_imports_go_one_way(layer: str) -> None:
-    """Scripts -> training -> iqa; iqa knows nothing of the project and nothing of TorchServe."""
-    files = sorted((ROOT / layer).glob("*.py"))
-    assert files
-    for path in files:
-        wrong = imported(path) & OWN - LAYERS[layer]
-        # The proof runs alone and loads what lies in the archive.
-        if path.name == "prove_mar.py":
-            wrong -= {"ts"}
-        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+def package_of(module: str) -> str:
+    """Return the package that a module of the house lies in; of handler/'s own files, the file."""
+    top, *rest = module.split(".")
+    folder = FOLDERS.get(top, ROOT / top)
+    return f"{top}.{rest[0]}" if rest and (folder / rest[0]).is_dir() else top
+
+
+def files_of_the_house() -> list[tuple[str, Path]]:
+    """Return (package, file) for every Python file that is shipped, at any depth."""
+    found = []
+    for folder, under in (
+        ("console", ROOT),
+        ("training", ROOT),
+        ("scripts", ROOT),
+        ("handler", ROOT / "handler"),
+    ):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            module = ".".join(path.relative_to(under).with_suffix("").parts)
+            found.append((package_of(module.removesuffix(".__init__")), path))
+    return found
+
+
+@pytest.mark.parametrize("package", sorted({package for package, _ in files_of_the_house()}))
+def test_imports_go_one_way(package: str) -> None:
+    """Each package imports what its line in MAY_IMPORT names, at any depth of folders."""
+    allowed = MAY_IMPORT[package] | {package}
+    for name, path in files_of_the_house():
+        if name != package:
+            continue
+        for module in imported_modules(path):
+            if module.split(".")[0] not in OWN:
+                continue
+            there = package_of(module)
+            is_allowed = there in allowed or f"{there.split('.')[0]}*" in allowed
+            assert is_allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_the_lines_of_the_packages_make_no_circle() -> None:
+    """No package may be reached from itself by what the lines allow."""
+    order = [*MAY_IMPORT]
+    for place, package in enumerate(order):
+        for other in MAY_IMPORT[package]:
+            if other in order:
+                assert order.index(other) < place or other == package, f"{package} -> {other}"
 
 
 def test_the_archive_needs_only_what_the_serving_image_has() -> None:
@@ -180,12 +265,45 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
         assert option in help_text, option
 
 
-def test_every_script_has_its_line() -> None:
-    """scripts/README.md names each command once."""
+# What a line of the documents reads or writes, and what commands write by themselves.
+PLACE = (
+    r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
+)
+NO_PLACES = {"none", "imagenet", "docs/model/test.json", "docs/model/calibration.json"}
+WRITTEN = {
+    "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",
+    "calibration.json", "calibration.svg", "robustness.md",
+}  # fmt: skip
+
+
+def test_what_the_documents_read_and_write_stays_out_of_git() -> None:
+    """After the documents' commands, `git add -A` adds no data set, no result and no password."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/*/README.md")]
+    text = "\n".join(path.read_text() for path in [*files, ROOT / "Makefile"])
+    names = set(re.findall(PLACE, text)) - NO_PLACES
+    assert {"data/biq2021", "ratings.csv", "mobilenet_v2_imagenet.safetensors"} <= names
+    command = ["git", "check-ignore", "--no-index", *sorted(names | WRITTEN)]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode != 128:  # that is: not a checkout, an unpacked copy
+        assert names | WRITTEN == set(asked.stdout.splitlines())
+
+
+def test_the_list_of_commands_is_the_same_everywhere() -> None:
+    """scripts/README.md shows what `python -m scripts` and `python -m training` print."""
     text = (ROOT / "scripts" / "README.md").read_text()
-    for path in (ROOT / "scripts").iterdir():
-        if path.suffix in (".py", ".sh") and path.stem != "__init__":
-            assert text.count(f"| `{path.name}` |") == 1, path.name
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", text, re.MULTILINE))
+    wanted = {
+        name: line
+        for package in ("scripts", "training")
+        for found in (listing.commands(package), listing.packages(package))
+        for name, line in found.items()
+    }
+    assert listed == wanted
+    for package in ("scripts", "training"):
+        printed = subprocess.run(
+            [sys.executable, "-m", package], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(f"python -m {name} " in printed for name in listing.commands(package))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """
-What each part of the recipe is worth: `python -m training.ablation --help`.
+Measure what each part of a training recipe is worth.
 
 The recipe is trained once as it is and once for each change; all are compared on the validation
 pictures, by a bootstrap that draws the same pictures for both. The test split is not looked at and
@@ -19,21 +19,24 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 import torch
-from iqa import checkpoint
+from iqa.network import checkpoint
 from torch import Tensor
 
-from training import ablation_table, command_line, ratings
-from training.ablation_rows import CHANGES, MIRRORED, RECIPE, Mean, Variant, folder_of
-from training.config import TrainConfig, add_options, train_config
-from training.device import choose_device
-from training.fit import BEST, fitted
+from console import command_line
+from training.compute.device import choose_device
+from training.compute.parallel import expect_alone
+from training.data import ratings
+from training.data.config import add_options
+from training.data.ratings import Ratings, Split
+from training.experiments import ablation_table
+from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Mean, Variant, folder_of
+from training.experiments.record import SweepRecord, parent_run, shared_settings
+from training.loop.config import TrainConfig, train_config
+from training.loop.fit import BEST, fitted
+from training.loop.run_state import STATE_FILE
 from training.mean_network import mean_network
-from training.parallel import expect_alone
-from training.predict import mirrored_too, predict, torch_judge
-from training.ratings import Ratings, Split
-from training.run_state import STATE_FILE
-from training.sweep_record import SweepRecord, parent_run, shared_settings
-from training.tracking_uri import connect
+from training.measure.predict import mirrored_too, predict, torch_judge
+from training.registry.address import connect
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 """
-Fit a checkpoint's calibration and interval: `python -m training.calibrate --help`.
+Fit a checkpoint's calibration and interval.
 
 Both are fitted on validation pictures and written into the card; the weights stay. They come from
 the same pictures without one flattering the other: the interval's errors are those of pictures
@@ -19,17 +19,19 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from iqa import checkpoint
-from iqa.score import AFFINE_LOGIT, ScoreScale
+from iqa.network import checkpoint
+from iqa.tasks.score import AFFINE_LOGIT, ScoreScale
 from numpy.typing import NDArray
 
-from training import calibration, command_line, conformal, plots, ratings
-from training.config import DataConfig, add_options, data_config
-from training.device import choose_device
-from training.layouts import SPLITS
-from training.predict import predict, torch_judge
-from training.ratings import ALL, Split
-from training.score_bands import (
+from console import command_line
+from training.compute.device import choose_device
+from training.data import ratings
+from training.data.config import DataConfig, add_options, data_config
+from training.data.layouts import SPLITS
+from training.data.ratings import ALL, Split
+from training.measure import calibration, conformal, plots
+from training.measure.predict import predict, torch_judge
+from training.measure.score_bands import (
     LABEL_EDGES,
     best_floors,
     equal_count_edges,

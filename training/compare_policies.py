@@ -13,19 +13,20 @@ from typing import Final
 
 import numpy as np
 import torch
-from iqa import preprocessing
-from iqa.decoding import decode
+from iqa.imaging import preprocessing
+from iqa.imaging.decoding import decode
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from training import command_line, ratings
-from training.config import DataConfig, add_options, data_config
+from console import command_line
+from training.data import ratings
+from training.data.config import DataConfig, add_options, data_config
+from training.data.images import NO_LIMITS
+from training.data.layouts import SPLITS
 from training.evaluate import load_model
-from training.layouts import SPLITS
-from training.metrics import agreement
-from training.pictures import NO_LIMITS
-from training.predict import torch_judge
+from training.measure.metrics import agreement
+from training.measure.predict import torch_judge
 
 Pixels = NDArray[np.uint8]
 BOX: Final = (512, 384)

@@ -1,8 +1,8 @@
 """
-Make a SYNTHETIC rated data set: `python -m training.demo_data --out demo/data`.
+Make a synthetic rated data set.
 
 For tests and for trying the pipeline without KonIQ-10k, in its layout. Photographs that
-scikit-image and scikit-learn ship are distorted (`training.distortions`) and rated by three
+scikit-image and scikit-learn ship are distorted (`training.data.distortions`) and rated by three
 full-reference metrics; nobody has looked at them. The same photographs are in all three splits,
 and so are all kinds of distortion (from 110 pictures on): an SROCC on this data says that the
 pipeline works, and nothing about quality. Never compare it with a published figure.
@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from training import command_line
-from training.demo_pictures import PHOTOGRAPHS, Plan, make_pictures, plan
-from training.distortions import DISTORTIONS, LEVELS
-from training.pseudo_mos import imagined_votes, pseudo_mos
+from console import command_line
+from training.data.demo_images import PHOTOGRAPHS, Plan, make_pictures, plan
+from training.data.distortions import DISTORTIONS, LEVELS
+from training.data.pseudo_mos import imagined_votes, pseudo_mos
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ README: Final = """{mark}
 {pictures} pictures, seed {seed}, in the layout of KonIQ-10k. No person has rated them.
 
 What: crops of photographs that scikit-image and scikit-learn ship, pristine or with one of
-{kinds} kinds of distortion at {levels} levels (training/distortions.py). The file name tells which.
+{kinds} kinds of distortion at {levels} levels (training/data/distortions.py). The file name tells
+which.
 How rated: HaarPSI, VSI and 1 - MDSI (piq) of each file against its undistorted crop; the mean of
 the three ranks is mapped to the quantiles of KonIQ-10k's MOS. c1..c5 and SD are drawn: votes of
 93 to 157 imagined viewers around that MOS, so they agree with it only roughly.

@@ -1,5 +1,5 @@
 """
-Measure one model on one split: `python -m training.evaluate --help`.
+Measure one model on one split.
 
 Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own,
 a CSV with the columns image_name and mos:
@@ -19,19 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from iqa import checkpoint
-from iqa.model import QualityNetwork
-from iqa.runtime import GRAPH_FILE, Runtime
-from iqa.score import ScoreScale
+from iqa.network import checkpoint
+from iqa.network.model import QualityNetwork
+from iqa.network.runtime import GRAPH_FILE, Runtime
+from iqa.tasks.score import ScoreScale
 
-from training import command_line, explain, findings, precision, ratings, registry
-from training.config import DataConfig, add_options, data_config
-from training.device import choose_device
-from training.export import export_onnx
-from training.layouts import SPLITS
-from training.predict import predict, runtime_judge, torch_judge
-from training.ratings import ALL
-from training.tracking_uri import connect
+from console import command_line
+from training.compute.device import choose_device
+from training.data import ratings
+from training.data.config import DataConfig, add_options, data_config
+from training.data.layouts import SPLITS
+from training.data.ratings import ALL
+from training.graph import precision
+from training.graph.export import export_onnx
+from training.measure import explain, findings
+from training.measure.predict import predict, runtime_judge, torch_judge
+from training.registry import model_versions
+from training.registry.address import connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,9 +136,9 @@ def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
     if Path(model).is_dir():
         return checkpoint.load(Path(model))
     connect()
-    version = registry.version_of_uri(model)
+    version = model_versions.version_of_uri(model)
     with tempfile.TemporaryDirectory() as directory:
-        folder = registry.download(str(version.name), str(version.version), Path(directory))
+        folder = model_versions.download(str(version.name), str(version.version), Path(directory))
         return checkpoint.load(folder)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from iqa.model import QualityNetwork
+from iqa.network.model import QualityNetwork
 
 COUNTS: Final = "num_batches_tracked"
 """Buffers that say nothing about what a network computes."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training import command_line
+from console import command_line
 
 Record = dict[str, Any]
 

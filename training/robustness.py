@@ -1,9 +1,10 @@
 """
-How the score behaves when a picture is changed: `python -m training.robustness --help`.
+Measure how the score behaves when an image is changed.
 
 Blur, noise, JPEG, down-scaling and exposure at five levels: does a worse picture get a lower
 score? Mirrored, saved again, sent smaller or larger: does the same picture get the same score?
-No ratings are needed. `training.variants` makes the pictures and scores them as the server does.
+No ratings are needed. `training.experiments.variants` makes the pictures and scores them as the
+server does.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from iqa.score import ScoreScale
+from iqa.tasks.score import ScoreScale
 
-from training import command_line, plots
-from training.distortions import LEVELS
+from console import command_line
+from training.data.distortions import LEVELS
+from training.data.photographs import read_pictures
 from training.evaluate import load_model
-from training.photographs import read_pictures
-from training.variants import CHANGES, KINDS, PictureScores, score_pictures
+from training.experiments.variants import CHANGES, KINDS, PictureScores, score_pictures
+from training.measure import plots
 
 TOLERANCE: Final = 1.0
 """Points that a worse picture may gain and still count as ordered, in the second of two shares."""

@@ -1,5 +1,5 @@
 """
-The nine experiments, and which of them is best: `python -m training.sweep --help`.
+Run the nine experiments and say which is best.
 
 Three backbones times three settings of learning rate and epochs: one parent run in MLflow, one
 child run and one registered version a cell. A sweep continues where it stopped: `sweep.json` in
@@ -18,18 +18,22 @@ from typing import Any, Final
 
 import mlflow
 import pandas as pd
-from iqa import checkpoint
-from iqa.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network import checkpoint
+from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
 
-from training import command_line, leaderboard, ratings, registry
-from training.backbone_weights import start_from
-from training.config import TrainConfig, add_options, train_config
-from training.fit import BEST
-from training.parallel import expect_alone
-from training.promotion import Registered, promote_if_better
-from training.run_state import STATE_FILE
-from training.sweep_record import SweepRecord, parent_run, shared_settings
-from training.tracking_uri import connect
+from console import command_line
+from training.compute.parallel import expect_alone
+from training.data import ratings
+from training.data.config import add_options
+from training.experiments import leaderboard
+from training.experiments.record import SweepRecord, parent_run, shared_settings
+from training.loop.backbone_weights import start_from
+from training.loop.config import TrainConfig, train_config
+from training.loop.fit import BEST
+from training.loop.run_state import STATE_FILE
+from training.registry import model_versions
+from training.registry.address import connect
+from training.registry.promotion import Registered, promote_if_better
 from training.train import train
 
 logger = logging.getLogger(__name__)
@@ -198,7 +202,7 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
         "best_epoch": facts["epoch"],
         "seconds": facts["seconds"],
         "version": registered.version,
-        "run_id": registry.get(registered.name, registered.version).run_id,
+        "run_id": model_versions.get(registered.name, registered.version).run_id,
         "metrics": registered.metrics,
     }
 
@@ -226,7 +230,7 @@ def _best(config: TrainConfig, table: pd.DataFrame, record: SweepRecord) -> Regi
 
 
 def _promote(alias: str, best: Registered, val: ratings.Split) -> None:
-    holder = registry.holder_of(best.name, alias)
+    holder = model_versions.holder_of(best.name, alias)
     if holder is not None and str(holder.version) == best.version:
         print(f"{alias} stays at version {best.version}: the best of this sweep")
         return

@@ -1,7 +1,7 @@
 """
-Train one network and register it: `python -m training.train --help`.
+Train one network and register it.
 
-One page, read downward: data, epochs (`training.fit`), calibration, test, registration.
+One page, read downward: data, epochs (`training.loop.fit`), calibration, test, registration.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from typing import Any
 
 import mlflow
 import torch
-from iqa import checkpoint
-from iqa.score import ScoreScale
+from iqa.network import checkpoint
+from iqa.tasks.score import ScoreScale
 
-from training import calibrate, command_line, findings, plots, promotion, ratings, registry
-from training.config import TrainConfig, add_options, train_config
-from training.device import choose_device
-from training.fit import BEST, fitted
-from training.parallel import crew
-from training.predict import predict, torch_judge
-from training.ratings import Ratings
-from training.run_state import RunState
-from training.tracking_uri import connect
+from console import command_line
+from training import calibrate
+from training.compute.device import choose_device
+from training.compute.parallel import crew
+from training.data import ratings
+from training.data.config import add_options
+from training.data.ratings import Ratings
+from training.loop.config import TrainConfig, train_config
+from training.loop.fit import BEST, fitted
+from training.loop.run_state import RunState
+from training.measure import findings, plots
+from training.measure.predict import predict, torch_judge
+from training.registry import model_versions, promotion
+from training.registry.address import connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +67,9 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
     with crew(device) as processes:
         if processes.is_first:
             connect()
-            registry.holder_of(config.model_name, config.alias or registry.ALIAS)  # away? said now
+            model_versions.holder_of(
+                config.model_name, config.alias or model_versions.ALIAS
+            )  # away? said now
         data = ratings.load(config)
         digests = {name: split.digest() for name, split in data.splits.items()}
         with fitted(config, data, digests, parent_run_id, processes) as (state, run_id):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from iqa.decoding import decode
+from iqa.imaging.decoding import decode
 from ts.torch_handler.base_handler import BaseHandler
 
 

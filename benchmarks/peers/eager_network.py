@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from iqa.model import QualityNetwork
+from iqa.network.model import QualityNetwork
 
 
 class EagerNetwork(QualityNetwork):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from fastapi import FastAPI, Request, UploadFile
-from iqa import checkpoint
-from iqa.decoding import decode
-from iqa.score import ScoreScale, label_of_score
+from iqa.imaging.decoding import decode
+from iqa.network import checkpoint
+from iqa.tasks.score import ScoreScale, label_of_score
 
 from benchmarks.peers.scoring import MODEL_DIR
 

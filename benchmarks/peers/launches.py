@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from iqa.score import ScoreScale
+from iqa.tasks.score import ScoreScale
 
 from benchmarks.peers import torchserve
 from benchmarks.peers.processes import plain_environment
@@ -132,7 +132,7 @@ def mlflow_serve(site: Site) -> Launch:
     """Return MLflow's own server of the model as the registry holds it."""
     from mlflow.models import Model
 
-    from training import flavor
+    from training.registry import flavor
 
     model = site.workspace / "mlflow-model"
     flavor.save_model(str(model), Model(), site.model_dir)
@@ -189,7 +189,7 @@ def base64_json(picture: bytes) -> Encoded:
 
 def pixels_json(picture: bytes) -> Encoded:
     """Return JSON that holds the network's input; decoding is the client's work, once."""
-    from iqa.decoding import decode
+    from iqa.imaging.decoding import decode
 
     pixels_NHWC = decode(picture).pixels()[None]
     body = json.dumps({"inputs": pixels_NHWC.tolist()}, separators=(",", ":")).encode()
@@ -203,7 +203,9 @@ def score_field(reply: bytes) -> float:
 
 def calibrated(site: Site, quality: float) -> float:
     """Return the score of a reply that holds the network's own quality."""
-    return ScoreScale.of_directory(site.model_dir).score(quality)
+    return ScoreScale.of_card(json.loads((site.model_dir / "model.json").read_text())).score(
+        quality
+    )
 
 
 def peer_python() -> Path:

@@ -47,7 +47,7 @@ def pack_noop(store: Path, model_dir: Path) -> Path:
 def pack_eager(store: Path, model_dir: Path) -> Path:
     """Pack the network as TorchServe's own examples do: class, pickled weights, BaseHandler."""
     import torch
-    from iqa import checkpoint
+    from iqa.network import checkpoint
 
     parts = store.parent / "parts"
     shutil.copytree(model_dir / "iqa", parts / "files" / "iqa", dirs_exist_ok=True)
@@ -82,13 +82,14 @@ def stock_command(mar: Path, port: int, workers: int) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Start an archive exactly as `scripts/run_torchserve.sh --no-front` would."""
-    from scripts import torchserve_process
-    from scripts.server_api import Ports
+    from scripts.server import process
+    from scripts.server.addresses import Ports
+    from scripts.server.state import StateDir
 
     mar, port, workers = Path(argv[0]), int(argv[1]), int(argv[2])
     Path(STARTED).touch()
     ports = Ports(inference=port, management=port + 1, metrics=port + 2)
-    torchserve_process.start(mar, ports, workers)
+    process.start({"iqa": mar}, ports, workers, StateDir.from_environment())
 
 
 if __name__ == "__main__":

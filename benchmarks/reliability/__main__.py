@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers.launches import ROOT
-from training import command_line
+from console import command_line
 
 BASE_PORT = 24600
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlflow
 
-from scripts import archive
+from scripts.archive import mar_file
 
 Change = Callable[[str, bytes], bytes]
 """(name, content) of a file of the archive -> its content in the copy."""
@@ -35,11 +35,11 @@ def add_version(store: Path, change: Change | None = None) -> str:
     with zipfile.ZipFile(store / "iqa-1.mar") as old, zipfile.ZipFile(copy, "w") as new:
         for item in old.infolist():
             content = old.read(item)
-            if item.filename == archive.PROVENANCE:
+            if item.filename == mar_file.PROVENANCE:
                 document = json.loads(content)
                 document["model"]["version"] = version
                 content = json.dumps(document).encode()
-            if item.filename == archive.MANIFEST:
+            if item.filename == mar_file.MANIFEST:
                 document = json.loads(content)
                 document["model"]["modelVersion"] = version
                 content = json.dumps(document).encode()
@@ -50,21 +50,21 @@ def add_version(store: Path, change: Change | None = None) -> str:
 
 def put_on_record(store: Path, version: str) -> None:
     """Tag a version with the digest of its archive, as build_mar does."""
-    digest = archive.sha256_of(store / f"iqa-{version}.mar")
+    digest = mar_file.sha256_of(store / f"iqa-{version}.mar")
     client = mlflow.MlflowClient()
     client.set_model_version_tag("iqa", version, "mar_sha256", digest)
-    client.set_model_version_tag("iqa", version, archive.digest_tag(digest), digest)
+    client.set_model_version_tag("iqa", version, mar_file.digest_tag(digest), digest)
 
 
 def unloadable(name: str, content: bytes) -> bytes:
     """Make the workers of a version die while they load it."""
-    is_config = name == archive.MODEL_CONFIG.name
+    is_config = name == mar_file.MODEL_CONFIG.name
     return content.replace(b"runtime: auto", b"runtime: none") if is_config else content
 
 
 def not_golden(name: str, content: bytes) -> bytes:
     """Put scores on record that the version does not give."""
-    if name != archive.PROVENANCE:
+    if name != mar_file.PROVENANCE:
         return content
     document = json.loads(content)
     for item in document["golden"]:

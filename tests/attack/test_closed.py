@@ -14,9 +14,9 @@ import psutil
 import pytest
 import requests
 
-from scripts.server_api import Ports
+from console.paths import ROOT
+from scripts.server.api import Ports
 from tests.server import SECRETS, RunningServer
-from training.tracking_uri import ROOT
 
 KINDS = {".py", ".onnx", ".safetensors", ".json", ".yaml", ".jpg", ".md"}
 # Each can run what it reads; numpy does so only where it is told to.

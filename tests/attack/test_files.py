@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.decoding import decode
 from iqa.errors import ImageRejected
-from iqa.payload import picture_of
+from iqa.imaging.decoding import decode
+from iqa.request.payload import picture_of
 from ts.context import Context, RequestProcessor
 
 from iqa_handler import IQAHandler
@@ -84,7 +84,7 @@ def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[I
     """A handler with an untrained network, on the torch runtime."""
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(untrained, folder, dirs_exist_ok=True)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     handler, context = IQAHandler(), make_context(folder)
     handler.initialize(context)
     return handler, context

@@ -22,10 +22,10 @@ from typing import Any, Final
 
 import numpy as np
 import PIL
-from iqa import decoding
 from iqa.errors import ImageRejected
-from iqa.payload import picture_of
-from iqa.preprocessing import AREA_PX
+from iqa.imaging import decoding
+from iqa.imaging.preprocessing import AREA_PX
+from iqa.request.payload import picture_of
 
 from tests.attack.mutations import mutate
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import requests
 
+from console.paths import ROOT
 from scripts.docker_up import SAMPLE, compose_command
-from training.tracking_uri import ROOT
 
 UP_TIMEOUT_S = 3000.0  # a first build fetches gigabytes
 TIMEOUT_S = 300.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from console.paths import ROOT
 from tests.docker.stack import INSIDE, Load, Stack
-from training.tracking_uri import ROOT
 
 OURS = ("front", "torchserve", "sidecar", "mlflow")
 LONG_RUNNING = (*OURS, "prometheus")

@@ -11,9 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from console.paths import ROOT
 from scripts import sbom
 from tests.docker.stack import Stack
-from training.tracking_uri import ROOT
 
 LOCKS = {
     "iqa-torchserve": ROOT / "docker" / "no-torch" / "requirements.txt",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 import torch
-from iqa import checkpoint
-from iqa.decoding import decode
+from iqa.imaging.decoding import decode
+from iqa.network import checkpoint
 
+from console.paths import ROOT
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PICTURE = ROOT / "handler" / "golden" / "lighthouse.jpg"
 

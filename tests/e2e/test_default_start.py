@@ -17,12 +17,12 @@ import psutil
 import pytest
 import requests
 
+from console.paths import ROOT
 from tests.attack.corpus import FORMS
 from tests.attack.wire import GOOD, KEEP, PATH, SMUGGLED, asked, head, sent
 from tests.deploying import wait_for
 from tests.images import encode, photograph
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 PICTURE = PARROTS.read_bytes()

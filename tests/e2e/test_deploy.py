@@ -13,17 +13,17 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from iqa import checkpoint
+from iqa.network import checkpoint
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
-from scripts.register_pretrained import PRETRAINED
+from console.paths import ROOT
 from tests.deploying import Deployer, Load, Trap, wait_for
 from tests.ports import free_port
 from tests.server import RunningServer
-from training import promotion, registry, tracking, tracking_uri
-from training.tracking_uri import ROOT
+from training.registry import address, model_versions, promotion, tracking
+from training.registry.pretrained import PRETRAINED
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 SECRET = "a secret of the tests"
@@ -63,13 +63,13 @@ def serving(
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         mlflow_server.wait()
-        tracking_uri.connect()
+        address.connect()
         tracking.select_experiment("deployments")
         for made in (PRETRAINED, untrained):
             with mlflow.start_run():
                 promotion.register("iqa", None, made, checkpoint.load_card(made))
         put_on_record(serving.model_store, "1")
-        registry.move_alias("iqa", "staging", "1", "test")
+        model_versions.move_alias("iqa", "staging", "1", "test")
         for _ in range(3):
             add_version(serving.model_store)
         done = serving.run("--detach")
@@ -88,7 +88,7 @@ def deploy(serving: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _stage(version: str) -> None:
-    registry.move_alias("iqa", "staging", version, "test")
+    model_versions.move_alias("iqa", "staging", version, "test")
 
 
 def _serve(deploy: Deployer, *versions: str) -> None:
@@ -161,7 +161,7 @@ def test_a_rollback_takes_less_than_five_seconds_under_load(
     assert [answer for answer in answers if answer.status != 200] == []
     first_s = min(answer.answered_s for answer in answers if answer.version == "1")
     assert first_s - begin_s < 5
-    assert str(registry.resolve("iqa", "staging").version) == "1"
+    assert str(model_versions.resolve("iqa", "staging").version) == "1"
     assert _loaded(serving) == {"1"}
     again = deploy.run("rollback", expected=1)
     assert "expected a good version before 1 on record" in again.err
@@ -302,7 +302,7 @@ def test_a_full_disk_leaves_the_old_version_and_no_quarantine(
     """No room for the record or the archive: it is said, nothing changes, the next sync does it."""
     before = _settle(deploy)
     _stage("4")
-    fresh = serving.state_dir / "deployment.new"
+    fresh = serving.state_dir / "rollouts" / "iqa.json.new"
     fresh.symlink_to("/dev/full")  # each write there fails as on a full disk
     full = deploy.run("sync", expected=1)
     fresh.unlink()

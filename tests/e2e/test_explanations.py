@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from iqa.score import calibrate
+from iqa.tasks.score import calibrate
 from PIL import Image
 
+from console.paths import ROOT
 from tests.server import TIMEOUT_S, RunningServer
-from training.tracking_uri import ROOT
 
 GOLDEN = ROOT / "handler" / "golden"
 PARROTS = GOLDEN / "parrots.jpg"

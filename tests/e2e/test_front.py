@@ -17,10 +17,10 @@ import psutil
 import pytest
 import requests
 
-from scripts import front
+from console.paths import ROOT
+from scripts.nginx import front, settings
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer, path_without
-from training.tracking_uri import ROOT
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 PATH = "/predictions/iqa"
@@ -324,12 +324,12 @@ def test_a_missing_nginx_is_said_before_anything_starts(monkeypatch: pytest.Monk
 
 def test_a_value_cannot_add_a_directive() -> None:
     """What fills the template is an address, a number or a path, and no configuration."""
-    settings = {**front.defaults(), "FRONT_UPSTREAM": "127.0.0.1:1; } evil {"}
+    broken = {**settings.defaults(), "FRONT_UPSTREAM": "127.0.0.1:1; } evil {"}
     with pytest.raises(ValueError, match="FRONT_UPSTREAM: expected an address"):
-        front.render(settings)
+        settings.render(broken)
 
 
 def test_the_template_has_no_placeholder_that_nobody_explains() -> None:
     """--help, the defaults and the template know the same names."""
-    named = set(re.findall(r"\$\{(FRONT_[A-Z_]+)\}", front.TEMPLATE.read_text()))
-    assert named == set(front.HELP) == set(front.defaults())
+    named = set(re.findall(r"\$\{(FRONT_[A-Z_]+)\}", settings.TEMPLATE.read_text()))
+    assert named == set(settings.HELP) == set(settings.defaults())

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.torchserve_process import load_failure
+from console.paths import ROOT
+from scripts.server.process import load_failure
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PARROTS = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 # The network answers NaN for every picture but the square ones.

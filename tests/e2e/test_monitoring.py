@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,15 @@ from typing import Any
 import pytest
 import requests
 
-from tests.monitoring import MONITORING, dashboard_queries, recording_rules
+from console.paths import ROOT
+from tests.monitoring import (
+    MONITORING,
+    dashboard_queries,
+    documented_metrics,
+    recording_rules,
+)
 from tests.ports import free_ports
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
 RATE_INTERVAL = "8s"
@@ -143,6 +149,24 @@ def test_all_three_targets_are_scraped(prometheus: Prometheus) -> None:
         assert (target["health"], target["lastError"]) == ("up", ""), target
 
 
+@pytest.mark.parametrize("job", ["torchserve", "supervisor", "sidecar"])
+def test_each_process_tells_what_the_documents_say_it_tells(
+    prometheus: Prometheus, job: str
+) -> None:
+    """Each endpoint, scraped alone, has every metric of its section, and none of another's."""
+    (url,) = (
+        target["scrapeUrl"]
+        for target in prometheus.ask("targets")["activeTargets"]
+        if target["labels"]["job"] == job
+    )
+    page = requests.get(url, timeout=10).text
+    told = {
+        re.sub("_(bucket|sum|count)$", "", name)
+        for name in re.findall(r"^(iqa_\w+)[{ ]", page, re.MULTILINE)
+    }
+    assert told == documented_metrics()[job]
+
+
 def test_every_query_of_the_dashboard_returns_data(prometheus: Prometheus) -> None:
     """No panel is empty under load."""
     waiting = set(dashboard_queries(RATE_INTERVAL))
@@ -164,7 +188,9 @@ def test_the_numbers_are_those_of_the_load(prometheus: Prometheus) -> None:
     for outcome in ("scored", "explained", "rejected", "expired"):
         assert prometheus.values(f'sum(iqa_requests_total{{outcome="{outcome}"}})')[0] >= 5, outcome
     assert prometheus.values('sum(iqa_requests_total{outcome="failed"})') == [0]
-    assert prometheus.values("iqa_served_version == on (instance) iqa_alias_version") == [1]
+    assert prometheus.values(
+        "iqa_served_version == on (instance, model_name) iqa_alias_version"
+    ) == [1]
     assert set(prometheus.values("iqa_ready")) == {1}
     assert prometheus.values('iqa_processes{process="workers"}') == [2]
     (mean,) = prometheus.values("sum(iqa_score_points_total) / sum(iqa_scores_total)")

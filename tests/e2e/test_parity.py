@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.decoding import decode
-from iqa.runtime import Runtime, open_runtime
-from iqa.score import ScoreScale
+from iqa.imaging.decoding import decode
+from iqa.network import checkpoint
+from iqa.network.runtime import Runtime, open_runtime
+from iqa.tasks.score import ScoreScale
 
-from scripts.build_mar import prove
+from console.paths import ROOT
+from scripts.archive.build import prove
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 TOLERANCE = 0.01  # of a point
 # The shipped model is served in bf16, 99 % of whose scores are within half a point of float32 on
@@ -25,7 +26,9 @@ ODD_TOLERANCE = 3.0
 PHOTOGRAPH_TOLERANCE = 0.5
 LOWER_PRECISION_TOLERANCE = 2.0  # of one picture alone and among others
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
-SCALE = ScoreScale.of_directory(ROOT / "training" / "pretrained")
+SCALE = ScoreScale.of_card(
+    json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
+)
 PICTURES = {path.name: path.read_bytes() for path in GOLDEN} | {
     name: odd.body for name, odd in ODD_INPUTS.items() if odd.status == 200
 }
@@ -42,7 +45,7 @@ def unpacked(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 def _score(runtime: Runtime, picture: bytes, copies: int = 1) -> float:
     pixels = decode(picture).pixels()
-    return SCALE.score(float(runtime.quality(np.stack([pixels] * copies))[-1]))
+    return SCALE.score(float(runtime.outputs(np.stack([pixels] * copies))[-1]))
 
 
 def test_in_process_and_over_http_agree_for_every_picture(
@@ -60,7 +63,7 @@ def test_in_process_and_over_http_agree_for_every_picture(
 
 def test_the_archive_in_a_clean_interpreter_agrees_with_http(server: RunningServer) -> None:
     """The handler out of the MAR, without this checkout on its path, gives the served scores."""
-    scores = prove(server.model_store / "iqa-1.mar")["scores"]
+    scores = prove(server.model_store / "iqa-1.mar")["answers"]
     assert set(scores) == {path.name for path in GOLDEN}
     for path in GOLDEN:
         assert abs(scores[path.name] - server.score(path.read_bytes())["score"]) <= TOLERANCE

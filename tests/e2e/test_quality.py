@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from console.paths import ROOT
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 # A step that the eye hardly sees may raise the score by this much, in points.
 TOLERANCE = 1.0

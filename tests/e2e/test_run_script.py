@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from scripts.build_mar import main as build_mar
-from scripts.torchserve_process import load_failure
+from scripts.server.process import load_failure
 from tests.server import RunningServer
 
 MakeServer = Callable[..., RunningServer]
@@ -82,7 +82,7 @@ def test_an_archive_in_use_is_not_replaced(
 ) -> None:
     """build_mar --replace refuses while the server serves that file, and leaves it as it is."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.environment["MLFLOW_TRACKING_URI"])
-    monkeypatch.setattr("scripts.server_state.STATE_FILE", server.state_dir / "server.json")
+    monkeypatch.setenv("IQA_STATE_DIR", str(server.state_dir))
     mar = server.model_store / "iqa-1.mar"
     original = mar.read_bytes()
     mar.write_bytes(original + b" ")  # other bytes under the same name
@@ -129,7 +129,9 @@ def test_an_altered_archive_is_refused(server: RunningServer, make_server: MakeS
     done = other.run("--detach")
     assert done.returncode == 1
     assert "iqa-1.mar: expected sha256" in done.stderr
-    assert "Rebuild: python -m scripts.build_mar --version 1 --replace" in done.stderr
+    assert (
+        "Rebuild: python -m scripts.build_mar --model-name iqa --version 1 --replace" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

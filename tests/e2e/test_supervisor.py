@@ -16,11 +16,10 @@ import psutil
 import pytest
 import requests
 
-from scripts import archive
-from scripts.server_api import describe
+from console.paths import ROOT
+from scripts.archive import mar_file
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer
-from training.tracking_uri import ROOT
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 NOWHERE = "http://127.0.0.1:9"
@@ -154,7 +153,7 @@ def test_a_worker_that_hangs_is_replaced_in_seconds(supervised: RunningServer) -
     """TorchServe alone would wait for 30 s, and the requests behind it."""
 
     def pids() -> set[int]:
-        (entry,) = describe(int(supervised.environment["MANAGEMENT_PORT"]))
+        (entry,) = supervised.torchserve().entries()
         return {int(one["pid"]) for one in entry["workers"] if one["status"] == "READY"}
 
     before = pids()
@@ -218,11 +217,11 @@ def _add_version_2(store: Path) -> None:
     ) as new:  # fmt: skip
         for item in old.infolist():
             content = old.read(item)
-            if item.filename == archive.PROVENANCE:
+            if item.filename == mar_file.PROVENANCE:
                 document = json.loads(content)
                 document["model"]["version"] = "2"
                 content = json.dumps(document).encode()
-            if item.filename == archive.MANIFEST:
+            if item.filename == mar_file.MANIFEST:
                 document = json.loads(content)
                 document["model"]["modelVersion"] = "2"
                 content = json.dumps(document).encode()

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import ablation, ablation_rows
-from training.config import TrainConfig
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from training import ablation
+from training.experiments import ablation_rows
+from training.loop.config import TrainConfig
 
 Ablation = Callable[..., int]
 PRETRAINED = ROOT / "training" / "pretrained"

@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.monitoring import MONITORING, dashboard_queries, recording_rules
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from tests.monitoring import (
+    MONITORING,
+    dashboard_queries,
+    documented_metrics,
+    recording_rules,
+)
 
 ALERTS = [
     rule["alert"]
@@ -64,25 +69,21 @@ def test_each_alert_has_its_runbook(alert: str) -> None:
     assert len(re.findall(rf"^\| `{alert}` \|", text, re.MULTILINE)) == 1
 
 
-def test_each_metric_of_ours_is_documented_and_each_documented_one_exists() -> None:
-    """docs/metrics.md names the metrics of metrics.yaml, of the supervisor and of the side-car."""
+def test_each_counter_of_the_workers_is_documented() -> None:
+    """What torchserve/metrics.yaml declares is in docs/metrics.md under its port, and no more."""
     declared = yaml.safe_load((ROOT / "torchserve" / "metrics.yaml").read_text())
     ours = {
         re.sub("_(bucket|sum|count)$", "", entry["name"])
         for entry in declared["model_metrics"]["counter"]
     }
-    for name in ("process_metrics.py", "sidecar_metrics.py"):
-        ours |= set(re.findall(r'"(iqa_\w+)"', (ROOT / "scripts" / name).read_text()))
-    text = (ROOT / "docs" / "metrics.md").read_text()
-    assert set(re.findall(r"^\| `(iqa_\w+)` \|", text, re.MULTILINE)) == ours
+    assert documented_metrics()["torchserve"] == ours
 
 
-def test_queries_name_only_metrics_that_exist() -> None:
-    """A query for a metric nobody makes is an empty panel, or an alert that never fires."""
+def test_queries_name_only_metrics_of_the_process_that_they_ask() -> None:
+    """A query for a metric that nobody makes is an empty panel, or an alert that never fires."""
+    documented = documented_metrics()
     declared = (ROOT / "torchserve" / "metrics.yaml").read_text()
-    known = set(re.findall(r"- name: (\w+)", declared))
-    for path in (ROOT / "scripts").glob("*_metrics.py"):
-        known |= set(re.findall(r'"(iqa_\w+)"', path.read_text()))
+    known = set(re.findall(r"- name: (\w+)", declared)).union(*documented.values())
     known |= {rule["record"] for rule in recording_rules()}
     alerts = yaml.safe_load((MONITORING / "alert_rules.yml").read_text())
     expressions = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
@@ -90,6 +91,18 @@ def test_queries_name_only_metrics_that_exist() -> None:
     for expression in expressions:
         named = set(re.findall(r"\biqa:[\w:]+|\biqa_\w+|\bts_\w+|\bRequests\dXX", expression))
         assert named <= known, expression
+        for name, job in re.findall(r'\b(iqa_\w+)\{[^}]*job="(\w+)"', expression):
+            assert name in documented[job], expression
+
+
+def test_the_rules_are_tested_on_series_that_exist() -> None:
+    """A rule that passes on an invented series would never fire."""
+    documented = documented_metrics()
+    for test in yaml.safe_load((MONITORING / "rules_test.yml").read_text())["tests"]:
+        for line in test["input_series"]:
+            name, job = re.match(r'(\w+)(?:\{.*job="(\w+)")?', line["series"]).groups()
+            if name.startswith("iqa_") and job:
+                assert re.sub("_(bucket|sum|count)$", "", name) in documented[job], line
 
 
 def test_the_panels_of_the_dashboard_do_not_overlap() -> None:

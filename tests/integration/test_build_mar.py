@@ -9,12 +9,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from iqa import checkpoint
+from iqa.network import checkpoint
 
-from scripts import archive
-from scripts.build_mar import main, prove
-from training import promotion, registry, tracking, tracking_uri
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from scripts.archive import mar_file
+from scripts.archive.build import prove
+from scripts.build_mar import main
+from training.registry import address, model_versions, promotion, tracking
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def built(
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
-        tracking_uri.connect()
+        address.connect()
         tracking.select_experiment("tests")
         with mlflow.start_run():
             card = checkpoint.load_card(untrained)
             promotion.register("iqa", None, untrained, card)
-        registry.move_alias("iqa", "staging", "1", "test")
+        model_versions.move_alias("iqa", "staging", "1", "test")
         assert main(["--out", str(folder / "store")]) == 0
     return uri, folder / "store"
 
@@ -48,10 +49,10 @@ def test_the_archive_holds_the_handler_folder_the_model_and_its_provenance(mar: 
     """Every file of handler/, graph, weights, card, configuration, stand-in, provenance."""
     with zipfile.ZipFile(mar) as archived:
         members = set(archived.namelist())
-        manifest = json.loads(archived.read(archive.MANIFEST))
+        manifest = json.loads(archived.read(mar_file.MANIFEST))
     assert members == {
-        *archive.source_digests(), "model.onnx", "model.safetensors", "model.json",
-        archive.PROVENANCE, archive.MANIFEST,
+        *mar_file.source_digests(), "model.onnx", "model.safetensors", "model.json",
+        mar_file.PROVENANCE, mar_file.MANIFEST,
     }  # fmt: skip
     assert manifest["model"]["handler"] == "iqa_handler.py"
     assert manifest["model"]["modelVersion"] == "1"
@@ -60,20 +61,20 @@ def test_the_archive_holds_the_handler_folder_the_model_and_its_provenance(mar: 
 
 def test_the_provenance_tells_where_everything_came_from(mar: Path) -> None:
     """Version, run, metrics, data, commit of the training, golden scores, digests."""
-    provenance = archive.read_provenance(mar)
-    run_id = registry.get("iqa", "1").run_id
+    provenance = mar_file.read_provenance(mar)
+    run_id = model_versions.get("iqa", "1").run_id
     assert provenance["model"] == {"name": "iqa", "version": "1", "run_id": run_id}
     assert provenance["git_commit"] == "0" * 40
     assert provenance["data"]["digests"]["val"] == "b" * 64
     assert {item["file"] for item in provenance["golden"]} == {
-        path.name for path in archive.golden_pictures()
+        path.name for path in mar_file.golden_pictures()
     }
-    assert archive.changed_sources(provenance) == []
+    assert mar_file.changed_sources(provenance) == []
 
 
 def test_the_registry_knows_the_archives_digest(mar: Path) -> None:
     """The tag mar_sha256 of the version is the file's."""
-    assert registry.get("iqa", "1").tags["mar_sha256"] == archive.sha256_of(mar)
+    assert model_versions.get("iqa", "1").tags["mar_sha256"] == mar_file.sha256_of(mar)
 
 
 def test_the_archive_proves_itself_in_a_clean_interpreter(mar: Path) -> None:
@@ -113,19 +114,19 @@ def _altered(mar: Path, target: Path, name: str, change: bytes) -> Path:
 
 def test_an_archive_with_an_altered_file_is_not_proven(mar: Path, tmp_path: Path) -> None:
     """One byte more in any file is found."""
-    with pytest.raises(ValueError, match=r"iqa/score.py: expected sha256"):
-        prove(_altered(mar, tmp_path / "a.mar", "iqa/score.py", b"#"))
+    with pytest.raises(ValueError, match=r"iqa/tasks/score.py: expected sha256"):
+        prove(_altered(mar, tmp_path / "a.mar", "iqa/tasks/score.py", b"#"))
 
 
 def test_an_archive_that_scores_differently_is_not_proven(mar: Path, tmp_path: Path) -> None:
     """A golden score that the network does not give is found."""
     with zipfile.ZipFile(mar) as source:
-        provenance = json.loads(source.read(archive.PROVENANCE))
+        provenance = json.loads(source.read(mar_file.PROVENANCE))
         provenance["golden"][0]["score"] += 0.1
         with zipfile.ZipFile(tmp_path / "a.mar", "w") as copy:
             for member in source.namelist():
                 body = source.read(member)
-                if member == archive.PROVENANCE:
+                if member == mar_file.PROVENANCE:
                     body = json.dumps(provenance).encode()
                 copy.writestr(member, body)
     with pytest.raises(ValueError, match="expected the score"):
@@ -146,8 +147,8 @@ def test_an_unknown_version_or_alias_is_one_line(
 
 def test_a_changed_handler_is_noticed(mar: Path) -> None:
     """An archive built from other sources than this checkout's names the files."""
-    provenance = archive.read_provenance(mar)
-    provenance["sha256"]["iqa/score.py"] = "0" * 64
+    provenance = mar_file.read_provenance(mar)
+    provenance["sha256"]["iqa/tasks/score.py"] = "0" * 64
     del provenance["sha256"]["iqa_handler.py"]
-    assert archive.changed_sources(provenance) == ["iqa/score.py", "iqa_handler.py"]
-    assert (ROOT / "handler" / "iqa" / "score.py").exists()
+    assert mar_file.changed_sources(provenance) == ["iqa/tasks/score.py", "iqa_handler.py"]
+    assert (ROOT / "handler" / "iqa" / "tasks" / "score.py").exists()

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from iqa import checkpoint
-from iqa.runtime import TorchRuntime
-from iqa.score import ScoreScale, calibrate
+from iqa.network import checkpoint
+from iqa.network.runtime import TorchRuntime
+from iqa.tasks.score import ScoreScale, calibrate
 
+from console.paths import ROOT
 from tests.images import encode, photograph
 from training import calibrate as command
-from training import calibration, evaluate, promotion, registry
-from training.config import TrainConfig
-from training.pictures import read_pixels
-from training.ratings import Split
-from training.tracking_uri import ROOT
+from training import evaluate
+from training.data.images import read_pixels
+from training.data.ratings import Split
+from training.loop.config import TrainConfig
+from training.measure import calibration
+from training.registry import model_versions, promotion
 from training.train import train
 
 PRETRAINED = ROOT / "training" / "pretrained"
@@ -40,7 +42,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(body)
     split = Split(names=names, paths=[folder / n for n in names], quality=np.zeros(N))
     qualities = np.array(
-        [float(runtime.quality(read_pixels(split, i)[None])[0]) for i in range(N)]
+        [float(runtime.outputs(read_pixels(split, i)[None])[0]) for i in range(N)]
     )  # fmt: skip
     mos = np.clip(calibrate(qualities, BENT) + rng.normal(0, 0.01, N), 0, 1)
     sets = ["validation" if index % 4 else "test" for index in range(N)]
@@ -172,8 +174,8 @@ def test_a_run_calibrates_before_it_registers(
         workers=0, device="cpu", precision="f32", out=tmp_path / "run",
     )  # fmt: skip
     registered: promotion.Registered = train(config)
-    card = checkpoint.load(registry.download("iqa", registered.version, tmp_path / "out"))[1]
-    tags = registry.get("iqa", registered.version).tags
+    card = checkpoint.load(model_versions.download("iqa", registered.version, tmp_path / "out"))[1]
+    tags = model_versions.get("iqa", registered.version).tags
     if not is_enough:
         assert "calibration" not in card and "interval" not in card
         assert "calibration" not in tags

@@ -15,8 +15,8 @@ import pytest
 from benchmarks.contenders import CONTENDERS, Site, running
 from benchmarks.peers import launches
 from benchmarks.peers.processes import MarkedProcesses, plain_environment
+from console.paths import ROOT
 from tests.ports import free_port
-from training.tracking_uri import ROOT
 
 # A parent that ends at once, a child in a session of its own, and the child's child.
 FAMILY = """

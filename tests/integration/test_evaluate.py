@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from console.paths import ROOT
 from tests.images import encode, photograph
 from training.evaluate import main
-from training.tracking_uri import ROOT
 
 
 @pytest.fixture

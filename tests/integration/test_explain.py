@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.decoding import decode
-from iqa.runtime import TorchRuntime
+from iqa.imaging.decoding import decode
+from iqa.network.runtime import TorchRuntime
 
+from console.paths import ROOT
 from training.evaluate import main
-from training.tracking_uri import ROOT
 
 PRETRAINED = ROOT / "training" / "pretrained"
 GRAPH = PRETRAINED / "precision" / "bf16"
@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert out.with_suffix(".jpg").read_bytes().startswith(b"\xff\xd8")
     told = re.search(r"\| lighthouse\.jpg \| ([\d.]+) \|", out.with_suffix(".md").read_text())
     body = (ROOT / "handler" / "golden" / "lighthouse.jpg").read_bytes()
-    quality = TorchRuntime(PRETRAINED, threads=1).quality(decode(body).pixels()[None])[0]
+    quality = TorchRuntime(PRETRAINED, threads=1).outputs(decode(body).pixels()[None])[0]
     # In bf16 and shown to a tenth of a point.
     assert told is not None and float(told[1]) == pytest.approx(100 * quality, abs=0.55)
     document: dict[str, Any] = json.loads(out.read_text())

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from iqa import checkpoint
+from iqa.network import checkpoint
 
 from scripts.build_mar import main as build_mar
-from scripts.served_archive import served_archive
+from scripts.rollout.records import Records
+from scripts.server.state import StateDir
+from scripts.supervisor.served_archive import served_archive
 from tests.ports import free_port
-from training import promotion, registry, tracking, tracking_uri
+from training.registry import address, model_versions, promotion, tracking
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def tracking_server(
     try:
         _wait_for(f"{uri}/health", tmp_path / "server.log")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        tracking_uri.connect()
+        address.connect()
         tracking.select_experiment("tests")
         yield uri
     finally:
@@ -68,13 +70,15 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
 ) -> None:
     """Register over HTTP, move the alias, build from it: nothing but the server is shared."""
     assert tracking_server
+    records = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
     with pytest.raises(ValueError, match="alias 'staging' of model 'iqa': expected"):
-        served_archive("staging", tmp_path)  # a shared registry gets nothing by itself
+        served_archive("iqa", "staging", tmp_path, records)  # a shared registry is left as it is
     with mlflow.start_run():
         promotion.register("iqa", None, untrained, checkpoint.load_card(untrained))
-    registry.move_alias("iqa", "staging", "1", "test")
-    folder = registry.download("iqa", "1", tmp_path / "out")
+    model_versions.move_alias("iqa", "staging", "1", "test")
+    folder = model_versions.download("iqa", "1", tmp_path / "out")
     weights = checkpoint.WEIGHTS_FILE
     assert (folder / weights).read_bytes() == (untrained / weights).read_bytes()
     assert build_mar(["--alias", "staging", "--out", str(tmp_path / "store")]) == 0
-    assert served_archive("staging", tmp_path / "store") == tmp_path / "store" / "iqa-1.mar"
+    store = tmp_path / "store"
+    assert served_archive("iqa", "staging", store, records) == store / "iqa-1.mar"

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing
-from iqa.model import QualityNetwork
+from iqa.network.model import QualityNetwork
 
+from console.paths import ROOT
 from tests.ports import free_port
-from training.config import TrainConfig
-from training.fast_layers import make_fast
-from training.parallel import ALONE, Crew, crew, expect_alone
-from training.pictures import EpochBatches
-from training.step import Step
-from training.tracking_uri import ROOT
+from training.compute.fast_layers import make_fast
+from training.compute.parallel import ALONE, Crew, crew, expect_alone
+from training.data.images import EpochBatches
+from training.loop.config import TrainConfig
+from training.loop.step import Step
 
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 PICTURES = 6  # the last four without a rating: two pairs

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa import checkpoint
+from iqa.network import checkpoint
 
-from scripts import archive, build_mar
-from scripts.register_pretrained import PRETRAINED
-from training import precision, promotion, ratings, registry, tracking, tracking_uri
-from training.config import DataConfig
-from training.precision import Gate
+from scripts import build_mar
+from scripts.archive import mar_file
+from training.data import ratings
+from training.data.config import DataConfig
+from training.graph import precision
+from training.graph.precision import Gate
+from training.registry import address, model_versions, promotion, tracking
+from training.registry.pretrained import PRETRAINED
 
 GOOD = Gate(
     precision="bf16", pictures=1000, validation_digest="d", weights_sha256="w", graph_sha256={},
@@ -29,10 +32,10 @@ def shipped(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
-        tracking_uri.connect()
+        address.connect()
         with tracking.run("tests", "shipped", None, None) as run_id:
             promotion.register("iqa", run_id, PRETRAINED, checkpoint.load_card(PRETRAINED))
-        registry.move_alias("iqa", "staging", "1", "test")
+        model_versions.move_alias("iqa", "staging", "1", "test")
     return uri
 
 
@@ -68,7 +71,7 @@ def test_what_changes_the_scores_too_much_is_refused_with_both_numbers(
     assert "expected the scores of float32, got SROCC" in told
     assert "scores within" in told
     assert list(tmp_path.iterdir()) == []
-    assert "mar_precision" not in registry.get("iqa", "1").tags
+    assert "mar_precision" not in model_versions.get("iqa", "1").tags
 
 
 def test_a_graph_that_fails_on_a_golden_picture_is_not_kept(
@@ -116,8 +119,8 @@ def test_auto_packs_what_passes_and_a_later_build_repeats_it_without_pictures(
         with caplog.at_level("INFO"):
             assert build_mar.main(["--precision", "auto", "--out", str(first), *rated_options]) == 0
     mar = first / "iqa-1.mar"
-    provenance = archive.read_provenance(mar)
-    chosen = registry.get("iqa", "1").tags["mar_precision"]
+    provenance = mar_file.read_provenance(mar)
+    chosen = model_versions.get("iqa", "1").tags["mar_precision"]
     assert provenance["precision"] == chosen != "int8"
     for line in ("f32", "int8", "ms a picture", ": refused"):
         assert line in caplog.text
@@ -130,7 +133,7 @@ def test_float32_holds_the_weights_once(rated_options: list[str], tmp_path: Path
     """Graph and torch weights together stay under the limit, and both runtimes open them."""
     assert build_mar.main(["--precision", "f32", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "iqa-1.mar").stat().st_size < 12_000_000
-    assert archive.read_provenance(tmp_path / "iqa-1.mar")["gate"] is None
+    assert mar_file.read_provenance(tmp_path / "iqa-1.mar")["gate"] is None
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 import telemetry
-from iqa import checkpoint
+from iqa.network import checkpoint
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
-from training.export import export_onnx
-from training.tracking_uri import ROOT
+from training.graph.export import export_onnx
 
 PRETRAINED = ROOT / "training" / "pretrained"
 REQUESTS = 50
@@ -54,7 +54,7 @@ def handler(
     export_onnx(network, folder / "model.onnx")
     # With everything that a card can ask of a request: the shipped model's calibration, interval.
     shutil.copy(PRETRAINED / checkpoint.CARD_FILE, folder)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "1"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "1"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
     context = Context("iqa", str(folder), {}, 1, None, "", True, metrics, {})

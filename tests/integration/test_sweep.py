@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from training import sweep
-from training.run_state import STATE_FILE
+from training.loop.run_state import STATE_FILE
 
 SHORT = "mobilenet_v2:1e-3:1"
 LONG = "mobilenet_v2:3e-4:4"

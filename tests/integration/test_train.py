@@ -14,17 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from iqa import checkpoint
-from iqa.model import QualityNetwork
+from iqa.network import checkpoint
+from iqa.network.model import QualityNetwork
 from PIL import Image
 
-from training import promotion, ratings, registry
-from training.config import TrainConfig
-from training.losses import LOSSES
-from training.optimisation import average_of, judged
-from training.predict import predict, torch_judge
-from training.run_state import STATE_FILE
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from training.data import ratings
+from training.loop.config import TrainConfig
+from training.loop.losses import LOSSES
+from training.loop.optimiser import average_of, judged
+from training.loop.run_state import STATE_FILE
+from training.measure.predict import predict, torch_judge
+from training.registry import model_versions, promotion
 from training.train import main, train
 
 
@@ -136,7 +137,7 @@ def test_an_interrupted_run_continues_to_the_same_network(few: Path, tmp_path: P
     expected, got = _weights(tmp_path / "whole"), _weights(tmp_path / "cut")
     assert all(torch.equal(expected[key], got[key]) for key in expected)
     assert not (tmp_path / "cut" / STATE_FILE).exists()
-    run_id = registry.get("iqa", registered.version).run_id
+    run_id = model_versions.get("iqa", registered.version).run_id
     assert run_id
     history = mlflow.MlflowClient().get_metric_history(run_id, "val_srocc")
     assert [item.step for item in history] == [1]
@@ -147,7 +148,7 @@ def test_a_run_logs_everything_that_explains_it(few: Path, tmp_path: Path) -> No
     """Parameters, metrics an epoch, data digests, commit, packages, plots, and the model."""
     config = config_for(few, tmp_path / "run", alias="staging")
     registered = train(config)
-    version = registry.resolve("iqa", "staging")
+    version = model_versions.resolve("iqa", "staging")
     assert str(version.version) == registered.version
     assert version.run_id
     run = mlflow.get_run(version.run_id)
@@ -171,7 +172,7 @@ def test_a_reloaded_version_predicts_what_was_measured(few: Path, tmp_path: Path
     """The registered weights give the metrics on record."""
     config = config_for(few, tmp_path / "run")
     registered = train(config)
-    folder = registry.download("iqa", registered.version, tmp_path / "out")
+    folder = model_versions.download("iqa", registered.version, tmp_path / "out")
     test = ratings.load(config).splits["test"]
     network, card = checkpoint.load(folder)
     quality = predict(torch_judge(network, torch.device("cpu")), test)

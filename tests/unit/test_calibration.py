@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from training.calibration import (
+from training.measure.calibration import (
     FITS,
     FOLDS,
     apply,

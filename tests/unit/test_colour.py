@@ -6,9 +6,9 @@ import struct
 
 import numpy as np
 import pytest
-from iqa.colour import to_srgb
-from iqa.decoding import decode
 from iqa.errors import ImageRejected
+from iqa.imaging.colour import to_srgb
+from iqa.imaging.decoding import decode
 from numpy.typing import NDArray
 from PIL import Image
 

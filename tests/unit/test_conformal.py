@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iqa.score import interval
+from iqa.tasks.score import interval
 from numpy.typing import NDArray
 
-from training.conformal import fit, measure
-from training.score_bands import equal_count_edges
+from training.measure.conformal import fit, measure
+from training.measure.score_bands import equal_count_edges
 
 Vector = NDArray[np.float64]
 WHOLE = [0.0, 100.0]

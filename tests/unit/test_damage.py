@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.model import QualityNetwork
+from iqa.network.model import QualityNetwork
 from PIL import Image
 
-from training.config import TrainConfig
-from training.damage import damaged_pair
-from training.losses import LOSSES, ORDER_MARGIN, order_of_pairs
-from training.pictures import EpochBatches, TrainingCrops
-from training.ratings import Split
-from training.step import Step
-from training.tracking_uri import ROOT
+from console.paths import ROOT
+from training.data.damage import damaged_pair
+from training.data.images import EpochBatches, TrainingCrops
+from training.data.ratings import Split
+from training.loop.config import TrainConfig
+from training.loop.losses import LOSSES, ORDER_MARGIN, order_of_pairs
+from training.loop.step import Step
 
 PHOTOGRAPH = ROOT / "handler" / "golden" / "parrots.jpg"
 

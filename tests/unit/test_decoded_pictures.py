@@ -1,4 +1,4 @@
-"""`training.decoded_pictures`: the same pixels, decoded once; never out of date."""
+"""`training.data.cache`: the same pixels, decoded once; never out of date."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from tests.images import photograph
-from training import decoded_pictures, pictures
-from training.config import DataConfig
-from training.decoded_pictures import decoded_once
-from training.pictures import TrainingCrops, read_pixels
-from training.ratings import Split, load
+from training.data import cache, images
+from training.data.cache import decoded_once
+from training.data.config import DataConfig
+from training.data.images import TrainingCrops, read_pixels
+from training.data.ratings import Split, load
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_pixels_are_the_same_and_decoded_once(
     expected = read_pixels(without, 0)
     crop = TrainingCrops(without, 64, seed=0)[0][0]
     first = read_pixels(split, 0)
-    monkeypatch.setattr(pictures, "_decoded", no_decoding)
+    monkeypatch.setattr(images, "decode", no_decoding)
     second = read_pixels(split, 0)
     for pixels in (first, second):
         assert pixels.dtype == np.uint8
@@ -67,7 +67,7 @@ def test_other_bytes_under_the_same_name_are_decoded_anew(split: Split) -> None:
 def test_other_code_decodes_anew(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an older preprocessing made is never read by a newer one."""
     read_pixels(split, 0)
-    monkeypatch.setattr(decoded_pictures, "code_identity", lambda: b"another")
+    monkeypatch.setattr(cache, "code_identity", lambda: b"another")
     read_pixels(split, 0)
     assert len(kept(split)) == 2
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iqa.decoding import Limits, decode
 from iqa.errors import STATUS_OF_REASON, ImageRejected
-from iqa.preprocessing import preprocess
+from iqa.imaging.decoding import Limits, decode
+from iqa.imaging.preprocessing import preprocess
 from PIL import Image
 
 from tests.images import (

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from training import demo_data, ratings
-from training.config import DataConfig
-from training.demo_pictures import PHOTOGRAPHS, PRISTINE, plan
-from training.distortions import DISTORTIONS
-from training.pseudo_mos import imagined_votes, pseudo_mos, similarity
+from training import demo_data
+from training.data import ratings
+from training.data.config import DataConfig
+from training.data.demo_images import PHOTOGRAPHS, PRISTINE, plan
+from training.data.distortions import DISTORTIONS
+from training.data.pseudo_mos import imagined_votes, pseudo_mos, similarity
 
 PICTURES = 20
 

@@ -1,4 +1,4 @@
-"""`training.distortions`: graded, monotone, seeded."""
+"""`training.data.distortions`: graded, monotone, seeded."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from training.distortions import DISTORTIONS, LEVELS
+from training.data.distortions import DISTORTIONS, LEVELS
 
 PHOTOGRAPHS = {
     name: Image.fromarray(getattr(data, name)()[:256, :320]) for name in ("astronaut", "coffee")

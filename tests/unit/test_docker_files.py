@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from training.tracking_uri import ROOT
+from console.paths import ROOT
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
     "services"
@@ -81,7 +81,10 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "imports"),
     [
-        ("torchserve", "import scripts.serve, scripts.supervise, scripts.idle"),
+        (
+            "torchserve",
+            "import scripts.serve, scripts.supervisor.supervisor, scripts.supervisor.idle",
+        ),
         ("front", "import runpy; runpy.run_path('docker/front.py')"),
     ],
 )

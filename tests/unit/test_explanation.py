@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from iqa.errors import ImageRejected
-from iqa.explanation import wanted_format
-from iqa.overlay import FULL_TINT, overlay, png, spread
-from iqa.quality_map import QualityMap
+from iqa.network.overlay import FULL_TINT, overlay, png, spread
+from iqa.network.quality_map import QualityMap
+from iqa.request.explanation import wanted_format
 from PIL import Image
 
 GREY = np.full((96, 128, 3), 120, np.uint8)

@@ -9,8 +9,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from iqa.errors import ImageRejected
-from iqa.form import MAX_FIELDS, MAX_HEAD_BYTES, Field, fields_of
-from iqa.payload import picture_of
+from iqa.request.form import MAX_FIELDS, MAX_HEAD_BYTES, Field, fields_of
+from iqa.request.payload import picture_of
 
 PICTURE = b"\xff\xd8 any bytes, \r\n--\r\n-- among them"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.golden import OTHER_PRECISION, SAME_PRECISION, NotGolden, golden_of, is_same
+from scripts.archive.golden import OTHER_PRECISION, SAME_PRECISION, NotGolden, golden_of, is_same
 
 
 @pytest.fixture

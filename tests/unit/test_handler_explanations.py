@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from iqa import checkpoint
-from iqa.quality_map import not_linear
+from iqa.network import checkpoint
+from iqa.network.quality_map import not_linear
 from PIL import Image
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
-from training.tracking_uri import ROOT
 
 PICTURE = encode(photograph(160, 120), "JPEG")
 EXPLAIN = {"explain": "True"}
@@ -38,7 +38,7 @@ def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(untrained, folder, dirs_exist_ok=True)
     checkpoint.change_card(folder, CARD)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
     config = {"handler": {"runtime": "torch"}}
@@ -150,7 +150,7 @@ def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
     class Unmapped:
         gains_by_batches = False
 
-        def quality(self, pixels: Any) -> Any:
+        def outputs(self, pixels: Any) -> Any:
             return np.full(len(pixels), 0.5, np.float32)
 
         def quality_map(self, pixels: Any) -> Any:

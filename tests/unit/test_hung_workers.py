@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from scripts.hung_workers import HungWorkers
+from scripts.supervisor.hung_workers import HungWorkers
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from iqa.model import QualityNetwork
+from iqa.network.model import QualityNetwork
 
 from training.mean_network import mean_network
 

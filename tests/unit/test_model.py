@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, QualityNetwork, pool
+from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, QualityNetwork, pool
 from torch import Tensor
 
 from tests.images import photograph

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from console.paths import ROOT
 from training.model_page import main, page
-from training.tracking_uri import ROOT
 
 RESULTS = ROOT / "docs" / "model"
 FILES = ("test.json", "test.worst.csv", "calibration.json")

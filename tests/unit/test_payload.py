@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from iqa.errors import ImageRejected
-from iqa.form import Field
-from iqa.payload import fields_in, picture_in, picture_of
+from iqa.request.form import Field
+from iqa.request.payload import fields_in, picture_in, picture_of
 
 PICTURE = b"\xff\xd8 any bytes"
 TEXT = base64.b64encode(PICTURE).decode()

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from scripts.deployment_terms import Deployment, VersionFailed
-from scripts.management_api import NotNow
-from scripts.reconcile import LONGEST_PAUSE_S, OUTCOMES, SaidOnce, _round, pause_s
-from training.registry import RegistryUnavailable
+from scripts.rollout.reconcile import LONGEST_PAUSE_S, OUTCOMES, SaidOnce, _round, pause_s
+from scripts.rollout.terms import Deployment, VersionFailed
+from scripts.server.client import NotNow
+from training.registry.model_versions import RegistryUnavailable
 
 
 def test_failures_lengthen_the_pause_up_to_a_limit() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import plots
-from training.calibration import reliability
-from training.photographs import SHIPPED_SCENES, read_pictures
+from training.data.photographs import SHIPPED_SCENES, read_pictures
+from training.experiments.variants import CHANGES, KINDS, PictureScores
+from training.measure import plots
+from training.measure.calibration import reliability
 from training.robustness import markdown, summary
-from training.variants import CHANGES, KINDS, PictureScores
 
 
 def scores_of(levels: list[float], **changes: float) -> PictureScores:

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts import room
-from scripts.management_api import Loaded, NotNow
+from scripts.rollout import capacity
+from scripts.server.client import Loaded, NotNow
 
 
 @pytest.fixture
@@ -29,23 +29,23 @@ def loaded(*pids: int) -> Loaded:
 
 def too_many() -> int:
     """Return how many processes like this one need more than all memory."""
-    return room.free_memory_bytes() // psutil.Process().memory_full_info().uss + 2
+    return capacity.free_memory_bytes() // psutil.Process().memory_full_info().uss + 2
 
 
 def test_there_is_room_here(mar: Path, tmp_path: Path) -> None:
     """One more process like this one fits, and a process that is gone counts nothing."""
     gone = [2**22 + 1] * too_many()
     with pytest.raises(NotNow, match="memory"):  # as many that live would not fit
-        room.expect_room(mar, loaded(*[os.getpid()] * len(gone)), tmp_path)
+        capacity.expect_room(mar, loaded(*[os.getpid()] * len(gone)), tmp_path)
     for beside in (loaded(os.getpid()), loaded(*gone), None):
-        room.expect_room(mar, beside, tmp_path)
+        capacity.expect_room(mar, beside, tmp_path)
 
 
 def test_too_little_memory_is_told_before_it_runs_out(mar: Path, tmp_path: Path) -> None:
     """As many workers as would need more than all memory are refused, with both numbers."""
     count = too_many()
     with pytest.raises(NotNow, match=rf"memory: expected \d+ MiB available for {count} more"):
-        room.expect_room(mar, loaded(*[os.getpid()] * count), tmp_path)
+        capacity.expect_room(mar, loaded(*[os.getpid()] * count), tmp_path)
 
 
 def test_too_little_disk_is_told_before_it_runs_out(
@@ -53,14 +53,14 @@ def test_too_little_disk_is_told_before_it_runs_out(
 ) -> None:
     """The unpacked size counts, and what the server needs beside it."""
     free = psutil.disk_usage(str(tmp_path)).free
-    monkeypatch.setattr(room, "SPARE_DISK_BYTES", free)
+    monkeypatch.setattr(capacity, "SPARE_DISK_BYTES", free)
     with pytest.raises(NotNow, match=r"disk: expected \d+ MiB free to unpack iqa-2.mar, got \d+"):
-        room.expect_room(mar, None, tmp_path)
+        capacity.expect_room(mar, None, tmp_path)
 
 
 def test_another_machine_is_not_measured_from_here(mar: Path, tmp_path: Path) -> None:
     """What is refused here is not refused there: without its folder nothing is known."""
     many = loaded(*[os.getpid()] * too_many())
     with pytest.raises(NotNow, match="memory"):
-        room.expect_room(mar, many, tmp_path)
-    room.expect_room(mar, many, None)
+        capacity.expect_room(mar, many, tmp_path)
+    capacity.expect_room(mar, many, None)

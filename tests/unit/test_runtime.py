@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from iqa.runtime import open_runtime
+from iqa.network.runtime import open_runtime
 
 DROPPED_ELSEWHERE = """
 import faulthandler, os, signal, sys, threading
 from pathlib import Path
 import numpy, openvino
 from openvino import opset13 as ops
-from iqa.runtime import OpenVINORuntime
+from iqa.network.runtime import OpenVINORuntime
 
 faulthandler.enable()  # as pytest does: handlers run on a signal stack
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
@@ -24,7 +24,7 @@ axes = ops.constant(numpy.array([1, 2, 3]))
 quality = ops.reduce_mean(ops.convert(pixels, "f32"), axes, False)
 openvino.save_model(openvino.Model([quality], [pixels]), sys.argv[1])
 runtimes = [OpenVINORuntime(Path(sys.argv[1]), threads=1)]
-assert runtimes[0].quality(numpy.full((1, 4, 4, 3), 7, numpy.uint8)) == [7.0]
+assert runtimes[0].outputs(numpy.full((1, 4, 4, 3), 7, numpy.uint8)) == [7.0]
 thread = threading.Thread(target=runtimes.clear)  # as the garbage collector may
 thread.start()
 thread.join()

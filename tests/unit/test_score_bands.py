@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.score_bands import band_of, equal_count_edges, error_by_score_band
+from training.measure.score_bands import band_of, equal_count_edges, error_by_score_band
 
 
 def test_a_band_holds_its_lower_edge_and_the_last_one_100() -> None:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 import yaml
-from iqa.tenths import TENTHS
+from iqa.tasks.tenths import TENTHS
 
+from console.paths import ROOT
 from scripts.score_reference import RULES, identity, rules, shares_of
-from training.tracking_uri import ROOT
 
 
 def test_no_tenth_has_a_share_of_nothing() -> None:

@@ -13,17 +13,21 @@ from typing import Any
 import pytest
 import requests
 
-from scripts import deployment_state, drain, health, server_state
-from scripts.deployment_terms import Deployment
-from scripts.management_api import Addresses, NotNow, TorchServe
-from scripts.sidecar_metrics import SidecarMetrics
+from scripts.rollout.metrics import SidecarMetrics
+from scripts.rollout.records import Hold, Records
+from scripts.rollout.terms import Deployment
+from scripts.server import health
+from scripts.server.addresses import Addresses
+from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import StateDir
 from tests.ports import free_port
 
 
 class Management:
     """A management API that says what it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
+        self.records = records
         self.entries: list[dict[str, Any]] = []
         management = self
 
@@ -56,13 +60,9 @@ class Management:
 
 
 @pytest.fixture
-def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Management]:
+def management(tmp_path: Path) -> Iterator[Management]:
     """The API, and an empty state folder."""
-    monkeypatch.setattr(deployment_state, "STATE_DIR", tmp_path)
-    monkeypatch.setattr(deployment_state, "RECORD_FILE", tmp_path / "deployment.json")
-    monkeypatch.setattr(server_state, "STATE_FILE", tmp_path / "server.json")
-    monkeypatch.setattr(drain, "DRAINING_FILE", tmp_path / "draining")
-    made = Management()
+    made = Management(Records(state=StateDir.at(tmp_path), model_name="iqa"))
     yield made
     made.http.shutdown()
     made.http.server_close()
@@ -73,8 +73,11 @@ def metrics_of(management: Management) -> SidecarMetrics:
     addresses = Addresses(
         inference=management.url, management=management.url, metrics=management.url
     )
-    plan = Deployment(server=TorchServe(addresses), store=Path(), unpack_dir=None)
-    return SidecarMetrics(lambda: plan, "staging")
+    records = management.records
+    plan = Deployment(
+        server=TorchServe(addresses, "iqa"), store=Path(), state=records.state, is_local=False
+    )
+    return SidecarMetrics(lambda: plan, "staging", records)
 
 
 def values(metrics: SidecarMetrics) -> dict[str, float]:
@@ -86,27 +89,21 @@ def values(metrics: SidecarMetrics) -> dict[str, float]:
 def test_what_is_wanted_and_what_is_served_are_two_numbers(management: Management) -> None:
     """The alias is as MLflow said last, the rest is as TorchServe says now."""
     management.serve("2", ready=1)
-    with deployment_state.changing() as record:
+    with management.records.changing() as record:
         record.alias_version = "3"
     told = values(metrics_of(management))
-    assert told['iqa_alias_version{alias="staging"}'] == 3
-    assert told["iqa_served_version"] == 2
-    assert told["iqa_ready"] == 1
-    assert told["iqa_ready_workers"] == 1
-    assert told["iqa_queue_requests"] == 3
+    assert told['iqa_alias_version{alias="staging",model_name="iqa"}'] == 3
+    assert told['iqa_served_version{model_name="iqa"}'] == 2
+    assert told['iqa_ready_workers{model_name="iqa"}'] == 1
+    assert told['iqa_queue_requests{model_name="iqa"}'] == 3
 
 
 def test_a_version_without_a_ready_worker_is_not_ready(management: Management) -> None:
     """Loading is not ready, whatever /ping says."""
     management.serve("2", ready=0)
-    assert values(metrics_of(management))["iqa_ready"] == 0
-
-
-def test_a_drain_is_not_ready(management: Management) -> None:
-    """Nobody should send requests to a server that is being emptied."""
-    management.serve("2")
-    drain.mark()
-    assert values(metrics_of(management))["iqa_ready"] == 0
+    told = values(metrics_of(management))
+    assert told['iqa_ready_workers{model_name="iqa"}'] == 0
+    assert not any(name.startswith("iqa_ready{") or name == "iqa_ready" for name in told)
 
 
 def test_without_a_server_the_page_still_comes(management: Management) -> None:
@@ -115,27 +112,27 @@ def test_without_a_server_the_page_still_comes(management: Management) -> None:
     def find() -> Deployment:
         raise NotNow("none runs")
 
-    told = values(SidecarMetrics(find, "staging"))
-    assert told["iqa_ready"] == 0
-    assert "iqa_served_version" not in told
-    assert 'iqa_alias_version{alias="staging"}' not in told
+    told = values(SidecarMetrics(find, "staging", management.records))
+    assert told['iqa_ready_workers{model_name="iqa"}'] == 0
+    assert not any(name.startswith(("iqa_served", "iqa_alias")) for name in told)
     assert "iqa_registry_reachable" not in told  # nobody has asked yet
-    assert "iqa_sync_last_success_timestamp_seconds" not in told
+    assert not any(name.startswith("iqa_sync_last_success") for name in told)
 
 
 def test_rounds_are_counted_by_what_came_of_them(management: Management) -> None:
     """Each outcome from 0 on; MLflow is away after a round that says so, and back after another."""
     management.serve("2")
     metrics = metrics_of(management)
-    assert values(metrics)['iqa_sync_rounds_total{outcome="refused"}'] == 0
+    assert values(metrics)['iqa_sync_rounds_total{model_name="iqa",outcome="refused"}'] == 0
     metrics.round_ended("served")
     metrics.round_ended("registry_away")
     metrics.round_ended("not_now")
     told = values(metrics)
-    assert told['iqa_sync_rounds_total{outcome="served"}'] == 1
-    assert told['iqa_sync_rounds_total{outcome="registry_away"}'] == 1
+    assert told['iqa_sync_rounds_total{model_name="iqa",outcome="served"}'] == 1
+    assert told['iqa_sync_rounds_total{model_name="iqa",outcome="registry_away"}'] == 1
     assert told["iqa_registry_reachable"] == 0
-    assert told["iqa_sync_last_success_timestamp_seconds"] == pytest.approx(time.time(), abs=5)
+    seen_at_s = told['iqa_sync_last_success_timestamp_seconds{model_name="iqa"}']
+    assert seen_at_s == pytest.approx(time.time(), abs=5)
     metrics.round_ended("refused")
     assert values(metrics)["iqa_registry_reachable"] == 1
 
@@ -145,14 +142,13 @@ def test_quarantine_and_hold_are_told_by_their_version(management: Management) -
     management.serve("2")
     metrics = metrics_of(management)
     told = values(metrics)
-    assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (0, 0)
-    with deployment_state.changing() as record:
+    names = [f'iqa_{kind}_version{{model_name="iqa"}}' for kind in ("quarantined", "held")]
+    assert [told[name] for name in names] == [0, 0]
+    with management.records.changing() as record:
         record.refuse("4", "it does not load.")
-        record.hold = deployment_state.Hold(
-            version="2", alias_version="3", reason="rollback", since_s=0.0
-        )
+        record.hold = Hold(version="2", alias_version="3", reason="rollback", since_s=0.0)
     told = values(metrics)
-    assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (4, 2)
+    assert [told[name] for name in names] == [4, 2]
 
 
 def test_prometheus_gets_the_page_over_http(management: Management) -> None:

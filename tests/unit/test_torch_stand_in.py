@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.archive import STAND_IN
+from scripts.archive.mar_file import STAND_IN
 
 
 def run(folder: Path, program: str) -> str:

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from iqa.model import QualityNetwork
-from iqa.preprocessing import preprocess
+from iqa.imaging.preprocessing import preprocess
+from iqa.network.model import QualityNetwork
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision import models
 
 from tests.images import photograph
-from training.backbone_weights import start_from
-from training.config import TrainConfig
-from training.pictures import EpochBatches, TrainingCrops, WholePictures, same_size_batches
-from training.ratings import Split
-from training.run_state import RunState
-from training.schedule import rate_factor
+from training.data.images import EpochBatches, TrainingCrops, WholePictures, same_size_batches
+from training.data.ratings import Split
+from training.loop.backbone_weights import start_from
+from training.loop.config import TrainConfig
+from training.loop.run_state import RunState
+from training.loop.schedule import rate_factor
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.usable_cores import usable_cores
+from scripts.server.cores import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.webhook import MAX_AGE_S, Deliveries, Refused, listening
+from scripts.rollout.webhook import MAX_AGE_S, Deliveries, Refused, listening
 from tests.ports import free_port
 
 NOW_S = 1_800_000_000.0

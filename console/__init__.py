@@ -1,0 +1,5 @@
+"""
+What every command does alike: options, logging, exit status, where the checkout is.
+
+Imports nothing of the project.
+"""

@@ -1,0 +1,194 @@
+"""
+A checkpoint on disk: `model.safetensors` (weights) and `model.json` (the card that rebuilds it).
+
+Nothing is unpickled. A card that disagrees with this code (another preprocessing, other
+weights) is an error at load time, not a slightly wrong score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from iqa.errors import CheckpointMismatch
+from iqa.imaging.preprocessing import DEFAULT, Policy
+from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, QualityNetwork
+from iqa.tasks.known import QUALITY, task_of
+from iqa.tasks.task import CARD_FILE as CARD_FILE
+from iqa.tasks.task import Head, Task
+from safetensors.torch import load_file, save_file
+
+WEIGHTS_FILE: Final = "model.safetensors"
+# Format 2 may hold `calibration` and `interval`: code that does not know them would serve other
+# scores, and refuses it. A card of format 1 has neither.
+FORMAT: Final = 2
+# Format 3 names a task that is not quality, or another preprocessing than the default: code that
+# knows neither would give its outputs another meaning, and refuses it.
+TASK_FORMAT: Final = 3
+READABLE_FORMATS: Final = (1, 2, 3)
+
+Card = dict[str, Any]
+"""Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
+(`metrics` of the network's own quality as {split: {name: number}}, `data`, `training`, and where
+they were fitted `calibration` and `interval`, see `iqa.tasks.score`)."""
+
+
+def save(
+    directory: Path,
+    network: QualityNetwork,
+    facts: Card,
+    task: Task = QUALITY,
+    policy: Policy = DEFAULT,
+) -> Card:
+    """
+    Write a checkpoint.
+
+    Args:
+        directory: Made if missing; files in it are replaced.
+        network: Its weights are stored as float32.
+        facts: Added to the card: metrics, data, training.
+        task: What the outputs mean.
+        policy: How an image becomes the network's input.
+
+    Returns:
+        The card as written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    save_file(weights, directory / WEIGHTS_FILE)
+    named = {} if task.name == QUALITY.name else {"task": task.name}
+    card: Card = {
+        "format": FORMAT if not named and policy == DEFAULT else TASK_FORMAT,
+        "architecture": _architecture(network.backbone, network.pooling, network.ends_in),
+        "preprocessing": policy.parameters(),
+        **named,
+        "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
+        **facts,
+    }
+    _write(directory, card)
+    return card
+
+
+def change_card(directory: Path, facts: Card) -> Card:
+    """
+    Add facts to the card of a checkpoint, whose weights stay as they are.
+
+    Returns:
+        The card as written, in the format of today.
+
+    Raises:
+        FileNotFoundError: There is no card.
+        CheckpointMismatch: The card is refused, or would be with these facts.
+    """
+    before = load_card(directory)
+    card = {**before, "format": max(FORMAT, before["format"]), **facts}
+    task_of(card).reader(card)
+    _write(directory, card)
+    return card
+
+
+def load(directory: Path) -> tuple[QualityNetwork, Card]:
+    """
+    Read a checkpoint and rebuild its network.
+
+    Args:
+        directory: Holds both files.
+
+    Returns:
+        The network in evaluation mode on the CPU, and its card.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        CheckpointMismatch: The card and this code, or the card and the weights, disagree.
+    """
+    card = load_card(directory)
+    digest = sha256_of(directory / WEIGHTS_FILE)
+    _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
+    architecture = card["architecture"]
+    network = QualityNetwork(
+        architecture["backbone"],
+        pooling=architecture["pooling"],
+        head=task_of(card).head(card),
+        n_channels=policy_of(card).n_channels,
+    )
+    weights = load_file(directory / WEIGHTS_FILE)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointMismatch(
+            f"{directory / WEIGHTS_FILE}: expected the weights of {network.backbone}, "
+            f"got others: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    if not all(bool(torch.isfinite(t).all()) for t in weights.values() if t.is_floating_point()):
+        raise CheckpointMismatch(
+            f"{directory / WEIGHTS_FILE}: expected finite weights, got NaN or infinity. "
+            "Train again with a lower --lr."
+        )
+    return network.eval(), card
+
+
+def load_card(directory: Path) -> Card:
+    """
+    Read and check the card alone.
+
+    Raises:
+        FileNotFoundError: There is none.
+        CheckpointMismatch: It was written by other code or for another preprocessing.
+    """
+    path = directory / CARD_FILE
+    try:
+        card: Card = json.loads(path.read_text())
+        if card["format"] not in READABLE_FORMATS:
+            _expect("format", FORMAT, card["format"])
+        Policy.of_parameters(card["preprocessing"])
+        task = task_of(card)
+        architecture = card["architecture"]
+        for name, known in (("backbone", FEATURES_OF_BACKBONE), ("pooling", POOLINGS)):
+            if (got := architecture[name]) not in known:
+                one_of = ", ".join(known)
+                raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
+        expected = _architecture(architecture["backbone"], architecture["pooling"], task.head(card))
+        _expect("architecture", expected, architecture)
+        _ = card["weights_sha256"]
+        task.reader(card)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointMismatch(
+            f"{path}: expected a model card, got {type(error).__name__}: {error}."
+        ) from error
+    return card
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(directory: Path, card: Card) -> None:
+    (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+
+
+def policy_of(card: Card) -> Policy:
+    """Return how an image becomes the input of this card's network."""
+    return Policy.of_parameters(card["preprocessing"])
+
+
+def _architecture(backbone: str, pooling: str, head: Head) -> dict[str, object]:
+    return {
+        "backbone": backbone,
+        "pooling": pooling,
+        "head": str(head),
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+
+
+def _expect(field: str, expected: object, got: object, hint: str = "Train or export again") -> None:
+    if expected != got:
+        raise CheckpointMismatch(f"{field}: expected {expected}, got {got}. {hint}.")

@@ -1,0 +1,149 @@
+"""
+The networks: pixels -> outputs. The torch reference of every runtime.
+
+Shapes: N batch, H and W any size that the backbone takes, C = 3 (RGB) or 1 (grey), K outputs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import torch
+from iqa.network.quality_map import not_linear
+from iqa.tasks.task import ONE_OUTPUT, Head
+from torch import Tensor, nn
+from torchvision import models
+
+# ImageNet's channel statistics, in units of 0-255 (torchvision's, times 255).
+MEAN: Final = (123.675, 116.28, 103.53)
+STD: Final = (58.395, 57.12, 57.375)
+
+FEATURES_OF_BACKBONE: Final[dict[str, int]] = {
+    "efficientnet_b0": 1280,
+    "resnet18": 512,
+    "mobilenet_v2": 1280,
+}
+"""The backbones, and how many feature maps each ends in."""
+
+
+POOLINGS: Final = ("average", "average+std", "average+max")
+"""What the head sees of each feature map, over all its places."""
+
+# Keeps the square root's gradient finite where a map is flat.
+VARIANCE_EPS: Final = 1e-5
+
+
+class QualityNetwork(nn.Module):
+    """
+    A convolutional backbone, global pooling, and a linear head.
+
+    On the average alone the head is linear in the features, so the logit is the mean over places
+    of `head(features at that place)`: `logit_map`, where the quality comes from, is exact.
+
+    Args:
+        backbone: A key of `FEATURES_OF_BACKBONE`.
+        dropout: Probability, before the head, while training.
+        pooling: One of `POOLINGS`. All but the average have scores and no map.
+        head: Outputs and activation, as the task says.
+        n_channels: Of the input: 3, or 1 for grey.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        dropout: float = 0.2,
+        pooling: str = "average",
+        head: Head = ONE_OUTPUT,
+        n_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if backbone not in FEATURES_OF_BACKBONE:
+            known = ", ".join(FEATURES_OF_BACKBONE)
+            raise ValueError(f"backbone: expected one of {known}, got {backbone!r}.")
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}.")
+        self.backbone, self.pooling, self.ends_in = backbone, pooling, head
+        self.n_channels = n_channels
+        self.features = _features_of(getattr(models, backbone)(weights=None))
+        self.dropout = nn.Dropout(dropout)
+        n_pooled = FEATURES_OF_BACKBONE[backbone] * len(pooling.split("+"))
+        self.head = nn.Linear(n_pooled, head.n_outputs)
+        # Constants, not weights: they stay out of the checkpoint.
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels_NHWC: Tensor) -> Tensor:
+        """
+        Judge a batch.
+
+        Args:
+            pixels_NHWC: uint8, shape (N, H, W, C), 0-255: `preprocess`'s output, stacked.
+
+        Returns:
+            float32, in [0, 1], shape (N,) with one output, else (N, K).
+        """
+        logits = self.logits(pixels_NHWC)
+        if self.ends_in.activation == "softmax":
+            return torch.softmax(logits, dim=1)
+        return torch.sigmoid(logits)
+
+    def logits(self, pixels_NHWC: Tensor) -> Tensor:
+        """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
+        pooled = pool(self._maps(pixels_NHWC).float(), self.pooling)
+        logits: Tensor = self.head(self.dropout(pooled)).float()
+        return logits.squeeze(1) if self.ends_in.n_outputs == 1 else logits
+
+    def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
+        """
+        Return the logit of each place, whose mean is the logit: float32, (N, rows, columns).
+
+        Raises:
+            ImageRejected: The head sees more than the average (404).
+        """
+        if self.pooling != "average":
+            raise not_linear(f"pooling {self.pooling}")
+        if self.ends_in.n_outputs > 1:
+            raise not_linear(f"{self.ends_in.n_outputs} outputs")
+        maps = self._maps(pixels_NHWC).float()
+        return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
+
+    def _maps(self, pixels_NHWC: Tensor) -> Tensor:
+        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+        if self.n_channels == 1:  # grey: the backbones were made for three channels
+            batch_NCHW = batch_NCHW.expand(-1, 3, -1, -1)
+        maps: Tensor = self.features((batch_NCHW - self.mean) / self.std)
+        return maps
+
+
+def pool(maps: Tensor, pooling: str) -> Tensor:
+    """
+    Sum up each feature map in one number or two.
+
+    Args:
+        maps: Float, (N, C, H, W).
+        pooling: One of `POOLINGS`.
+
+    Returns:
+        Float, (N, C), or (N, 2 C): the averages first.
+    """
+    average = maps.mean(dim=(2, 3))
+    if pooling == "average":
+        return average
+    if pooling == "average+max":
+        return torch.cat([average, maps.amax(dim=(2, 3))], dim=1)
+    variance = (maps - average[:, :, None, None]).square().mean(dim=(2, 3))
+    return torch.cat([average, (variance + VARIANCE_EPS).sqrt()], dim=1)
+
+
+def _features_of(network: nn.Module) -> nn.Module:
+    """Return a torchvision network without its pooling and classifier."""
+    if isinstance(network, models.ResNet):
+        parts = list(network.named_children())[:-2]  # avgpool, fc
+        return nn.Sequential(OrderedDict(parts))
+    features = network.features
+    assert isinstance(features, nn.Module)
+    return features

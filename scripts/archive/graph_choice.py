@@ -1,0 +1,163 @@
+"""
+Which graph goes into an archive: float32, or one of lower precision that has passed its gate.
+
+A graph of lower precision is made once, from pictures, and stored with the version's run. Later
+builds fetch it, so they need no data and give the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mlflow
+from iqa.network import checkpoint, runtime
+from iqa.network.model import QualityNetwork
+from iqa.network.runtime import GRAPH_FILE, PRECISIONS
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from training.data import ratings
+from training.data.config import DataConfig
+from training.graph import export, precision
+from training.graph.precision import GATE_FILE, Gate
+
+logger = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+CHOICES: Final = (*PRECISIONS, AUTO)
+PRECISION_TAG: Final = "mar_precision"
+ARTIFACTS: Final = "precision"
+"""Folder among the run's artifacts; one folder in it for each precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """
+    A graph to pack.
+
+    Attributes:
+        precision: f32, bf16 or int8.
+        files: The model's files, as they go into the archive.
+        gate: What it was measured to do; None for f32, which is exact.
+        is_new: It was made now, and is not yet stored with the version.
+    """
+
+    precision: str
+    files: list[Path]
+    gate: Gate | None
+    is_new: bool = False
+
+
+def choose(
+    version: ModelVersion,
+    wanted: str,
+    data: DataConfig | None,
+    folder: Path,
+    directory: Path,
+    network: QualityNetwork,
+) -> Choice:
+    """
+    Find or make the graph of a version.
+
+    Args:
+        version: From the registry.
+        wanted: One of `CHOICES`. auto is the fastest on this machine of those that pass.
+        data: To make and measure graphs that are not stored yet; None where there is no data.
+        folder: Empty, for graphs.
+        directory: The version's checkpoint.
+        network: Loaded from it.
+
+    Raises:
+        ValueError: The precision that was asked for does not pass its gate, or is not stored and
+            there is no data to make it from.
+    """
+    sha256 = checkpoint.load_card(directory)["weights_sha256"]
+    float32 = folder / "f32"
+    float32.mkdir()
+    shutil.copyfile(directory / checkpoint.WEIGHTS_FILE, float32 / checkpoint.WEIGHTS_FILE)
+    export.export_onnx(network, float32 / GRAPH_FILE, float32 / checkpoint.WEIGHTS_FILE)
+    names = PRECISIONS if wanted == AUTO else (wanted,)
+    candidates: dict[str, tuple[Path, Gate | None]] = {}
+    made: set[str] = set()
+    loaded = None if data is None else ratings.load(data, ("train", "val"))
+    for name in names:
+        if name == "f32":
+            candidates[name] = float32, None
+            continue
+        if wanted == AUTO and name == "bf16" and not runtime.has_bf16():
+            continue  # it would compute in float32
+        place = folder / name
+        gate = _stored(version, name, place, sha256)
+        if gate is None and loaded is not None:
+            place.mkdir()
+            gate = precision.make(name, network, sha256, loaded, place)
+            made.add(name)
+        if gate is None:
+            if wanted != AUTO:
+                raise ValueError(
+                    f"precision {name}: expected rated pictures to make and measure the graph, "
+                    "got none. Add --dataset and --data-dir, or --precision f32."
+                )
+            continue
+        if not gate.passed and wanted != AUTO:
+            raise ValueError(
+                f"precision {name}: expected the scores of float32, got {gate.sentence()}. "
+                "Nothing is built. Use another precision, or auto."
+            )
+        candidates[name] = place, gate
+    chosen = wanted if wanted != AUTO else _fastest(candidates)
+    place, gate = candidates[chosen]
+    files = sorted(path for path in place.iterdir() if path.name != GATE_FILE)
+    files.append(directory / checkpoint.CARD_FILE)
+    return Choice(precision=chosen, files=files, gate=gate, is_new=chosen in made)
+
+
+def store(version: ModelVersion, choice: Choice) -> None:
+    """
+    Keep a graph that was made now with the version's run, for builds without data.
+
+    Args:
+        version: From the registry; one without a run keeps nothing.
+        choice: Once nothing speaks against it any more: a later build takes it as it is.
+    """
+    if choice.is_new and version.run_id:
+        mlflow.MlflowClient().log_artifacts(
+            str(version.run_id), str(choice.files[0].parent), f"{ARTIFACTS}/{choice.precision}"
+        )
+
+
+def _fastest(candidates: dict[str, tuple[Path, Gate | None]]) -> str:
+    """Time each, say what was seen, and return the fastest that passed."""
+    times_ms = {}
+    for name, (place, gate) in candidates.items():
+        ms = precision.ms_per_picture(precision.open_graph(place, name))
+        says = "exact" if gate is None else gate.sentence()
+        verdict = "" if gate is None or gate.passed else ": refused"
+        logger.info("%-4s %6.1f ms a picture; %s%s", name, ms, says, verdict)
+        if gate is None or gate.passed:
+            times_ms[name] = ms
+    return min(times_ms, key=lambda name: times_ms[name])
+
+
+def _stored(version: ModelVersion, name: str, place: Path, weights_sha256: str) -> Gate | None:
+    """Fetch a graph that was made before, or None."""
+    if not version.run_id:  # registered from a folder, without a run
+        return None
+    try:
+        stored = mlflow.MlflowClient().list_artifacts(str(version.run_id), f"{ARTIFACTS}/{name}")
+        if not stored:
+            return None
+        fetched = mlflow.artifacts.download_artifacts(
+            run_id=str(version.run_id),
+            artifact_path=f"{ARTIFACTS}/{name}",
+            dst_path=str(place.parent / "fetched"),
+        )
+    except MlflowException as error:
+        logger.warning("precision %s: its stored graph cannot be read: %s", name, error.message)
+        return None
+    shutil.copytree(fetched, place)
+    return precision.read_gate(place, weights_sha256)

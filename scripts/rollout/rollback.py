@@ -1,0 +1,121 @@
+"""
+Back to the good version before, at once: `python -m scripts.deploy rollback`.
+
+The server comes first and MLflow after it. A hold keeps every sync from undoing the rollback until
+MLflow knows of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+from scripts.archive import golden, note
+from scripts.rollout import drain, loading, records
+from scripts.rollout.records import Good, Hold, Record
+from scripts.rollout.terms import Deployment
+from scripts.server.client import NotNow
+
+logger = logging.getLogger(__name__)
+
+
+def roll_back(plan: Deployment) -> str:
+    """
+    Serve the good version before the default one, and move the alias back.
+
+    Returns:
+        What is served, and since when.
+
+    Raises:
+        NotNow: No earlier version is on record or its archive is gone; what is served stays.
+        VersionFailed: The earlier version does not load; what is served stays.
+    """
+    begin_s = time.monotonic()
+    left = plan.server.default()
+    if left is None:
+        raise NotNow(f"{plan.model_name}: expected a version that is served, got none.")
+    target = plan.records.read().before(left.version)
+    if target is None:
+        raise NotNow(
+            f"rollback: expected a good version before {left.version} on record, got none. "
+            f"Name one: python -m scripts.set_alias {plan.model_name} VERSION, then: "
+            "python -m scripts.deploy sync"
+        )
+    standby = plan.server.find(target.version)
+    is_warm = standby is not None and standby.ready > 0
+    if not is_warm:
+        loading.expect_unaltered(plan, target)
+    hold = Hold(
+        version=target.version,
+        alias_version=plan.records.read().alias_version,
+        reason=f"rollback from version {left.version}",
+        since_s=time.time(),
+    )
+    with _record_where_possible(plan) as record:
+        record.hold = hold
+    try:
+        if not is_warm:
+            loading.load(plan, target, left)
+        with _record_where_possible(plan) as record:
+            record.go_back_to(target.version)
+            record.retired_at_s[left.version] = records.now_s()
+            record.retired_at_s.pop(target.version, None)
+            plan.server.set_default(target.version)
+    except Exception:
+        with plan.records.changing() as record:
+            record.hold = None
+        raise
+    score, label = _first_score(plan, target)
+    print(
+        f"{plan.model_name} version {target.version} is served again, "
+        f"{time.monotonic() - begin_s:.2f} s after the command began: {score:.2f} ({label})",
+        flush=True,
+    )
+    return _tell_registry(plan, hold, left.version)
+
+
+def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
+    told = plan.server.provenance(target.version)
+    pictures = golden.golden_of(plan.store / target.mar, target.version, told)
+    code, reply = plan.server.score(pictures.pictures[0][1])
+    pictures.compare(0, code, reply)
+    return float(reply["score"]), str(reply["label"])
+
+
+def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
+    """Move the alias back, note it for the next start, and unload the version left."""
+    from scripts.rollout.target import settle_hold  # MLflow takes seconds to import
+    from training.registry.address import connect
+
+    connect()
+    good = plan.records.read().find(hold.version)
+    if good is not None:
+        with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
+            note.write(plan.model_name, plan.alias, plan.store / good.mar)
+    is_told = settle_hold(plan, hold)
+    with contextlib.suppress(TimeoutError), plan.records.one_sync_at_a_time(wait_s=0.0):
+        drain.unload_idle(plan, left, plan.longest_request_s)
+    if is_told:
+        return f"{plan.alias} names the version that is served"
+    return (
+        f"held until MLflow answers: {plan.alias} still names another version there. The next sync "
+        "that reaches it moves the alias; until then every sync respects the hold"
+    )
+
+
+@contextlib.contextmanager
+def _record_where_possible(plan: Deployment) -> Iterator[Record]:
+    """Change the record; on a full disk go on without it, for the server comes first."""
+    record = None
+    try:
+        with plan.records.changing() as record:
+            yield record
+    except OSError as error:
+        if record is None:
+            raise
+        logger.warning(
+            "the rollback is not on record, so only the alias can keep it: %s. Free the disk.",
+            error,
+        )

@@ -1,0 +1,137 @@
+"""What is served and what should be: the body of `python -m scripts.deploy status | versions`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from scripts.archive import mar_file
+from scripts.rollout import drain, records
+from scripts.rollout.terms import Deployment
+from scripts.server.client import Loaded, NotNow, get_json
+
+
+def status_of(plan: Deployment) -> dict[str, Any]:
+    """
+    Return the state of a deployment.
+
+    Returns:
+        alias, alias_version (None: it names nothing, or MLflow is away), served_version, ready
+        (what the supervisor's GET /ready/NAME says; None: no supervisor is known), workers (that
+        can answer), queue (requests that wait), previous_version (where a rollback leads), hold,
+        quarantine, draining, last_error.
+    """
+    record = plan.records.read()
+    last_error = record.last_error
+    served: Loaded | None = None
+    try:
+        served = plan.server.default()
+    except NotNow as error:
+        last_error = str(error)
+    alias_version, registry_error = _alias_version(plan)
+    server = plan.state.server()
+    is_draining = drain.is_draining(plan.state, server.started_at_s if server else None)
+    previous = record.before(served.version if served else None)
+    return {
+        "alias": plan.alias,
+        "alias_version": alias_version,
+        "served_version": served.version if served else None,
+        "ready": _is_ready(plan),
+        "workers": served.ready if served else 0,
+        "queue": served.queue if served else 0,
+        "previous_version": previous.version if previous else None,
+        "hold": record.hold.reason if record.hold else None,
+        "quarantine": record.quarantine.version if record.quarantine else None,
+        "draining": is_draining,
+        "last_error": last_error or registry_error,
+    }
+
+
+def sentence(status: dict[str, Any]) -> str:
+    """Return the state for a person."""
+    served = status["served_version"]
+    names = status["alias_version"] or "no known version"
+    lines = [
+        f"serving version {served}, {status['workers']} workers ready, {status['queue']} requests "
+        "waiting" if served else "serving nothing",
+        f"{status['alias']} names {names}" + (", as served" if names == served else ""),
+    ]  # fmt: skip
+    if status["ready"] is None:
+        lines.append("ready or not is unknown; name the supervisor: --health-url")
+    elif not status["ready"]:
+        lines.append("not ready")
+    if status["previous_version"]:
+        lines.append(f"a rollback leads to version {status['previous_version']}")
+    if status["hold"]:
+        lines.append(f"held: {status['hold']}")
+    if status["quarantine"]:
+        lines.append(f"version {status['quarantine']} is in quarantine")
+    if status["draining"]:
+        lines.append("draining; end it: python -m scripts.deploy drain --end")
+    if status["last_error"]:
+        lines.append(f"last error: {status['last_error']}")
+    return "\n".join(lines)
+
+
+def table(plan: Deployment) -> list[str]:
+    """Return one line for each version that is loaded, on record, or named by the alias."""
+    record = plan.records.read()
+    loaded = plan.server.loaded()
+    default = plan.server.default()
+    served = default.version if default else None
+    alias_version, _ = _alias_version(plan)
+    previous = record.before(served)
+    numbers = {*loaded, *(good.version for good in record.good)}
+    numbers |= {number for number in (alias_version,) if number}
+    numbers |= {record.quarantine.version} if record.quarantine else set()
+    lines = [f"{'version':<8} {'workers':>7} {'queue':>5}  {'archive':<8} state"]
+    for number in sorted(numbers, key=int):
+        found = loaded.get(number)
+        states = [
+            ("served", number == served),
+            (plan.alias, number == alias_version),
+            ("where a rollback leads", previous is not None and number == previous.version),
+            ("held", record.hold is not None and number == record.hold.version),
+            (_refusal(record), bool(record.quarantine and number == record.quarantine.version)),
+            ("was good", number != served and record.find(number) is not None),
+        ]
+        is_there = mar_file.mar_path(plan.store, plan.model_name, number).exists()
+        lines.append(
+            f"{number:<8} {found.ready if found else '-':>7} {found.queue if found else '-':>5}  "
+            f"{'yes' if is_there else 'no':<8} {', '.join(word for word, on in states if on)}"
+        )
+    return lines
+
+
+def is_good(status: dict[str, Any]) -> bool:
+    """Tell whether a version serves and, where that is known, is ready."""
+    return status["workers"] > 0 and status["ready"] is not False
+
+
+def _is_ready(plan: Deployment) -> bool | None:
+    if plan.health_url is None:
+        return None
+    try:
+        return bool(get_json(f"{plan.health_url}/ready/{plan.model_name}").get("ready"))
+    except NotNow:
+        return False
+
+
+def _refusal(record: records.Record) -> str:
+    if record.quarantine is None:
+        return ""
+    minutes = (time.time() - record.quarantine.since_s) / 60
+    return f"in quarantine for {minutes:.0f} min: {record.quarantine.reason}"
+
+
+def _alias_version(plan: Deployment) -> tuple[str | None, str | None]:
+    """Ask MLflow what the alias names; (version, None) or (None, what is wrong)."""
+    from training.registry import model_versions  # seconds
+
+    try:
+        holder = model_versions.holder_of(plan.model_name, plan.alias)
+    except model_versions.RegistryUnavailable as error:
+        return None, str(error)
+    if holder is None:
+        return None, f"alias '{plan.alias}' of model '{plan.model_name}': it names no version."
+    return str(holder.version), None

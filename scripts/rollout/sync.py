@@ -1,0 +1,242 @@
+"""
+One sync: make the server serve what the alias names, or leave it as it was.
+
+Read `_sync` and `_swap` downward. Until the default is set, a failure unloads the new version, and
+the old one has served all along; after it, a failure makes the old one, still warm, the default
+again. Each step looks at what is there and not at what it did before, so the next sync finishes
+one that was killed at any point.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from scripts.archive import note
+from scripts.archive.golden import Golden
+from scripts.rollout import drain, loading, records, watching
+from scripts.rollout.records import Good
+from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
+from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.server.client import Loaded, NotNow
+
+logger = logging.getLogger(__name__)
+
+MOVES: Final = 3
+"""How often the alias may move during one sync."""
+
+
+def sync(plan: Deployment, *, retry: bool = False) -> str:
+    """
+    Make the server serve what the alias names.
+
+    Args:
+        plan: See `Deployment`.
+        retry: Try a quarantined version once more, and end a hold.
+
+    Returns:
+        One sentence: what is served now.
+
+    Raises:
+        VersionFailed: The version is refused and quarantined; another one serves.
+        RegistryUnavailable: MLflow does not answer; what is served stays.
+        NotNow: The circumstances do not allow it; what is served stays.
+    """
+    with plan.records.one_sync_at_a_time():
+        if retry:
+            with plan.records.changing() as record:
+                record.quarantine = record.hold = record.no_standby = None
+        try:
+            said = _until_the_alias_rests(plan, retry)
+        except Exception as error:
+            _note(plan, error)
+            raise
+        with plan.records.changing() as record:
+            record.last_error = None
+        return said
+
+
+def _until_the_alias_rests(plan: Deployment, retry: bool) -> str:
+    for _ in range(MOVES):
+        try:
+            return _sync(plan, retry)
+        except Superseded as moved:
+            logger.info("%s", moved)
+    raise NotNow(f"alias '{plan.alias}': expected it to rest, got {MOVES} moves during one sync.")
+
+
+def _sync(plan: Deployment, retry: bool) -> str:
+    target = wanted(plan)
+    served = plan.server.default()
+    current = plan.records.read().current()
+    if served and current and served.version == current.version == target.version:
+        said = f"{plan.model_name} version {served.version} is served, as wanted"
+    else:
+        try:
+            said = _swap(plan, target, served, retry)
+        except VersionFailed as error:
+            with plan.records.changing() as record:
+                record.refuse(target.version, str(error))
+            _tidy(plan)
+            raise
+    _tidy(plan)
+    _keep_standby(plan)
+    if target.instead_of is not None:
+        logger.info("%s", said)
+        raise quarantined(target.instead_of)
+    return said
+
+
+def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) -> str:
+    """
+    Find, load and prove a version, let it serve, watch it.
+
+    Args:
+        plan: See `Deployment`.
+        target: The version wanted.
+        served: The default version now. It is the wanted one after a start of the server, or
+            where a sync was killed before it put that on record.
+        retry: Put an altered archive aside and build it anew.
+    """
+    good = find_archive(plan, target, retry=retry)
+    before = _one_to_go_back_to(plan, good, served)
+    answers = plan.server.answers()
+    if served is not None and served.version == good.version:
+        loaded = served
+        pictures = _prove_the_default(plan, good, loaded, before)
+    else:
+        try:
+            is_warm = _has_served(plan, good)
+            loaded = loading.load(plan, good, before)
+            pictures = loading.prove(plan, good, loaded, is_warm=is_warm)
+            expect_still_wanted(plan, target)
+            usual = watching.between(answers, plan.server.answers())
+            _set_default(plan, good, before)
+        except BaseException:
+            _take_away(plan, good.version, is_only=served is None)
+            raise
+    if before is not None:
+        usual = watching.between(answers, plan.server.answers())
+        try:
+            watching.watch(plan, pictures, loaded, usual)
+        except VersionFailed as error:
+            raise _go_back(plan, good.version, before, error) from error
+    with plan.records.changing() as record:
+        record.add_good(good)
+        record.retired_at_s.pop(good.version, None)
+        record.no_standby = None
+    note.write(plan.model_name, plan.alias, plan.store / good.mar)
+    return f"{plan.model_name} version {good.version} is served" + (
+        f"; version {before.version} was before" if before else ""
+    )
+
+
+def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> Loaded | None:
+    """Return the version that serves now or, where that is the new one already, did before."""
+    if served is not None and served.version != good.version:
+        return served
+    current = plan.records.read().before(good.version)
+    found = plan.server.find(current.version) if current else None
+    return found if found is not None and found.is_ready else None
+
+
+def _has_served(plan: Deployment, good: Good) -> bool:
+    """Tell whether a version is loaded since it served, so that all its workers are warm."""
+    standby = plan.server.find(good.version) is not None
+    return standby and plan.records.read().find(good.version) == good
+
+
+def _prove_the_default(
+    plan: Deployment, good: Good, loaded: Loaded, before: Loaded | None
+) -> Golden:
+    try:
+        return loading.prove(plan, good, loaded, is_warm=True)
+    except VersionFailed as error:
+        if before is None:
+            raise
+        raise _go_back(plan, good.version, before, error) from error
+
+
+def _set_default(plan: Deployment, good: Good, before: Loaded | None) -> None:
+    """Let the new version serve, from the next request on, unless a rollback came meanwhile."""
+    with plan.records.changing() as record:
+        if record.hold is not None and record.hold.version != good.version:
+            raise Superseded(f"version {good.version}: a rollback came meanwhile")
+        record.retired_at_s.pop(good.version, None)
+        if before is not None:
+            record.retired_at_s[before.version] = records.now_s()
+        plan.records.write(record)  # a full disk shows here, while the old version serves
+        plan.server.set_default(good.version)
+    was = f"version {before.version}" if before else "none"
+    logger.info("default: %s -> version %s", was, good.version)
+
+
+def _go_back(plan: Deployment, version: str, before: Loaded, error: VersionFailed) -> VersionFailed:
+    """Let the version before serve again; returns what to raise."""
+    with plan.records.changing() as record:
+        hold = record.hold
+        if hold is None or hold.version == before.version:  # else a rollback chose another one
+            plan.server.set_default(before.version)
+        record.retired_at_s[version] = records.now_s()
+        record.retired_at_s.pop(before.version, None)
+        record.refuse(version, str(error))
+    logger.warning("default: version %s -> version %s: %s", version, before.version, error)
+    return VersionFailed(f"{error} Version {before.version} serves again.")
+
+
+def _take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None:
+    """Unload a version that never served; only our own pictures were sent to it."""
+    try:
+        if is_only:  # the first one of an empty server became its default by itself
+            plan.server.unload(version)
+        elif plan.server.find(version) is not None:
+            drain.unload_idle(plan, version, 0.0)
+    except (
+        NotNow,
+        OSError,
+        TimeoutError,
+    ) as error:  # the reason is on its way; the next sync tidies
+        logger.warning("version %s stays loaded for now: %s", version, error)
+
+
+def _tidy(plan: Deployment) -> None:
+    """Drain and unload all versions but the default one and exactly one before it."""
+    default = plan.server.default()
+    record = plan.records.read()
+    previous = record.previous() if plan.keeps_previous else None
+    current = record.current()
+    kept = {good.version for good in (current, previous) if good is not None}
+    kept |= {record.hold.version} if record.hold else set()
+    for version in plan.server.loaded():
+        if version not in kept and default is not None and version != default.version:
+            drain.unload_idle(plan, version, plan.longest_request_s)
+
+
+def _keep_standby(plan: Deployment) -> None:
+    """Load the version before, where a restart of the server took it, for a rollback at once."""
+    record = plan.records.read()
+    previous = record.previous() if plan.keeps_previous else None
+    if previous is None or previous.version == record.no_standby:
+        return
+    if plan.server.find(previous.version) is not None:
+        return
+    try:
+        loading.expect_unaltered(plan, previous)
+        loaded = loading.load(plan, previous, plan.server.default())
+        loading.prove(plan, previous, loaded, is_warm=False)
+    except (NotNow, VersionFailed) as error:
+        with plan.records.changing() as record:
+            record.no_standby = previous.version
+        logger.warning("no version is kept for a rollback at once: %s", error)
+        if isinstance(error, VersionFailed):
+            _take_away(plan, previous.version)
+
+
+def _note(plan: Deployment, error: Exception) -> None:
+    """Put the reason of a failure on record for `status`."""
+    reason = str(error) or type(error).__name__
+    try:
+        with plan.records.changing() as record:
+            record.last_error = reason
+    except OSError as full:
+        logger.warning("the reason is not on record: %s", full)

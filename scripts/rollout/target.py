@@ -1,0 +1,223 @@
+"""
+Which version is to be served: what the alias names, unless a hold or a quarantine says otherwise.
+
+And its archive: found in the model store or built, with the digest that is on record.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from console.paths import ROOT
+from scripts.archive import mar_file
+from scripts.archive.current import archive_of
+from scripts.rollout import loading
+from scripts.rollout.records import Good, Hold, Quarantine
+from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.server.client import NotNow
+from training.registry import model_versions
+
+logger = logging.getLogger(__name__)
+
+ABANDONED_S: Final = 3600.0
+"""No build takes that long."""
+# In the words of the system: a build ends with them on its last line.
+DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """
+    The version to serve.
+
+    Attributes:
+        version: The registry's integer, as text.
+        registered: From the registry; None where the record decides.
+        good: From the record; None where the registry decides.
+        instead_of: The quarantined version that the alias names, if it names one.
+    """
+
+    version: str
+    registered: ModelVersion | None = None
+    good: Good | None = None
+    instead_of: Quarantine | None = None
+
+
+def wanted(plan: Deployment) -> Wanted:
+    """
+    Tell which version is to be served.
+
+    Raises:
+        VersionFailed: The alias names a quarantined version, and no good one is on record.
+        NotNow: The alias names nothing.
+        RegistryUnavailable: MLflow does not answer, and no hold is on record.
+    """
+    hold = plan.records.read().hold
+    held = plan.records.read().find(hold.version) if hold else None
+    if hold is not None and held is not None and not settle_hold(plan, hold):
+        return Wanted(version=hold.version, good=held)
+    registered = model_versions.holder_of(plan.model_name, plan.alias)
+    if registered is None:
+        raise NotNow(
+            f"alias '{plan.alias}' of model '{plan.model_name}': expected a version, found none. "
+            f"What is served stays. Run: python -m scripts.set_alias {plan.model_name} VERSION "
+            f"--alias {plan.alias}"
+        )
+    version = str(registered.version)
+    with plan.records.changing() as record:
+        record.alias_version = version
+        if record.quarantine is not None and record.quarantine.version != version:
+            record.quarantine = None
+    if record.quarantine is None:
+        return Wanted(version=version, registered=registered)
+    good = record.before(version)
+    if good is None:
+        raise quarantined(record.quarantine)
+    return Wanted(version=good.version, good=good, instead_of=record.quarantine)
+
+
+def quarantined(quarantine: Quarantine) -> VersionFailed:
+    """Return the error that says why a version is not tried."""
+    return VersionFailed(
+        f"version {quarantine.version} is in quarantine until the alias moves: "
+        f"{quarantine.reason} Try it again: python -m scripts.deploy sync --retry"
+    )
+
+
+def settle_hold(plan: Deployment, hold: Hold) -> bool:
+    """
+    Tell MLflow of a rollback that it does not know yet; then the alias decides again.
+
+    A hold ends by itself where the alias names a third version: somebody decided anew.
+
+    Returns:
+        Whether the alias decides again; not while MLflow is away or refuses the move.
+    """
+    try:
+        holder = model_versions.holder_of(plan.model_name, plan.alias)
+        names = None if holder is None else str(holder.version)
+        if names != hold.version and (names is None or hold.alias_version in (None, names)):
+            model_versions.move_alias(plan.model_name, plan.alias, hold.version, hold.reason)
+            logger.info("%s: version %s -> version %s", plan.alias, names, hold.version)
+        elif names != hold.version:
+            logger.info("hold at version %s ended: %s moved to %s", hold.version, plan.alias, names)
+    except (model_versions.RegistryUnavailable, MlflowException) as error:
+        logger.warning(
+            "held at version %s: MLflow does not take the move of %s: %s",
+            hold.version, plan.alias, str(error).split("\n")[0],
+        )  # fmt: skip
+        return False
+    with plan.records.changing() as record:
+        if record.hold == hold:
+            record.hold = None
+    return True
+
+
+def expect_still_wanted(plan: Deployment, target: Wanted) -> None:
+    """
+    Check that nobody decided otherwise since the sync began.
+
+    Raises:
+        Superseded: A rollback came, or the alias moved.
+        NotNow: The alias names nothing any more.
+    """
+    hold = plan.records.read().hold
+    if hold is not None and hold.version != target.version:
+        raise Superseded(f"version {target.version}: a rollback came to version {hold.version}")
+    if target.registered is None:
+        return
+    try:
+        holder = model_versions.holder_of(plan.model_name, plan.alias)
+    except model_versions.RegistryUnavailable:
+        return  # decided while it answered
+    if holder is None:
+        raise NotNow(
+            f"version {target.version}: expected it in the registry, got the version or the alias "
+            f"'{plan.alias}' deleted meanwhile. What is served stays."
+        )
+    if str(holder.version) != target.version:
+        raise Superseded(f"{plan.alias} moved: version {target.version} -> {holder.version}")
+
+
+def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> Good:
+    """
+    Find or build the archive of a version and check its digest.
+
+    Args:
+        plan: See `Deployment`.
+        target: The version wanted.
+        retry: Put an archive with another digest aside and build anew.
+
+    Raises:
+        VersionFailed: It cannot be built, or is not the one on record.
+        RegistryUnavailable: MLflow went away meanwhile.
+        NotNow: It was deleted or moved meanwhile, or the disk is full.
+    """
+    if target.good is not None:
+        loading.expect_unaltered(plan, target.good)
+        return target.good
+    assert target.registered is not None
+    mar = mar_file.mar_path(plan.store, plan.model_name, target.version)
+    try:
+        if retry and not _is_on_record(mar, target.registered):
+            _put_aside(mar, target.registered)
+        # What is loaded was up to date when it was loaded, and cannot be replaced under the server.
+        is_loaded = plan.server.find(target.version) is not None
+        if not (is_loaded and _is_on_record(mar, target.registered)):
+            archive_of(target.registered, plan.store, _build)
+        if not _is_on_record(mar, model_versions.get(plan.model_name, target.version)):
+            raise ValueError(f"{mar.name}: expected a sha256 that is on record, got another.")
+        digest = mar_file.sha256_of(mar)
+    except (ValueError, OSError) as error:
+        model_versions.holder_of(plan.model_name, plan.alias)  # raises where MLflow is the reason
+        expect_still_wanted(plan, target)
+        if isinstance(error, OSError) or any(words in str(error) for words in DISK_IS_FULL):
+            raise NotNow(f"version {target.version}: {error}. Free the disk.") from error
+        raise VersionFailed(f"version {target.version}: {error}") from error
+    logger.info("version %s: %s has the sha256 on record", target.version, mar.name)
+    return Good(version=target.version, mar=mar.name, sha256=digest)
+
+
+def _is_on_record(mar: Path, registered: ModelVersion) -> bool:
+    digest = mar_file.sha256_of(mar) if mar.exists() else ""
+    return bool(digest) and registered.tags.get(mar_file.digest_tag(digest)) == digest
+
+
+def _put_aside(mar: Path, registered: ModelVersion) -> None:
+    """Rename an archive that is not the one on record: it is built anew, and can be looked at."""
+    if mar.exists() and "mar_sha256" in registered.tags:
+        aside = mar.with_suffix(".refused")
+        mar.rename(aside)
+        logger.warning("%s: put aside as %s, its sha256 is not on record", mar.name, aside.name)
+
+
+def _build(version: ModelVersion, store: Path) -> None:
+    """Build in a process of its own: a watch should not hold torch in memory ever after."""
+    for left_over in store.glob(".build-*"):  # of a build that was killed
+        if time.time() - left_over.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(left_over, ignore_errors=True)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "scripts.build_mar",
+            "--model-name", str(version.name), "--version", str(version.version),
+            "--out", str(store), "--replace",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+    if done.returncode != 0:
+        raise ValueError(f"not built: {lines[-1].removeprefix('error: ').rstrip('.')}.")
+    logger.info("%s", lines[-1])

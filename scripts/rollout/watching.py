@@ -1,0 +1,95 @@
+"""
+Watch a version after it became the default, while the one before is still warm.
+
+Three things are told from the outside: whether its workers live, whether it still scores the golden
+pictures as proven, and whether the server's share of 5xx rose above what it was before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from scripts.archive.golden import Golden
+from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.server.client import Answers, Loaded, NotNow
+
+POLL_S: Final = 0.5
+MIN_FAILED: Final = 3
+"""Fewer 5xx say nothing: the last ones of the old version may be among them."""
+MAX_FAILED_SHARE: Final = 0.01
+FULL_QUEUE_PROBES: Final = 0.5
+"""Share of our own requests that may find a full queue: overload is not the version's fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """How many of how many answers were 5xx."""
+
+    failed: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]."""
+        return self.failed / self.total if self.total else 0.0
+
+
+def between(begin: Answers, end: Answers) -> Failures:
+    """Return what was answered between two counts."""
+    return Failures(failed=end.failed - begin.failed, total=end.total - begin.total)
+
+
+def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> None:
+    """
+    Watch the default version.
+
+    Args:
+        plan: See `Deployment`; the version is its server's default for `watch_s` at least.
+        golden: What it must answer.
+        loaded: As it was before.
+        usual: Of the time before it became the default.
+
+    Raises:
+        VersionFailed: It does worse than the one before.
+        Superseded: It is not the default any more.
+        NotNow: The server does not answer.
+    """
+    server = plan.server
+    begin, end_s = server.answers(), time.monotonic() + plan.watch_s
+    probes = full = 0
+    while True:
+        now = server.default()
+        hold = plan.records.read().hold
+        if now is None or now.version != golden.version or (
+            hold is not None and hold.version != golden.version
+        ):  # fmt: skip
+            raise Superseded(f"version {golden.version}: another one is the default meanwhile")
+        if now.pids != loaded.pids or now.ready < loaded.ready:
+            raise VersionFailed(
+                f"version {golden.version}: expected its {loaded.ready} workers to live, got one "
+                "dead after it became the default. See model_log.log of the server."
+            )
+        index = probes % len(golden.pictures)
+        probes += 1
+        code, reply = server.score(golden.pictures[index][1])
+        if code == 503:
+            full += 1
+        else:
+            try:
+                golden.compare(index, code, reply)
+            except ValueError as error:
+                raise VersionFailed(f"version {golden.version}: {error}") from error
+        since = between(begin, server.answers())
+        if since.failed >= MIN_FAILED and since.share > max(MAX_FAILED_SHARE, 2 * usual.share):
+            raise VersionFailed(
+                f"version {golden.version}: expected at most {MAX_FAILED_SHARE:.0%} of answers to "
+                f"be 5xx, or twice the share before ({usual.share:.1%}), got {since.failed} of "
+                f"{since.total}."
+            )
+        if time.monotonic() >= end_s:
+            break
+        time.sleep(min(POLL_S, max(0.0, end_s - time.monotonic())))
+    if full > FULL_QUEUE_PROBES * probes:
+        raise NotNow(f"version {golden.version}: expected room in its queue, got none.")

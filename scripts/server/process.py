@@ -1,0 +1,298 @@
+"""Start TorchServe, wait until it can score, stop it and everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from console.paths import ROOT
+from scripts.server import process_start
+from scripts.server.addresses import LOOPBACK, Hosts, Ports
+from scripts.server.client import LOOK_TIMEOUT_S, NoAnswer, NotNow, TorchServe, ready_workers
+from scripts.server.state import Server, StateDir
+
+START_TIMEOUT_S: Final = 90.0
+STOP_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.1
+
+
+def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None:
+    """
+    Check that a server can bind all its ports.
+
+    Args:
+        ports: TorchServe's own.
+        front: The port of the front; None without one.
+        health: The supervisor's port; 0 without one.
+
+    Raises:
+        ValueError: A port is out of range, doubled, or taken.
+    """
+    numbers = ports.by_name()
+    if front is not None:
+        numbers = {k.replace("INFERENCE", "BACKEND"): v for k, v in numbers.items()}
+        numbers["INFERENCE_PORT"] = front
+    if health:
+        numbers["HEALTH_PORT"] = health
+    if len(set(numbers.values())) < len(numbers):
+        raise ValueError(f"ports: expected {len(numbers)} different ones, got {numbers}.")
+    for name, port in numbers.items():
+        if not 1024 <= port <= 65535:
+            raise ValueError(f"{name}: expected a port in 1024..65535, got {port}.")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise ValueError(
+                    f"port {port} ({name}): expected it free, got: {error.strerror}. "
+                    "Choose others, e.g. --inference-port 18080 --management-port 18081 "
+                    "--metrics-port 18082 --health-port 18083 --backend-port 18084, or stop what "
+                    "listens there."
+                ) from error
+
+
+def start(
+    mars: Mapping[str, Path],
+    ports: Ports,
+    workers: int,
+    state: StateDir,
+    settings: Path = ROOT,
+    hosts: Hosts | None = None,
+) -> Server:
+    """
+    Start TorchServe; return as soon as its process runs and loads the archives.
+
+    Args:
+        mars: {model name: archive}, all in one folder, which becomes the model store.
+        ports: Free ones.
+        workers: Processes that score, for each model, each with the threads of
+            `model-config.yaml`.
+        state: Where it may write.
+        settings: Folder of `config.properties` and `torchserve/`.
+        hosts: Interfaces to listen on; None: loopback.
+
+    Raises:
+        RuntimeError: Java did not start.
+    """
+    temporary = state.temporary
+    for folder in (temporary, state.log_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    for log in (state.model_log, state.console_log):
+        if log.exists():  # a failure of this start is read from this start's logs alone
+            log.replace(log.with_suffix(".log.before"))
+    pid_file = temporary / ".model_server.pid"
+    pid_file.unlink(missing_ok=True)  # a stale one blocks the start
+    store = next(iter(mars.values())).parent
+    with state.console_log.open("w") as console:
+        launcher = subprocess.Popen(
+            [
+                sys.executable, "-m", "ts.model_server", "--start",
+                "--ts-config", str(settings / "config.properties"),
+                "--log-config", str(settings / "torchserve" / "log4j2.xml"),
+                "--model-store", str(store),
+                "--ncs",  # snapshots are written and never restored when a config file is given
+            ],
+            cwd=state.path,  # neither handler/ nor iqa on the workers' way
+            env=_environment(state, ports, hosts or Hosts(), workers),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to handle, and the group ends as a whole
+        )  # fmt: skip
+        try:
+            launcher.wait()  # it leaves Java behind and writes its process id
+        except BaseException:  # Ctrl-C in this second: nobody else knows of the group yet
+            os.killpg(launcher.pid, signal.SIGKILL)
+            raise
+    try:
+        java = psutil.Process(int(pid_file.read_text()))
+        server = Server(
+            pid=java.pid,
+            group=launcher.pid,
+            started_at_s=process_start.started_at_s(java.pid),
+            mars={name: str(mar) for name, mar in mars.items()},
+            ports=ports,
+        )
+    except (OSError, ValueError, psutil.NoSuchProcess) as error:
+        raise RuntimeError(f"TorchServe did not start: {_last_words(state.console_log)}") from error
+    try:
+        for model in server.models():
+            _load(server, model, state)
+    except BaseException:
+        stop(server)
+        raise
+    return server
+
+
+def _load(server: Server, model: TorchServe, state: StateDir) -> None:
+    """
+    Begin to load an archive, as soon as the management API answers.
+
+    Not by `--models` at the start: the management API alone can set a batch delay of 0 ms.
+    """
+    mar = Path(server.mars[model.model_name]).name
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while server.process() is not None and time.monotonic() < deadline:
+        try:
+            model.load(mar)
+        except NoAnswer:  # it does not listen yet
+            time.sleep(POLL_S / 2)
+            continue
+        return
+    raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
+
+
+def wait_until_ready(
+    server: Server, workers: int, state: StateDir, stopping: threading.Event | None = None
+) -> None:
+    """
+    Wait until every worker of every model's default version can answer.
+
+    `/ping` says Healthy from the first second on, even with no model at all; only the management
+    API's worker states tell the truth.
+
+    Args:
+        server: Just started.
+        workers: How many, for each model.
+        state: Where its logs are.
+        stopping: Set where the wait is to be given up.
+
+    Raises:
+        RuntimeError: The process ended, the model failed to load, or time ran out.
+        KeyboardInterrupt: `stopping` is set.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if stopping is not None and stopping.is_set():
+            raise KeyboardInterrupt
+        if server.process() is None:
+            raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
+        failure = load_failure(state.model_log)
+        if failure:
+            log = _relative(state.model_log)
+            raise RuntimeError(f"the model did not load: {failure} (see {log})")
+        if all(_has_workers(model, workers) for model in server.models()):
+            return
+        time.sleep(POLL_S)
+    raise RuntimeError(
+        f"TorchServe: expected {workers} ready workers within {START_TIMEOUT_S:g} s, got fewer: "
+        f"{_last_words(state.console_log)} (see {_relative(state.log_dir)})"
+    )
+
+
+def _has_workers(model: TorchServe, workers: int) -> bool:
+    try:
+        entries = model.entries(timeout_s=LOOK_TIMEOUT_S)
+    except NotNow:
+        return False
+    return bool(entries) and ready_workers(entries[0]) >= workers
+
+
+def load_failure(model_log: Path, from_byte: int = 0, thread: str | None = None) -> str | None:
+    """
+    Return the last line of the first Python traceback that a worker printed, or None.
+
+    Args:
+        model_log: The log of all workers.
+        from_byte: Where to begin.
+        thread: Only of these workers, as model_version; None: of all.
+    """
+    try:
+        lines = model_log.read_bytes()[from_byte:].decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    if thread is not None:  # TorchServe's thread: W-<number>-<model>_<version>-stdout
+        lines = [line for line in lines if f"-{thread}-" in line]
+    starts = [i for i, line in enumerate(lines) if "Traceback (most recent call last)" in line]
+    for line in lines[starts[0] + 1 :] if starts else []:
+        text = _message(line)
+        if text and not text.startswith((" ", "Traceback")):  # the frames are indented
+            return text
+    return None
+
+
+def stop(server: Server, patience_s: float = STOP_TIMEOUT_S) -> None:
+    """
+    Stop Java, then whatever is left of its process group; return when all are gone.
+
+    Args:
+        server: Alive, hung, or with workers left only.
+        patience_s: For Java to end by itself; 0: all are killed at once.
+    """
+    process = server.process()
+    members = _members(server.group)
+    if process is not None and patience_s > 0:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+        psutil.wait_procs([process], timeout=patience_s)
+        # A busy worker outlives Java by seconds.
+        _, members = psutil.wait_procs(members, timeout=2.0)
+    for left in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+    psutil.wait_procs(members, timeout=STOP_TIMEOUT_S)
+
+
+def _members(group: int) -> list[psutil.Process]:
+    """Return TorchServe's processes of a group; its number may by now be somebody else's."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline()) if os.getpgid(process.pid) == group else ""
+        except (ProcessLookupError, psutil.Error):
+            continue
+        if any(mark in words for mark in ("org.pytorch.serve", "model_service_worker", "ts.model")):
+            members.append(process)
+    return members
+
+
+def _environment(state: StateDir, ports: Ports, hosts: Hosts, workers: int) -> dict[str, str]:
+    # PYTHONPATH would come before the MAR on the workers' way.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TS_CONFIG_FILE")}
+    return {
+        **inherited,
+        "TEMP": str(state.temporary),
+        "TMPDIR": str(state.temporary),
+        "LOG_LOCATION": str(state.log_dir),
+        "METRICS_LOCATION": str(state.log_dir),
+        "OMP_NUM_THREADS": "1",  # TorchServe never sets it; pools of all cores strangle each other
+        "TS_INFERENCE_ADDRESS": f"http://{hosts.inference}:{ports.inference}",
+        "TS_MANAGEMENT_ADDRESS": f"http://{hosts.management}:{ports.management}",
+        "TS_METRICS_ADDRESS": f"http://{hosts.metrics}:{ports.metrics}",
+        "TS_GRPC_INFERENCE_PORT": str(ports.grpc_inference),
+        "TS_GRPC_MANAGEMENT_PORT": str(ports.grpc_management),
+        "TS_DEFAULT_WORKERS_PER_MODEL": str(workers),
+        "TS_METRICS_CONFIG": str(ROOT / "torchserve" / "metrics.yaml"),
+    }
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if "ERROR" in line or "Exception" in line]
+    return _message((errors or said or ["it left no word"])[-1])
+
+
+def _message(line: str) -> str:
+    """Return what a line of a log says: the JSON of torchserve/log4j2.xml, or text after a dash."""
+    try:
+        return str(json.loads(line)["message"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return line.split(" - ", 1)[-1]
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,5 @@
+"""
+The process that keeps a server running: start, readiness, restart, stop without loss.
+
+Imports `scripts.rollout`, `scripts.archive` and `scripts.server`.
+"""

@@ -1,0 +1,103 @@
+"""Which archive a start serves: what the alias names, built or rebuilt where needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+
+from scripts.archive import mar_file, note
+from scripts.archive.current import archive_of
+from scripts.rollout.records import Good, Records
+from training.registry import model_versions
+from training.registry.address import connect, is_embedded, tracking_uri
+
+logger = logging.getLogger(__name__)
+
+
+def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
+    """
+    Return the archive of the version that the alias names.
+
+    An empty embedded registry gets the shipped checkpoint first. A missing archive is built; one
+    that was built from other files of `handler/` is rebuilt. With the registry out of reach the
+    newest archive of the store is taken, and it is said.
+
+    Raises:
+        ValueError: The alias names nothing, or the archive is not the one on record.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a start does not wait
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    connect()
+    try:
+        version = _resolve(name, alias)
+    except model_versions.RegistryUnavailable as error:
+        return _last_resort(store, name, alias, error)
+    refused = known.read().instead_of(str(version.version))
+    if refused is not None:
+        return _good_instead(store, name, str(version.version), *refused)
+    target = archive_of(version, store, _build_here)
+    note.write(name, alias, target)
+    return target
+
+
+def _build_here(version: ModelVersion, store: Path) -> Path:
+    from scripts.archive.build import build  # torch, ONNX: only where something is built
+
+    return build(version, store, replace=True)
+
+
+def _good_instead(store: Path, name: str, refused: str, good: Good, reason: str) -> Path:
+    """Return the last good archive: a restart must not serve what a deployment refused."""
+    target = store / good.mar
+    if not target.exists() or mar_file.sha256_of(target) != good.sha256:
+        raise ValueError(
+            f"version {refused} is not to be served ({reason}), and {good.mar}: expected it in the "
+            "model store with the SHA-256 on record, got another or none. "
+            f"Rebuild: python -m scripts.build_mar --model-name {name} --version {good.version} "
+            "--replace"
+        )
+    logger.warning(
+        "version %s is not served: %s. Serving version %s. Follow the alias again: "
+        "python -m scripts.deploy sync --model-name %s --retry",
+        refused,
+        reason,
+        good.version,
+        name,
+    )
+    return target
+
+
+def _resolve(name: str, alias: str) -> ModelVersion:
+    if not is_embedded() or name != model_versions.MODEL_NAME:
+        return model_versions.resolve(name, alias)
+    holder = model_versions.holder_of(name, alias)
+    if holder is not None:
+        return holder
+    if mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1):
+        return model_versions.resolve(name, alias)  # versions but no alias: not ours to decide
+    logger.info("empty registry: registering the shipped checkpoint")
+    from training.registry.pretrained import register
+
+    return register(name, alias)
+
+
+def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
+    """Return what the alias named when it was last asked, or else the newest archive."""
+    archives = sorted(mar_file.archives_of(store, name), key=lambda path: path.stat().st_mtime)
+    if not archives:
+        raise ValueError(
+            f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
+            "MLFLOW_TRACKING_URI."
+        ) from error
+    chosen = note.read(name, alias, store) or archives[-1]
+    mar_file.read_provenance(chosen)
+    logger.warning(
+        "registry %s does not answer; serving the last proven archive, %s",
+        tracking_uri(),
+        chosen.name,
+    )
+    return chosen

@@ -1,0 +1,204 @@
+"""
+Which archive TorchServe is started with, first and after a crash.
+
+MLflow takes seconds to import and 200 MB to keep, so it is asked in a process of its own that ends
+with the answer: the supervisor stays small.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from console import command_line
+from scripts.archive import mar_file, note
+from scripts.rollout.records import Record, Records
+from scripts.supervisor.plan import Plan, ServedModel
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.05
+NOTE_POLL_S: Final = 1.0
+END_TIMEOUT_S: Final = 5.0
+FAILED: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """
+    A version that answered unversioned requests, and the archive it was loaded from.
+
+    Attributes:
+        version: Of the registry.
+        mar: The archive.
+        sha256: Of the archive at that time.
+    """
+
+    version: str
+    mar: Path
+    sha256: str
+
+
+class Choice:
+    """
+    The archives that the aliases name, found (or built) by another process.
+
+    Args:
+        plan: Names models, aliases and store.
+        method: How the process is made: "fork" is at once and only for a process without threads.
+    """
+
+    def __init__(self, plan: Plan, method: str) -> None:
+        context = multiprocessing.get_context(method)
+        self._receiver, sender = context.Pipe(duplex=False)
+        # Typed by what all kinds of process share; typeshed knows `Process` per context only.
+        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=_choose, args=(plan, sender)
+        )
+        self._process.start()
+        sender.close()
+
+    def wait(self, stopping: threading.Event) -> dict[str, Path]:
+        """
+        Return {model name: archive}.
+
+        Raises:
+            KeyboardInterrupt: `stopping` was set before the answer came.
+            SystemExit: There is none; that process has said why.
+        """
+        while not self._receiver.poll(POLL_S):
+            if stopping.is_set():
+                raise KeyboardInterrupt
+        try:
+            found: dict[str, Path] = self._receiver.recv()
+            return found
+        except EOFError:
+            self._process.join()
+            raise SystemExit(self._process.exitcode or FAILED) from None
+
+    def close(self) -> None:
+        """End the process, and what it started, where the answer is not waited for."""
+        if self._process.is_alive():
+            self._process.terminate()
+        self._process.join(END_TIMEOUT_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class Noted:
+    """
+    The archives that another process noted in the model store; waits for the first of each model.
+
+    Args:
+        models: With their aliases.
+        store: Model store.
+    """
+
+    def __init__(self, models: Sequence[ServedModel], store: Path) -> None:
+        self._models, self._store = models, store
+
+    def wait(self, stopping: threading.Event) -> dict[str, Path]:
+        """
+        Return {model name: archive}.
+
+        Raises:
+            KeyboardInterrupt: `stopping` was set before there was one of each.
+        """
+        return {model.name: self._of(model, stopping) for model in self._models}
+
+    def _of(self, model: ServedModel, stopping: threading.Event) -> Path:
+        store = self._store
+        found = note.read(model.name, model.alias, store)
+        if found is None:
+            logger.info("waiting for an archive of '%s@%s' in %s", model.name, model.alias, store)
+        while found is None:
+            if stopping.wait(NOTE_POLL_S):
+                raise KeyboardInterrupt
+            found = note.read(model.name, model.alias, store)
+        return found
+
+    def close(self) -> None:
+        """Nothing runs that would have to be ended."""
+
+
+def after_a_crash(served: Served | None, started_with: Path, record: Record) -> list[Path]:
+    """
+    Return the archives of one model to start with again, the best first; MLflow is not asked.
+
+    What was served when the server died, unless a rollback or a quarantine speaks against it; then
+    what deployments have on record as good; then what the server was started with.
+
+    Args:
+        served: What was served when it was last looked at; None if that was never known.
+        started_with: The model's archive at the start of the server that died.
+        record: Of the model's deployments.
+    """
+    store = started_with.parent
+    chosen: list[Path] = []
+    instead = record.instead_of(served.version) if served else None
+    if instead is not None:
+        good, _ = instead
+        chosen += _unaltered(store / good.mar, good.sha256)
+    elif served is not None:
+        chosen += _unaltered(served.mar, served.sha256)
+    current = record.current()
+    if current is not None:
+        chosen += _unaltered(store / current.mar, current.sha256)
+    refused = record.quarantine.version if record.quarantine else None
+    if started_with.exists() and _version_of(started_with) != refused:
+        chosen.append(started_with)
+    return list(dict.fromkeys(chosen))
+
+
+def _unaltered(mar: Path, sha256: str) -> list[Path]:
+    try:
+        return [mar] if mar_file.sha256_of(mar) == sha256 else []
+    except OSError:
+        return []
+
+
+def _version_of(mar: Path) -> str:
+    return mar.stem.rpartition("-")[2]
+
+
+def _choose(plan: Plan, sender: Connection) -> None:
+    """Send the archives' paths; the body of the other process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the supervisor sends TERM
+    signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
+
+    def command() -> int:
+        from scripts.supervisor.served_archive import served_archive
+
+        try:
+            sender.send(
+                {
+                    model.name: served_archive(
+                        model.name,
+                        model.alias,
+                        plan.store,
+                        Records(state=plan.state, model_name=model.name),
+                    )
+                    for model in plan.models
+                }
+            )
+        except KeyboardInterrupt:
+            os._exit(command_line.INTERRUPTED)  # the supervisor says it
+        return 0
+
+    status = command_line.run(command, plan.debug)
+    if status:
+        raise SystemExit(status)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,325 @@
+"""
+The process that keeps TorchServe running: starts it, starts it again, stops it without loss.
+
+    run          archive -> TorchServe -> golden picture -> front -> watch until TERM or Ctrl-C
+    _restart     it died or hangs: end what is left of it, start what was served; growing pauses
+    _shut_down   not ready -> the front refuses and finishes -> TorchServe is idle -> all stopped
+
+Meanwhile a thread looks whether TorchServe answers and is ready; `health.py` tells anyone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from scripts.nginx import front
+from scripts.rollout import drain
+from scripts.rollout.records import Records
+from scripts.server import health, process, process_start
+from scripts.server.client import is_alive
+from scripts.server.state import Server, Supervision
+from scripts.supervisor import hung_workers, start_archive
+from scripts.supervisor.idle import wait_until_idle
+from scripts.supervisor.metrics import Census
+from scripts.supervisor.plan import Plan
+from scripts.supervisor.readiness import Proof, Readiness, Verdict
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.2
+LOOK_S: Final = 1.0
+PING_TIMEOUT_S: Final = 5.0
+MISSED_PINGS: Final = 3
+"""So many without an answer in a row, and TorchServe hangs."""
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+STEADY_S: Final = 10.0
+"""A server that ran for so long starts the pauses anew."""
+TRIES_EACH: Final = 2
+"""Starts with one archive before the next best is tried."""
+GIVEN_UP_S: Final = 120.0
+"""A restart that takes longer is beyond the limits: not alive, for whoever can start elsewhere."""
+
+
+class Supervisor:
+    """
+    One TorchServe over all its restarts, and the front.
+
+    Args:
+        plan: See `Plan`.
+        stopping: Set when all is to be stopped; a second signal sets `hurry` as well.
+        hurry: Set when nothing is to be waited for any more.
+    """
+
+    def __init__(self, plan: Plan, stopping: threading.Event, hurry: threading.Event) -> None:
+        self._plan, self._stopping, self._hurry = plan, stopping, hurry
+        self._started_at_s = process_start.started_at_s(os.getpid())
+        self._readiness = Readiness(self._started_at_s, plan.state)
+        self._census = Census(plan.state)
+        self._server: Server | None = None
+        self._front: front.Front | None = None
+        self._restarts = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._began_at_s = time.monotonic()
+        self._down_since_s: float | None = self._began_at_s
+        self._missed_pings = 0
+
+    def run(self, on_ready: Callable[[Server, list[Proof]], None]) -> None:
+        """
+        Start, watch, and stop when `stopping` is set.
+
+        Args:
+            on_ready: Called once, with the server and each model's reply to a golden image.
+
+        Raises:
+            KeyboardInterrupt: It was to be stopped before it was ready.
+            RuntimeError, ValueError, OSError: The first start failed; nothing is left of it.
+            SystemExit: There is no archive; why was said.
+        """
+        choice = self._choose("fork")  # here, while there are no threads
+        try:
+            with health.listening(self._plan.health_host, self._plan.health_port, self._pages()):
+                try:
+                    on_ready(*self._first_start(choice))
+                    choice.close()  # it has long ended; nothing is left of it from here on
+                    threading.Thread(target=self._look, daemon=True).start()
+                    looking = (self._answering, self._stopping)
+                    threading.Thread(target=hung_workers.watch, args=looking, daemon=True).start()
+                    self._watch()
+                finally:
+                    self._shut_down()
+        finally:
+            choice.close()
+
+    def _first_start(
+        self, choice: start_archive.Choice | start_archive.Noted
+    ) -> tuple[Server, list[Proof]]:
+        plan = self._plan
+        if plan.front is not None:
+            front.nginx_program()  # said before an archive is built
+        plan.state.record_supervision(
+            Supervision(
+                pid=os.getpid(),
+                started_at_s=self._started_at_s,
+                health_port=plan.health_port,
+                front_port=plan.front_port,
+            )
+        )
+        server = self._start(choice.wait(self._stopping))
+        proofs = self._readiness.look()
+        if not self._readiness.verdict().ready:
+            raise RuntimeError(f"TorchServe: {self._readiness.verdict().reason}")
+        if plan.front is not None:
+            self._front = front.Front(plan.front, plan.front_log)
+        self._down_since_s = None
+        return server, proofs
+
+    def _start(self, mars: Mapping[str, Path]) -> Server:
+        plan = self._plan
+        self._began_at_s = time.monotonic()
+        self._server = process.start(mars, plan.ports, plan.workers, plan.state, hosts=plan.hosts)
+        plan.state.record_server(self._server)
+        if self._front is not None:
+            self._front.release()  # it knows its model: requests wait for the workers
+        process.wait_until_ready(self._server, plan.workers, plan.state, self._stopping)
+        self._missed_pings = 0
+        self._readiness.begin(self._server)
+        return self._server
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            server = self._server
+            assert server is not None
+            if server.process() is None:
+                self._restart(server, "it ended by itself")
+            elif self._missed_pings >= MISSED_PINGS:
+                self._restart(server, f"it did not answer {MISSED_PINGS} times")
+            if self._front is not None and not self._front.is_alive():
+                self._restart_front(self._front)
+            _reap()
+
+    def _restart(self, server: Server, why: str) -> None:
+        """Start TorchServe again; return once it is up or all is to be stopped."""
+        now_s = time.monotonic()
+        self._down_since_s = now_s
+        if now_s - self._began_at_s > STEADY_S:
+            self._pause_s = FIRST_PAUSE_S
+        state = self._plan.state
+        is_draining = drain.is_draining(state, server.started_at_s)
+        self._readiness.end(f"restarting: {why}")
+        logger.warning("TorchServe, process %d: %s; starting it again", server.pid, why)
+        choices = {
+            name: start_archive.after_a_crash(
+                self._readiness.served(name),
+                Path(mar),
+                Records(state=state, model_name=name).read(),
+            )
+            for name, mar in server.mars.items()
+        }
+        tries = 0
+        while True:
+            if self._front is not None:
+                self._front.hold()
+            process.stop(self._server or server, patience_s=0)
+            _reap()
+            if self._stopping.wait(self._pause_s):
+                return
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._restarts += 1
+            try:
+                mars = self._best(choices, tries // TRIES_EACH)
+                self._start(mars)
+                break
+            except KeyboardInterrupt:
+                return
+            except (RuntimeError, ValueError, OSError, SystemExit) as error:
+                logger.warning("TorchServe: start %d failed: %s", tries + 1, error)
+            tries += 1
+        if is_draining:  # a drain counts from the server's start, and this one is meant as well
+            drain.mark(state)
+        self._down_since_s = None
+        self._readiness.look()
+        logger.warning(
+            "TorchServe runs again with %s, %.1f s after",
+            ", ".join(mar.name for mar in mars.values()),
+            time.monotonic() - now_s,
+        )
+
+    def _best(self, choices: Mapping[str, list[Path]], failed: int) -> dict[str, Path]:
+        """
+        Return the archive of each model to start with.
+
+        Args:
+            choices: By model, the best first.
+            failed: How many of the best ones were tried in vain.
+        """
+        named = {} if all(choices.values()) else self._named()
+        return {
+            name: mars[min(failed, len(mars) - 1)] if mars else named[name]
+            for name, mars in choices.items()
+        }
+
+    def _named(self) -> dict[str, Path]:
+        """Return the archives that the aliases name: nothing that was served is left."""
+        choice = self._choose("spawn")
+        try:
+            return choice.wait(self._stopping)
+        finally:
+            choice.close()
+
+    def _choose(self, method: str) -> start_archive.Choice | start_archive.Noted:
+        if self._plan.from_store:
+            return start_archive.Noted(self._plan.models, self._plan.store)
+        return start_archive.Choice(self._plan, method)
+
+    def _restart_front(self, dead: front.Front) -> None:
+        assert self._plan.front is not None
+        logger.warning("front: it ended by itself; starting it again")
+        dead.kill()
+        try:
+            self._front = front.Front(self._plan.front, self._plan.front_log)
+        except (RuntimeError, ValueError, OSError) as error:
+            logger.warning("%s", error)
+            self._stopping.wait(FIRST_PAUSE_S)
+
+    def _look(self) -> None:
+        """Look whether TorchServe answers and is ready; the body of the thread."""
+        while not self._stopping.wait(LOOK_S):
+            server = self._server
+            if server is None or self._down_since_s is not None:
+                continue
+            try:
+                answers = is_alive(server.addresses.inference, PING_TIMEOUT_S)
+                if self._server is server:
+                    self._missed_pings = 0 if answers else self._missed_pings + 1
+                self._readiness.look()
+            except Exception:
+                logger.exception("readiness: a look failed")
+
+    def _answering(self) -> Server | None:
+        """Return the server, unless it is down or Java itself does not answer."""
+        return None if self._down_since_s is not None or self._missed_pings else self._server
+
+    def _shut_down(self) -> None:
+        """Stop all; what was accepted is answered first, if `hurry` is not set."""
+        self._stopping.set()
+        self._readiness.end("stopping")
+        drain_s = self._plan.drain_s
+        if self._front is not None and not self._front.stop(self._hurry):
+            logger.warning("front: not all accepted requests were answered in %g s", drain_s)
+        server = self._server
+        if server is not None:
+            if self._down_since_s is None and not wait_until_idle(server, drain_s, self._hurry):
+                logger.warning("TorchServe: expected it idle in %g s, got requests still", drain_s)
+            process.stop(server)
+            self._plan.state.forget_server()
+        self._plan.state.forget_supervision()
+
+    def _pages(self) -> dict[str, Callable[[], health.Answer]]:
+        by_model = {
+            f"/ready/{model.name}": functools.partial(self._ready, model.name)
+            for model in self._plan.models
+        }
+        return {
+            "/live": self._live, "/ready": self._ready, **by_model, "/metrics": self._metrics,
+        }  # fmt: skip
+
+    def _ready(self, model_name: str | None = None) -> health.Answer:
+        verdict = self._verdict(model_name)
+        return health.in_json(200 if verdict.ready else 503, dataclasses.asdict(verdict))
+
+    def _verdict(self, model_name: str | None = None) -> Verdict:
+        """Return whether requests may come: past the front, where there is one."""
+        verdict = self._readiness.verdict(model_name)
+        has_way_in = self._front.is_alive() if self._front else self._plan.front is None
+        if verdict.ready and not has_way_in:
+            verdict = dataclasses.replace(verdict, ready=False, reason="the front is away")
+        return verdict
+
+    def _live(self) -> health.Answer:
+        down_since_s = self._down_since_s
+        down_s = time.monotonic() - down_since_s if down_since_s is not None else 0.0
+        is_first = self._restarts == 0 and down_since_s is not None
+        is_live = is_first or down_s <= GIVEN_UP_S  # a first start may build an archive
+        reason = "starting" if is_first else f"down for {down_s:.0f} s" if down_s else "running"
+        document = {"live": is_live, "reason": reason, "restarts": self._restarts}
+        return health.in_json(200 if is_live else 503, document)
+
+    def _metrics(self) -> health.Answer:
+        ready = {model.name: self._verdict(model.name).ready for model in self._plan.models}
+        page = self._census.exposition(self._server, self._restarts, ready)
+        return health.Answer(status=200, body=page, content_type=health.PROMETHEUS)
+
+
+def on_signals(stopping: threading.Event, hurry: threading.Event) -> None:
+    """Let the first TERM, Ctrl-C or closed terminal stop all in order, the second one at once."""
+
+    def stop(number: int, frame: object) -> None:
+        if stopping.is_set():
+            hurry.set()
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _reap() -> None:
+    """As process 1 of a container: bury the orphans, Java among them."""
+    if os.getpid() != 1:
+        return
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and child.name() != "nginx":
+                os.waitpid(child.pid, os.WNOHANG)

@@ -1,0 +1,80 @@
+"""Which rated pictures a command reads, and the command line that is made from a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.data.datasets import DATASETS
+from training.data.layouts import headers_of_columns
+
+
+def option(default: Any, text: str, **argument: Any) -> Any:
+    """Return a dataclass field that is also a command-line option with this help text."""
+    return field(default=default, metadata={"help": text, **argument})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which rated pictures."""
+
+    dataset: str = option("koniq10k", "layout of the data", choices=sorted(DATASETS))
+    data_dir: Path = option(Path("data/koniq10k"), "folder of the data set", type=Path)
+    labels: Path | None = option(
+        None, "ratings file, where the layout does not name one (--dataset csv)", type=Path
+    )
+    columns: dict[str, str] | None = option(
+        None,
+        "headers of the ratings file that are not image_name, mos and set (--dataset csv)",
+        type=headers_of_columns,
+        metavar="name=HEADER,mos=HEADER,set=HEADER",
+    )
+    mos_range: tuple[float, float] | None = option(
+        None,
+        "lowest and highest possible rating (--dataset csv)",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+    )
+    limit: int | None = option(
+        None, "use at most this many pictures of each split, a quick try", type=int
+    )
+    cache: Path | None = option(
+        None,
+        "folder for decoded pictures, 0.6 MB each, which later epochs and runs read instead of "
+        "decoding them again",
+        type=Path,
+    )
+
+
+def add_options(
+    parser: argparse._ActionsContainer, config: type[DataConfig], without: Collection[str] = ()
+) -> None:
+    """Add one option for each field of a configuration but some, with its default in the help."""
+    for item in dataclasses.fields(config):
+        if item.name in without:
+            continue
+        argument = dict(item.metadata)
+        if "type" not in argument and "action" not in argument:
+            argument["type"] = str
+        if item.default not in (None, False):
+            argument["help"] += " (default: %(default)s)"
+        parser.add_argument("--" + item.name.replace("_", "-"), default=item.default, **argument)
+
+
+def data_config(arguments: argparse.Namespace) -> DataConfig:
+    """Build the data's part of the configuration from parsed options."""
+    return DataConfig(**values_of(arguments, DataConfig))
+
+
+def values_of(arguments: argparse.Namespace, config: type[DataConfig]) -> dict[str, Any]:
+    """Return the parsed options that are fields of a configuration."""
+    names = {item.name for item in dataclasses.fields(config)}
+    values = {key: value for key, value in vars(arguments).items() if key in names}
+    if values.get("mos_range") is not None:
+        values["mos_range"] = tuple(values["mos_range"])
+    return values

@@ -1,0 +1,196 @@
+"""
+Rated pictures as tensors: decoded and preprocessed by `iqa`, exactly as they will be served.
+
+Training sees square crops of the preprocessed picture, not rescaled, and mirror images: neither
+changes the quality; on request damaged copies as well, which have no rating. Evaluation sees the
+whole picture.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from iqa.imaging.decoding import Limits, decode
+from iqa.imaging.preprocessing import preprocess
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from training.compute.parallel import ALONE, Crew
+from training.data.cache import decoded_once
+from training.data.damage import damaged_pair
+from training.data.ratings import Split
+
+# A data set's own pictures are trusted to be large; a client's are not.
+NO_LIMITS = Limits(max_bytes=2**31, max_pixels=2**31)
+
+
+class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
+    """
+    Random square crops of a split, the same for the same seed, epoch and picture.
+
+    Items are (pixels, quality): uint8 (crop, crop, 3), and float32 scalar in [0, 1]. Beyond the
+    last picture lie the damaged copies, without a rating: `copies_of` says where.
+    """
+
+    def __init__(self, split: Split, crop_px: int, seed: int) -> None:
+        self._split = split
+        self._crop_px = crop_px
+        self._seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Decode one picture; its draw does not depend on which process asks."""
+        if index >= len(self):
+            return self._damaged(*divmod(index - len(self), 2))
+        rng = np.random.default_rng((self._seed, self.epoch, index))
+        quality = torch.tensor(self._split.quality[index], dtype=torch.float32)
+        return self._crop(read_pixels(self._split, index), rng), quality
+
+    def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self._seed, self.epoch, index, 1))
+        pixels = _damaged_copy(self._split, index, which, rng)
+        return self._crop(pixels, rng), torch.tensor(torch.nan)
+
+    def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        pixels = _crop(pixels, self._crop_px, rng)
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return torch.from_numpy(pixels.copy())
+
+
+class WholePictures(Dataset[tuple[int, Tensor]]):
+    """Preprocessed pictures of a split: items are (index, uint8 (H, W, 3))."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        """Decode and preprocess one picture."""
+        return index, torch.from_numpy(read_pixels(self._split, index).copy())
+
+
+class EpochBatches(Sampler[list[int]]):
+    """
+    Batches of one epoch in an order fixed by seed and epoch, from any step on.
+
+    A last batch that is not full is left out: batch statistics of few pictures are noise.
+
+    Args:
+        n: Number of pictures.
+        batch_size: Of them in a batch.
+        seed: Of the order.
+        damaged_pairs: So many of a batch's pictures come once more at its end, as two copies each.
+        crew: Each of its processes gets its share of both.
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, seed: int, damaged_pairs: int = 0, crew: Crew = ALONE
+    ) -> None:
+        self._n, self._batch_size, self._seed = n, min(batch_size, n), seed
+        self._damaged_pairs, self._crew = damaged_pairs, crew
+        self.epoch = 0
+        self.first_step = 0
+
+    def __len__(self) -> int:
+        """Return the number of steps in a whole epoch."""
+        return self._n // self._batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of each batch from `first_step` on."""
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._n)
+        for step in range(self.first_step, len(self)):
+            start = step * self._batch_size
+            batch = order[start : start + self._batch_size].tolist()
+            damaged = self._crew.share(batch[: self._damaged_pairs])
+            yield [*self._crew.share(batch), *copies_of(damaged, self._n)]
+
+
+def copies_of(indices: Sequence[int], n: int) -> list[int]:
+    """Return where `TrainingCrops` of n pictures keeps the damaged copies: milder, heavier, ..."""
+    return [n + 2 * index + which for index in indices for which in (0, 1)]
+
+
+def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
+    """
+    Return one picture as the network's input, uint8 (H, W, 3).
+
+    Raises:
+        ValueError: The file cannot be scored; names it.
+    """
+    with _named(split.paths[index]) as path:
+        body = path.read_bytes()
+
+        def decoded(body: bytes) -> NDArray[np.uint8]:
+            return decode(body, NO_LIMITS, split.policy).pixels()
+
+        if split.cache is None:
+            return decoded(body)
+        return decoded_once(split.cache, body, decoded, split.policy)
+
+
+def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:
+    """
+    Return a damaged copy of one picture as the network's input, always the same one.
+
+    Raises:
+        ValueError: The file cannot be scored; names it.
+    """
+    return _damaged_copy(split, index, 1, np.random.default_rng(index))
+
+
+def _damaged_copy(
+    split: Split, index: int, which: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    with _named(split.paths[index]) as path:
+        decoded = decode(path.read_bytes(), NO_LIMITS, split.policy)
+        return preprocess(damaged_pair(decoded.image, rng)[which], decoded.size, split.policy)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """Put the file's name before what is said of it."""
+    try:
+        yield path
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def same_size_batches(items: list[tuple[int, Tensor]]) -> list[tuple[list[int], Tensor]]:
+    """Collate (index, pixels) items into stacks of equally large pictures."""
+    groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    for index, pixels in items:
+        groups.setdefault(pixels.shape, []).append((index, pixels))
+    return [
+        ([index for index, _ in group], torch.stack([pixels for _, pixels in group]))
+        for group in groups.values()
+    ]
+
+
+def leave_interrupts_to_parent(worker: int) -> None:
+    """Start-up of a decoding process: Ctrl-C reaches the whole group, only training acts on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _crop(pixels: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    if min(height, width) < side:  # panoramas: mirrored edges, because rescaling changes quality
+        pad = [(0, max(0, side - height)), (0, max(0, side - width)), (0, 0)]
+        pixels = np.pad(pixels, pad, mode="symmetric")
+        height, width = pixels.shape[:2]
+    top = int(rng.integers(0, height - side + 1))
+    left = int(rng.integers(0, width - side + 1))
+    return pixels[top : top + side, left : left + side]

@@ -1,0 +1,262 @@
+"""
+Rated pictures, checked: what every data set looks like once its adapter has read it.
+
+The checks of a data set are here and run before training: wrong scale, missing pictures,
+duplicate names, empty splits are refused with the counts and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from iqa.imaging.preprocessing import DEFAULT, Policy
+from iqa.tasks.score import quality_of_mos
+from numpy.typing import NDArray
+
+from training.data.cache import expect_folder
+from training.data.config import DataConfig
+from training.data.datasets import DATASETS
+from training.data.layouts import SPLITS, Layout, Options
+
+logger = logging.getLogger(__name__)
+
+NAMES_SHOWN = 5
+
+ALL = "all"
+"""Name of the splits taken together: whoever only measures needs no split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """
+    The rated pictures of one split.
+
+    Attributes:
+        names: As in the ratings file.
+        paths: Same order.
+        quality: float64, shape (N,), ratings mapped to [0, 1].
+        cache: Folder of decoded pictures, if they are to be kept.
+        policy: How an image becomes the network's input.
+    """
+
+    names: list[str]
+    paths: list[Path]
+    quality: NDArray[np.float64]
+    cache: Path | None = None
+    policy: Policy = DEFAULT
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.paths)
+
+    def part(self, choose: Callable[[Sequence[int]], Sequence[int]]) -> Split:
+        """Return the pictures whose numbers are chosen of 0, 1, ..."""
+        chosen = choose(range(len(self)))
+        return Split(
+            names=[self.names[i] for i in chosen],
+            paths=[self.paths[i] for i in chosen],
+            quality=self.quality[np.array(chosen, dtype=int)],
+            cache=self.cache,
+            policy=self.policy,
+        )
+
+    def digest(self) -> str:
+        """
+        Return a SHA-256 over names, ratings and the pictures' bytes, whatever their order.
+
+        Two models may be compared where this is equal: same pictures, same ratings.
+        """
+        lines = sorted(
+            f"{name}\0{quality:.9f}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            for name, path, quality in zip(self.names, self.paths, self.quality, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratings:
+    """
+    A data set.
+
+    Attributes:
+        name: As on the command line.
+        mos_range: Lowest and highest possible rating, in the data set's unit.
+        splits: By train, val, test.
+        is_official: The authors' split, with all its pictures.
+    """
+
+    name: str
+    mos_range: tuple[float, float]
+    splits: dict[str, Split]
+    is_official: bool
+
+    def split(self, name: str) -> Split:
+        """Return one split, or all pictures in one for the name `all`."""
+        if name != ALL:
+            return self.splits[name]
+        parts = self.splits.values()
+        return Split(
+            names=[name for part in parts for name in part.names],
+            paths=[path for part in parts for path in part.paths],
+            quality=np.concatenate([part.quality for part in parts]),
+            cache=next(iter(parts)).cache,
+            policy=next(iter(parts)).policy,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of pictures by split."""
+        return {name: len(split) for name, split in self.splits.items()}
+
+
+def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
+    """
+    Read and check a data set.
+
+    Args:
+        config: Which one, where, and how much of it.
+        needed: Splits that must hold pictures: training wants all three, evaluation one.
+
+    Raises:
+        FileNotFoundError: The folder or the ratings file is missing.
+        ValueError: Any of the checks failed.
+    """
+    if config.cache is not None:
+        expect_folder(config.cache)
+    if not config.data_dir.is_dir():
+        raise FileNotFoundError(
+            f"--data-dir: expected a folder, got {config.data_dir}. "
+            "Make a synthetic one: python -m training.demo_data --out DIR."
+        )
+    if config.columns and config.dataset != "csv":
+        raise ValueError(
+            f"--columns: expected --dataset csv, got {config.dataset}, whose columns are known. "
+            "Leave the option out."
+        )
+    options = Options(
+        labels=config.labels, mos_range=config.mos_range, columns=config.columns or {}
+    )
+    layout = DATASETS[config.dataset](config.data_dir, options)
+    for note in layout.notes:
+        logger.info("%s: %s", config.dataset, note)
+    _check_table(layout, needed)
+    paths = _find_pictures(layout)
+    splits = {}
+    for name in SPLITS:
+        rows = layout.table[layout.table["split"] == name]
+        if config.limit is not None and config.limit < len(rows):
+            rows = rows.sample(config.limit, random_state=0).sort_index()
+        splits[name] = Split(
+            names=list(rows["image_name"]),
+            paths=[paths[image_name] for image_name in rows["image_name"]],
+            quality=quality_of_mos(rows["mos"].to_numpy(dtype=np.float64), layout.mos_range),
+            cache=config.cache,
+        )
+    ratings = Ratings(
+        name=layout.name or config.dataset,
+        mos_range=layout.mos_range,
+        splits=splits,
+        is_official=_report_split(config, layout, {k: len(v) for k, v in splits.items()}),
+    )
+    return ratings
+
+
+def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
+    table = layout.table
+    names = table["image_name"]
+    doubled = names[names.duplicated()].unique()
+    if len(doubled):
+        raise ValueError(
+            f"ratings: expected each image name once, got {len(doubled)} names more than once "
+            f"({_some(doubled)}). Keep one row for each."
+        )
+    unrated = names[~np.isfinite(table["mos"].astype(float))]
+    if len(unrated):
+        raise ValueError(
+            f"ratings: expected a number in every row, got none in {len(unrated)} "
+            f"({_some(unrated)}). Remove these rows."
+        )
+    if len(table) < 2:
+        raise ValueError(
+            f"ratings: expected at least 2 rated pictures, got {len(table)}. Rate more of them."
+        )
+    _check_scale(table, layout.mos_range)
+    empty = [name for name in needed if (table["split"] == name).sum() < 2]
+    if empty:
+        raise ValueError(
+            f"ratings: expected at least 2 pictures in each of {', '.join(needed)}, got "
+            f"{table['split'].value_counts().to_dict()}. Add rows to {', '.join(empty)}."
+        )
+
+
+def _check_scale(table: pd.DataFrame, mos_range: tuple[float, float]) -> None:
+    """Refuse ratings off their range, or in a small part of it: a 1-5 scale read as 0-100."""
+    low, high = mos_range
+    mos = table["mos"]
+    outside = table["image_name"][(mos < low) | (mos > high)]
+    if low < high and len(outside):
+        raise ValueError(
+            f"mos: expected ratings in [{low:g}, {high:g}], got {mos.min():g} to {mos.max():g}, "
+            f"{len(outside)} of {len(table)} outside ({_some(outside)}). Correct them, or give "
+            "the scale of these ratings: --mos-range LOW HIGH."
+        )
+    quality_of_mos(mos.to_numpy(dtype=np.float64), mos_range)  # refuses an empty range
+    if (float(mos.max()) - low) < 0.2 * (high - low):
+        raise ValueError(
+            f"mos: expected ratings that use [{low:g}, {high:g}], got {mos.min():g} to "
+            f"{mos.max():g}. These look like another scale: --mos-range LOW HIGH."
+        )
+
+
+def _find_pictures(layout: Layout) -> dict[str, Path]:
+    """Map each image name to its file, ignoring letter case where the exact name is missing."""
+    wanted = list(layout.table["image_name"])
+    best: dict[str, Path] = {}
+    for directory in layout.image_dirs:
+        found = _files_of(directory, wanted) if directory.is_dir() else {}
+        if len(found) > len(best):
+            best = found
+        if len(best) == len(wanted):
+            break
+    missing = [name for name in wanted if name not in best]
+    if missing:
+        folders = ", ".join(str(directory) for directory in layout.image_dirs)
+        raise FileNotFoundError(
+            f"pictures: expected {len(wanted)} files, got {len(best)}; missing {len(missing)} "
+            f"({_some(missing)}). Looked in {folders}."
+        )
+    return best
+
+
+def _files_of(directory: Path, wanted: list[str]) -> dict[str, Path]:
+    # An absolute name replaces the folder: `Path("a") / "/b"` is `/b`.
+    found = {name: directory / name for name in wanted if (directory / name).is_file()}
+    if len(found) < len(wanted):
+        present = {str(path.relative_to(directory)).lower(): path for path in directory.rglob("*")}
+        for name in wanted:
+            if name not in found and name.lower() in present:
+                found[name] = present[name.lower()]
+    return found
+
+
+def _report_split(config: DataConfig, layout: Layout, counts: dict[str, int]) -> bool:
+    text = ", ".join(f"{name} {counts[name]}" for name in SPLITS)
+    if not layout.official_counts:
+        logger.info("%s: %s pictures", config.dataset, text)
+        return False
+    is_official = counts == layout.official_counts
+    official = "/".join(str(n) for n in layout.official_counts.values())
+    verdict = "the official split" if is_official else f"not the official split ({official})"
+    logger.info("%s: %s pictures: %s", config.dataset, text, verdict)
+    return is_official
+
+
+def _some(names: Iterable[object]) -> str:
+    shown = [str(name) for name in names]
+    more = "" if len(shown) <= NAMES_SHOWN else ", ..."
+    return ", ".join(shown[:NAMES_SHOWN]) + more

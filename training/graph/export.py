@@ -1,0 +1,179 @@
+"""
+Checkpoint -> ONNX graph, checked against torch on real pictures.
+
+No weight is stored twice: the float32 graph points into the checkpoint's file beside it, and the
+bfloat16 graph holds 16 bits a weight.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from iqa.imaging.decoding import decode
+from iqa.imaging.preprocessing import DEFAULT, Policy
+from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
+from iqa.network.model import QualityNetwork
+from iqa.network.runtime import Runtime
+from iqa.tasks.known import task_of
+from iqa.tasks.task import in_words
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from training.graph.rounding import RoundedNetwork
+
+logger = logging.getLogger(__name__)
+
+OPSET: Final = 18
+MAX_SCORE_DIFFERENCE: Final = 0.01
+
+
+def export_onnx(
+    network: QualityNetwork, path: Path, weights: Path | None = None, policy: Policy = DEFAULT
+) -> None:
+    """
+    Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out, N, H, W free.
+
+    Args:
+        network: In evaluation mode, on the CPU.
+        path: Of the file. Same network, same bytes.
+        policy: How an image becomes its input; says how many channels it takes.
+        weights: The network's `model.safetensors`. If given, the graph points into it, and works
+            where that file lies beside it.
+    """
+    _trace(network, path, policy.n_channels)
+    if weights is not None:
+        model = onnx.load(str(path))
+        _point_into(model, weights)
+        onnx.save(model, str(path))
+
+
+def export_bf16(network: RoundedNetwork, path: Path) -> None:
+    """
+    Write a rounded network as ONNX, its weights in the 16 bits that they need.
+
+    Args:
+        network: Exact in bfloat16.
+        path: Of the file. Same network, same bytes.
+    """
+    _trace(network, path, n_channels=3)
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for tensor in list(graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < 2:
+            continue
+        bits = np.ascontiguousarray(values).view(np.uint32)
+        if np.any(bits & 0xFFFF):  # the head and the normalisation stay float32
+            continue
+        name, stored = tensor.name, f"{tensor.name}_bf16"
+        raw = (bits >> 16).astype("<u2").tobytes()
+        tensor.CopyFrom(
+            helper.make_tensor(stored, TensorProto.BFLOAT16, values.shape, raw, raw=True)
+        )
+        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _trace(network: nn.Module, path: Path, n_channels: int) -> None:
+    example = torch.zeros(2, 96, 128, n_channels, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # The TorchScript exporter is deprecated, but takes 3 s where its successor takes 25; torch
+        # is pinned, and the graph is checked below.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            # Batch norms stay as they are: the weights keep the checkpoint's names and values.
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+            input_names=["pixels_NHWC"],
+            output_names=["outputs"],
+            dynamic_axes={"pixels_NHWC": {0: "N", 1: "H", 2: "W"}, "outputs": {0: "N"}},
+        )
+    onnx.checker.check_model(str(path))
+
+
+def _point_into(model: onnx.ModelProto, weights: Path) -> None:
+    """Replace each tensor that the safetensors file holds by its place in that file."""
+    with weights.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        places = json.loads(file.read(header_bytes))
+        content = file.read()
+    for tensor in model.graph.initializer:
+        place = places.get(tensor.name)
+        if place is None:
+            continue
+        first, end = place["data_offsets"]
+        if numpy_helper.to_array(tensor).tobytes() != content[first:end]:
+            raise ValueError(
+                f"{weights}: expected the network's {tensor.name}, got other values. "
+                "Export the checkpoint that was loaded."
+            )
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        entries = {
+            "location": WEIGHTS_FILE,
+            "offset": 8 + header_bytes + first,
+            "length": end - first,
+        }
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
+
+
+def check_graph(
+    runtime: Runtime,
+    network: QualityNetwork,
+    pictures: list[Path],
+    max_points: float,
+    card: Card,
+) -> list[dict[str, Any]]:
+    """
+    Compare the graph with the network on real pictures, one at a time and in a batch.
+
+    Args:
+        runtime: With the graph.
+        network: In evaluation mode, on the CPU.
+        pictures: Files that `iqa` can score.
+        max_points: How far an answer may lie from torch's, in hundredths of the scale.
+        card: Of the network: its task, how an image becomes its input.
+
+    Returns:
+        For each image its `file` name, the task's reply as the graph gives it, and as torch gives
+        it under `f32`.
+
+    Raises:
+        ValueError: An answer lies further from torch's.
+    """
+    task, policy = task_of(card), policy_of(card)
+    read = task.reader(card)
+    answers: list[dict[str, Any]] = []
+    for path in pictures:
+        pixels = torch.from_numpy(decode(path.read_bytes(), policy=policy).pixels().copy())
+        with torch.inference_mode():
+            expected = read(network(pixels[None])[0].numpy())
+        alone = read(runtime.outputs(pixels[None].numpy())[0])
+        twice = runtime.outputs(pixels[None].expand(2, -1, -1, -1).numpy())
+        for got in (alone, *(read(outputs) for outputs in twice)):
+            if not task.difference(expected, got) <= max_points:
+                raise ValueError(
+                    f"graph: expected {in_words(expected)} within {max_points:g} for {path.name}, "
+                    f"got {in_words(got)}. The archive is not built. If the graph is of lower "
+                    "precision, use --precision f32."
+                )
+        answers.append({"file": path.name, **alone, "f32": expected})
+    return answers

@@ -1,0 +1,88 @@
+"""Where a backbone's weights start: ImageNet through torchvision, nothing, or a file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from iqa.network.checkpoint import sha256_of
+from iqa.network.model import QualityNetwork
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision import models
+
+
+def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> None:
+    """
+    Load starting weights into the backbone, and centre the head on the ratings.
+
+    Args:
+        network: Changed in place.
+        weights: `imagenet`, `none`, or the path of torchvision-named weights (safetensors, or a
+            state dict saved by torch). A classifier in the file is left out.
+        mean_quality: Of the training ratings, in (0, 1): what the head says at first.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file does not hold this backbone's weights, or the download failed.
+    """
+    if weights == "imagenet":
+        network.features.load_state_dict(_as_features(network, _download(network.backbone)))
+    elif weights != "none":
+        network.features.load_state_dict(_as_features(network, _read(Path(weights))))
+    # Starting at the mean spares the first steps; the sigmoid never saturates on real ratings.
+    torch.nn.init.normal_(network.head.weight, std=0.01)
+    torch.nn.init.constant_(network.head.bias, math.log(mean_quality / (1 - mean_quality)))
+
+
+def identity_of(weights: str) -> str:
+    """Return what says which weights these are wherever they lie: a file's name and SHA-256."""
+    if weights in ("imagenet", "none"):
+        return weights
+    return f"{Path(weights).name}, SHA-256 {sha256_of(Path(weights))}"
+
+
+def _download(backbone: str) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = models.get_model_weights(backbone)[
+            "IMAGENET1K_V1"
+        ].get_state_dict(check_hash=True)
+    except (URLError, OSError) as error:
+        raise ValueError(
+            f"--weights imagenet: expected to download {backbone}'s weights, got: {error}. "
+            "On a machine without access: --weights FILE."
+        ) from error
+    return state
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"--weights: expected imagenet, none or a file, got {path}.")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _as_features(network: QualityNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keep the entries that the feature layers need, under their names there."""
+    wanted = network.features.state_dict()
+    # torchvision's ResNet has no part called features: its layers lie at the top.
+    found = {
+        name.removeprefix("features."): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    missing = [
+        name
+        for name, tensor in wanted.items()
+        if not name.endswith("num_batches_tracked")
+        and (name not in found or found[name].shape != tensor.shape)
+    ]
+    if missing:
+        raise ValueError(
+            f"--weights: expected {len(wanted)} tensors of {network.backbone}, got {len(state)}, "
+            f"of which {len(missing)} are missing or of another shape (first: {missing[0]})."
+        )
+    return {name: found.get(name, tensor) for name, tensor in wanted.items()}

@@ -1,0 +1,131 @@
+"""One training run's settings, and the command line that is made from them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from iqa.network.model import FEATURES_OF_BACKBONE, POOLINGS
+
+from training.data.config import DataConfig, option, values_of
+from training.loop.losses import LOSSES
+from training.loop.schedule import SCHEDULES
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataConfig):
+    """
+    One training run; everything here is logged to MLflow.
+
+    Raises:
+        ValueError: A value that cannot work, on construction.
+    """
+
+    backbone: str = option(
+        "mobilenet_v2", "network before the head", choices=list(FEATURES_OF_BACKBONE)
+    )
+    weights: str = option(
+        "imagenet", "where the backbone starts: imagenet (downloaded), none, or a file"
+    )
+    epochs: int = option(5, "passes over the training pictures", type=int)
+    lr: float = option(3e-4, "peak learning rate of the backbone", type=float)
+    head_lr_factor: float = option(10.0, "peak learning rate of the head, times --lr", type=float)
+    weight_decay: float = option(1e-4, "AdamW's; none on norms and biases", type=float)
+    warmup: float = option(0.05, "share of all steps before the peak", type=float)
+    schedule: str = option(
+        "cosine", "way of the rate from its peak to the end", choices=sorted(SCHEDULES)
+    )
+    clip_norm: float = option(1.0, "largest gradient norm", type=float)
+    ema_decay: float = option(
+        0.0,
+        "judge with a moving average of the weights that keeps this share a step; 0 is none",
+        type=float,
+    )
+    norm: str = option(
+        "batch",
+        "statistics of the batch norms: batch, each batch's own; frozen, those of --weights, which "
+        "takes a quarter less time on a CPU",
+        choices=["batch", "frozen"],
+    )
+    dropout: float = option(0.2, "probability before the head", type=float)
+    pooling: str = option(
+        "average",
+        "what the head sees of each feature map; only the average has an exact quality map",
+        choices=list(POOLINGS),
+    )
+    loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
+    batch_size: int = option(16, "rated pictures a step", type=int)
+    damaged_pairs: int = option(
+        0,
+        "pairs of damaged copies added to each step; that the heavier is worse is learned as well",
+        type=int,
+    )
+    order_weight: float = option(
+        10.0, "weight of their order in the loss; 10 is as much as the error's", type=float
+    )
+    crop_px: int = option(384, "side of the square training crop; not rescaled", type=int)
+    seed: int = option(0, "same seed, same numbers", type=int)
+    device: str = option("auto", "where to compute", choices=["auto", "cpu", "cuda"])
+    precision: str = option(
+        "auto",
+        "auto is bf16 autocast where the device has it, else f32",
+        choices=["auto", "bf16", "f32"],
+    )
+    workers: int = option(2, "processes that decode pictures; 0 decodes in line", type=int)
+    out: Path | None = option(
+        None, "folder of the run; default runs/DATASET-BACKBONE-lrLR-eEPOCHS-sSEED", type=Path
+    )
+    resume: bool = option(False, "continue the interrupted run in --out", action="store_true")
+    restart: bool = option(False, "discard the interrupted run in --out", action="store_true")
+    experiment: str = option("iqa", "MLflow experiment")
+    run_name: str | None = option(None, "MLflow run name; default BACKBONE-lrLR-eEPOCHS")
+    model_name: str = option("iqa", "registered model that gets the version")
+    alias: str | None = option(
+        None, "alias to move to the new version if its validation SROCC is better, e.g. staging"
+    )
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot say."""
+        for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "crop_px", "order_weight"):
+            _expect(getattr(self, name) > 0, name, "a number above 0", getattr(self, name))
+        for name in ("warmup", "dropout", "ema_decay"):
+            _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))
+        needed = self.norm == "batch" or self.weights != "none"
+        _expect(needed, "norm", "batch, as --weights none has no statistics", self.norm)
+        # Norm-in-Norm and batch norm compare pictures within a batch.
+        _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
+        fits = 0 <= self.damaged_pairs <= self.batch_size
+        _expect(fits, "damaged_pairs", "from 0 to --batch-size", self.damaged_pairs)
+        _expect(self.limit is None or self.limit >= 2, "limit", "at least 2", self.limit)
+        # MLflow reserves v1, v2, ... and latest; said now and not after hours.
+        is_name = self.alias is None or re.fullmatch(r"(?!v\d+$|latest$)[\w-]+", self.alias)
+        _expect(bool(is_name), "alias", "letters, digits, - and _, not v1 or latest", self.alias)
+        _expect(not (self.resume and self.restart), "resume", "one of --resume, --restart", "both")
+
+    @property
+    def title(self) -> str:
+        """Name of the run for people."""
+        return self.run_name or f"{self.backbone}-lr{self.lr:g}-e{self.epochs}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run: state for --resume, history, the best checkpoint."""
+        name = f"{self.dataset}-{self.backbone}-lr{self.lr:g}-e{self.epochs}-s{self.seed}"
+        return self.out or Path("runs") / name
+
+
+def train_config(arguments: argparse.Namespace) -> TrainConfig:
+    """
+    Build the configuration from parsed options.
+
+    Raises:
+        ValueError: See `TrainConfig`.
+    """
+    return TrainConfig(**values_of(arguments, TrainConfig))
+
+
+def _expect(is_right: bool, name: str, expected: str, got: object) -> None:
+    if not is_right:
+        raise ValueError(f"--{name.replace('_', '-')}: expected {expected}, got {got}.")

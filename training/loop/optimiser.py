@@ -1,0 +1,51 @@
+"""How the weights move: the optimiser's groups, a moving average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from iqa.network.model import QualityNetwork
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from training.loop.config import TrainConfig
+
+
+def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
+    head = {id(parameter) for parameter in network.head.parameters()}
+    groups: list[dict[str, Any]] = []
+    for is_head in (False, True):
+        lr = config.lr * (config.head_lr_factor if is_head else 1.0)
+        for is_matrix in (False, True):
+            chosen = [
+                parameter
+                for parameter in network.parameters()
+                if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
+            ]
+            decay = config.weight_decay if is_matrix else 0.0
+            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
+    """
+    Return an exponential moving average of weights and batch norm statistics.
+
+    Args:
+        network: Averaged; the average begins as a copy of it after the first step.
+        decay: The share that the average keeps at each step, in [0, 1); 0: none is kept.
+    """
+    if decay == 0:
+        return None
+    rule = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's own lack
+    return AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
+
+
+def judged(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:
+    """Return the network that is validated and kept: the average, where there is one."""
+    if average is None:
+        return network
+    module = average.module
+    assert isinstance(module, QualityNetwork)
+    return module

@@ -1,0 +1,5 @@
+"""
+What a model is worth: predictions, metrics, calibration, intervals, plots.
+
+Imports `training.data`.
+"""

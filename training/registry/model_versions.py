@@ -1,0 +1,160 @@
+"""
+The model registry: find a version, download it, move an alias.
+
+An alias is resolved once per command; from then on the version's number is used. This module
+imports MLflow and little else, so that a start of the server does not wait for torch.
+New versions come from `training.registry.promotion`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from training.registry.address import tracking_uri
+
+CHECKPOINT: Final = "checkpoint"
+"""Folder of a logged model that holds its checkpoint."""
+MODEL_NAME: Final = "iqa"
+ALIAS: Final = "staging"
+
+
+class RegistryUnavailable(RuntimeError):
+    """The registry does not answer; what is served goes on."""
+
+
+def resolve(name: str, alias: str) -> ModelVersion:
+    """
+    Return the version that an alias names.
+
+    Raises:
+        ValueError: The model or the alias does not exist.
+        RegistryUnavailable: No answer.
+    """
+    found = holder_of(name, alias)
+    if found is None:
+        raise ValueError(
+            f"alias '{alias}' of model '{name}': expected a model version, found none in "
+            f"{tracking_uri()}. "
+            f"Run: python -m scripts.set_alias {name} VERSION --alias {alias}, or, where there is "
+            "no version yet, python -m scripts.register_pretrained"
+        )
+    return found
+
+
+def holder_of(name: str, alias: str) -> ModelVersion | None:
+    """
+    Return the version that an alias names, or None.
+
+    Raises:
+        RegistryUnavailable: No answer.
+    """
+    try:
+        return mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise RegistryUnavailable(
+            f"registry {tracking_uri()}: expected an answer, got: {error.message}"
+        ) from error
+
+
+def get(name: str, version: str) -> ModelVersion:
+    """
+    Return a version.
+
+    Raises:
+        ValueError: It does not exist.
+    """
+    try:
+        return mlflow.MlflowClient().get_model_version(name, version)
+    except MlflowException as error:
+        raise ValueError(
+            f"model '{name}': expected a version, got {version!r}: {error.message} "
+            "List them: python -m scripts.model_info --all"
+        ) from error
+
+
+def download(name: str, version: str, directory: Path) -> Path:
+    """
+    Copy a version's checkpoint into a folder.
+
+    Returns:
+        The folder that holds `model.safetensors` and `model.json`, byte for byte as logged.
+
+    Raises:
+        ValueError: The version was not made by this project, or its files are gone.
+    """
+    try:
+        fetched = mlflow.artifacts.download_artifacts(
+            f"models:/{name}/{version}/{CHECKPOINT}", dst_path=str(directory)
+        )
+    except (MlflowException, OSError) as error:
+        raise ValueError(
+            f"model '{name}' version {version}: expected a folder {CHECKPOINT} with its "
+            f"checkpoint, got: {error}"
+        ) from error
+    return Path(fetched)
+
+
+def versions(name: str) -> list[ModelVersion]:
+    """
+    Return all versions of a model, oldest first.
+
+    Raises:
+        ValueError: There is no such model, or it has none.
+    """
+    found = list(mlflow.MlflowClient().search_model_versions(f"name='{name}'"))
+    if not found:
+        raise ValueError(f"model '{name}': expected versions in {tracking_uri()}, found none.")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def aliases_of(version: ModelVersion) -> list[str]:
+    """Return the aliases that name a version; a search leaves them out, so they are asked for."""
+    aliases = mlflow.MlflowClient().get_registered_model(str(version.name)).aliases
+    return sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
+
+
+def version_of_uri(uri: str) -> ModelVersion:
+    """
+    Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names.
+
+    Raises:
+        ValueError: Another form, or no such version.
+    """
+    rest = uri.removeprefix("models:/")
+    name, at, alias = rest.partition("@")
+    if uri.startswith("models:/") and at:
+        return resolve(name, alias)
+    name, slash, version = rest.partition("/")
+    if not uri.startswith("models:/") or not slash:
+        raise ValueError(
+            f"model: expected a folder with a checkpoint, models:/NAME/VERSION or "
+            f"models:/NAME@ALIAS, got {uri}."
+        )
+    return get(name, version)
+
+
+def move_alias(name: str, alias: str, version: str, reason: str) -> str | None:
+    """
+    Point an alias at a version and remember the holder before it.
+
+    MLflow keeps no history of an alias, so the version carries it: tags `previous_<alias>` and
+    `<alias>_reason`.
+
+    Returns:
+        The previous holder's version, or None.
+    """
+    client = mlflow.MlflowClient()
+    before = holder_of(name, alias)
+    previous = None if before is None else str(before.version)
+    if previous is not None and previous != version:
+        client.set_model_version_tag(name, version, f"previous_{alias}", previous)
+    client.set_model_version_tag(name, version, f"{alias}_reason", reason)
+    client.set_registered_model_alias(name, alias, version)
+    return previous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -174,3 +175,17 @@ def test_model_info_tells_what_an_alias_names(
     assert model_info.main(["--all"]) == 0
     assert "mobilenet_v2" in capsys.readouterr().out
     assert model_info.main(["--version", "5"]) == 1
+
+
+def test_a_version_from_before_the_moves_is_still_loaded(store: str, tmp_path: Path) -> None:
+    """Its MLmodel names the loader where it lay then."""
+    registered = register(tmp_path / "a")
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/iqa/{registered.version}"))
+    older = tmp_path / "older"
+    shutil.copytree(folder, older)
+    text = (older / "MLmodel").read_text()
+    assert "loader_module: training.registry.flavor" in text
+    text = text.replace("training.registry.flavor", "training.flavor")
+    (older / "MLmodel").write_text(text)
+    pixels = np.zeros((1, 64, 64, 3), np.uint8)
+    assert mlflow.pyfunc.load_model(str(older)).predict(pixels).shape == (1,)

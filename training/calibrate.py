@@ -30,7 +30,7 @@ from training.data.config import DataConfig, add_options, data_config
 from training.data.layouts import SPLITS
 from training.data.ratings import ALL, Split
 from training.measure import calibration, conformal, plots
-from training.measure.predict import predict, torch_judge
+from training.measure.predict import predict, torch_predictor
 from training.measure.score_bands import (
     LABEL_EDGES,
     best_floors,
@@ -99,8 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         split = ratings.load(data_config(arguments), needed).split(arguments.split)
         _expect_unseen(split, card)
         device = choose_device(arguments.device)
-        judge = torch_judge(network.to(device), device)
-        quality = predict(judge, split, workers=arguments.workers, title="calibrate")
+        predictor = torch_predictor(network.to(device), device)
+        quality = predict(predictor, split, workers=arguments.workers, title="calibrate")
         facts = fit(quality, split, arguments.coverage, arguments.bands)
         checkpoint.change_card(folder, facts)
         of = {"weights_sha256": card["weights_sha256"]}
@@ -164,7 +164,7 @@ def fit_if_possible(quality: Vector, split: Split) -> dict[str, Any]:
 
 
 def _expect_unseen(split: Split, card: checkpoint.Card) -> None:
-    """Refuse pictures on which the network looks better than it is, or that judge it in the end."""
+    """Refuse images that the network was trained on, and those that test it in the end."""
     digests = card.get("data", {}).get("digests", {})
     own = split.digest()
     for name, verb in (("train", "trained"), ("test", "tested")):

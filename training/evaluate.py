@@ -32,8 +32,8 @@ from training.data.layouts import SPLITS
 from training.data.ratings import ALL
 from training.graph import precision
 from training.graph.export import export_onnx
-from training.measure import explain, findings
-from training.measure.predict import predict, runtime_judge, torch_judge
+from training.measure import evaluation, explain
+from training.measure.predict import graph_predictor, predict, torch_predictor
 from training.registry import model_versions
 from training.registry.address import connect
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         split = data.split(arguments.split)
         device = choose_device(arguments.device)
         quality = predict(
-            torch_judge(network.to(device), device),
+            torch_predictor(network.to(device), device),
             split,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.graph is not None:
             with _graph(network, arguments.graph) as runtime:
                 served = predict(
-                    runtime_judge(runtime),
+                    graph_predictor(runtime),
                     split,
                     batch_size=1,  # as the server does
                     workers=arguments.workers,
@@ -118,9 +118,9 @@ def main(argv: list[str] | None = None) -> int:
             "split": arguments.split,
             "is_official_split": data.is_official,
             "weights_sha256": card["weights_sha256"],
-            **findings.measure(quality, split.quality, scale, served),
+            **evaluation.measure(quality, split.quality, scale, served),
         }
-        findings.report(found, quality, split, scale, arguments.split, arguments.out)
+        evaluation.report(found, quality, split, scale, arguments.split, arguments.out)
         return 0
 
     return command_line.run(command, arguments.debug)

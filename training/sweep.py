@@ -12,25 +12,25 @@ import argparse
 import dataclasses
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import mlflow
 import pandas as pd
 from iqa.network import checkpoint
-from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.model import QualityNetwork
 
 from console import command_line
-from training.compute.parallel import expect_alone
+from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
 from training.experiments import leaderboard
+from training.experiments.cells import ALL_CELLS, Cell, parse_weights_of
 from training.experiments.record import SweepRecord, parent_run, shared_settings
-from training.loop.backbone_weights import start_from
 from training.loop.config import TrainConfig, train_config
-from training.loop.fit import BEST
 from training.loop.run_state import STATE_FILE
+from training.loop.starting_weights import start_from
+from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
@@ -38,45 +38,8 @@ from training.train import train
 
 logger = logging.getLogger(__name__)
 
-SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
-"""Learning rate and epochs of the experiments."""
-
 # The sweep sets these itself, for each cell.
 OWN_OPTIONS: Final = ("backbone", "lr", "epochs", "out", "resume", "restart", "run_name")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One experiment of a sweep."""
-
-    backbone: str
-    lr: float
-    epochs: int
-
-    @classmethod
-    def parse(cls, text: str) -> Cell:
-        """Read BACKBONE:LR:EPOCHS; for argparse."""
-        try:
-            backbone, lr, epochs = text.split(":")
-            cell = cls(backbone, float(lr), int(epochs))
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(
-                f"expected BACKBONE:LR:EPOCHS, e.g. mobilenet_v2:3e-4:5, got {text!r}."
-            ) from error
-        if backbone not in FEATURES_OF_BACKBONE or not (cell.lr > 0 and cell.epochs > 0):
-            known = ", ".join(FEATURES_OF_BACKBONE)
-            raise argparse.ArgumentTypeError(
-                f"expected a backbone of {known} and numbers above 0, got {text!r}."
-            )
-        return cell
-
-    def __str__(self) -> str:
-        return f"{self.backbone}:{self.lr:g}:{self.epochs}"
-
-
-ALL_CELLS: Final = tuple(
-    Cell(backbone, lr, epochs) for backbone in FEATURES_OF_BACKBONE for lr, epochs in SETTINGS
-)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--weights-of",
         action="append",
-        type=_weights_of,
+        type=parse_weights_of,
         default=[],
         metavar="BACKBONE=VALUE",
         help="--weights for one backbone; may be given for each (default: --weights)",
@@ -135,7 +98,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         ValueError: The folder holds a sweep with other settings or pictures, or a cell failed.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
-    expect_alone("training.sweep")
+    expect_one_process("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
     weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
     data = ratings.load(config)
@@ -235,16 +198,6 @@ def _promote(alias: str, best: Registered, val: ratings.Split) -> None:
         print(f"{alias} stays at version {best.version}: the best of this sweep")
         return
     promote_if_better(alias, best, val)
-
-
-def _weights_of(text: str) -> tuple[str, str]:
-    backbone, _, value = text.partition("=")
-    if backbone not in FEATURES_OF_BACKBONE or not value:
-        known = ", ".join(FEATURES_OF_BACKBONE)
-        raise argparse.ArgumentTypeError(
-            f"expected BACKBONE=VALUE with a backbone of {known}, got {text!r}."
-        )
-    return backbone, value
 
 
 if __name__ == "__main__":

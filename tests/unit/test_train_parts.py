@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from tests.images import photograph
-from training.data.images import EpochBatches, TrainingCrops, WholePictures, same_size_batches
+from training.data.images import EpochBatches, TrainingCrops, WholeImages, same_size_batches
 from training.data.ratings import Split
-from training.loop.backbone_weights import start_from
 from training.loop.config import TrainConfig
 from training.loop.run_state import RunState
-from training.loop.schedule import rate_factor
+from training.loop.schedule import rate_factor, rate_scheduler
+from training.loop.starting_weights import start_from
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,25 @@ def test_constant_rate_stays_at_its_peak() -> None:
     """After the warm-up, to the last step."""
     assert [rate_factor(step, 20, 0.2, "constant") for step in (4, 10, 19)] == [1.0, 1.0, 1.0]
     assert rate_factor(1, 20, 0.2, "constant") == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("steps_done", [0, 3, 7])
+def test_scheduler_gives_each_group_its_share_of_its_peak(steps_done: int) -> None:
+    """Head and backbone keep their ratio, to the last bit, and a resumed run goes on in step."""
+    peaks = (3e-4, 3e-3)
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in peaks]
+    groups = [{"params": [w], "lr": lr} for w, lr in zip(weights, peaks, strict=True)]
+    optimizer = torch.optim.AdamW(groups)
+    begun = rate_scheduler(optimizer, 10, 0.2, "cosine")
+    for _ in range(steps_done):
+        optimizer.step()
+        begun.step()
+    resumed = rate_scheduler(optimizer, 10, 0.2, "cosine", steps_done)
+    for step in range(steps_done, 10):
+        factor = rate_factor(step, 10, 0.2, "cosine")
+        assert [group["lr"] for group in optimizer.param_groups] == [lr * factor for lr in peaks]
+        optimizer.step()
+        resumed.step()
 
 
 # Crops.
@@ -121,7 +140,7 @@ def test_crop_larger_than_a_panorama_is_filled_with_its_mirror_image(split: Spli
 
 def test_whole_pictures_are_what_is_served(split: Split) -> None:
     """Evaluation sees the serving preprocessing, and pictures of one size are stacked."""
-    items = [WholePictures(split)[index] for index in (0, 1, 0)]
+    items = [WholeImages(split)[index] for index in (0, 1, 0)]
     batches = same_size_batches(items)
     assert [indices for indices, _ in batches] == [[0, 0], [1]]
     served = preprocess(Image.open(split.paths[0]).convert("RGB"))
@@ -247,6 +266,19 @@ def test_interrupted_run_is_continued_where_it_stood(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(3), drawn)
     assert torch.equal(other.weight, network.weight)
     assert len(other_optimizer.state) == len(optimizer.state)
+
+
+def test_run_interrupted_by_an_older_release_is_continued(tmp_path: Path) -> None:
+    """Its optimiser has its peak rate under another name than torch's schedulers want."""
+    network, optimizer = _parts()
+    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, network, optimizer)
+    optimizer.param_groups[0]["peak_lr"] = 0.5
+    optimizer.param_groups[0]["lr"] = 0.25
+    state.save(network, optimizer)
+    config = TrainConfig(out=tmp_path, resume=True)
+    RunState.open(config, DIGESTS, network, optimizer)
+    rate_scheduler(optimizer, total_steps=4, warmup=0.0, schedule="linear", steps_done=1)
+    assert optimizer.param_groups[0]["lr"] == 0.5 * 0.75
 
 
 @pytest.mark.parametrize("change", [{"lr": 1e-3}, {"seed": 1}, {"backbone": "resnet18"}])

@@ -33,7 +33,7 @@ from training.data.ratings import Ratings, Split
 from training.graph import export
 from training.graph.quantisation import quantise
 from training.graph.rounding import rounded
-from training.measure.predict import predict, runtime_judge, torch_judge
+from training.measure.predict import graph_predictor, predict, torch_predictor
 
 logger = logging.getLogger(__name__)
 
@@ -180,9 +180,11 @@ def _measure(
     precision: str, folder: Path, network: QualityNetwork, weights_sha256: str, split: Split
 ) -> Gate:
     runtime = open_graph(folder, precision, threads=torch.get_num_threads())
-    expected = 100 * predict(torch_judge(network, torch.device("cpu")), split, title="torch f32")
+    expected = 100 * predict(
+        torch_predictor(network, torch.device("cpu")), split, title="torch f32"
+    )
     # One at a time, as the server does.
-    got = 100 * predict(runtime_judge(runtime), split, batch_size=1, title=precision)
+    got = 100 * predict(graph_predictor(runtime), split, batch_size=1, title=precision)
     difference: NDArray[np.float64] = np.abs(got - expected)
     return Gate(
         precision=precision,

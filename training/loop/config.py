@@ -40,7 +40,7 @@ class TrainConfig(DataConfig):
     clip_norm: float = option(1.0, "largest gradient norm", type=float)
     ema_decay: float = option(
         0.0,
-        "judge with a moving average of the weights that keeps this share a step; 0 is none",
+        "evaluate a moving average of the weights that keeps this share a step; 0 is none",
         type=float,
     )
     norm: str = option(

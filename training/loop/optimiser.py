@@ -24,7 +24,7 @@ def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.Ad
                 if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
             ]
             decay = config.weight_decay if is_matrix else 0.0
-            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+            groups.append({"params": chosen, "lr": lr, "weight_decay": decay})
     return torch.optim.AdamW(groups)
 
 
@@ -42,7 +42,7 @@ def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
 
-def judged(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:
+def evaluated_network(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:
     """Return the network that is validated and kept: the average, where there is one."""
     if average is None:
         return network

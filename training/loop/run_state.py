@@ -99,6 +99,8 @@ class RunState:
                 f"{', '.join(f'{key}={settings[key]}' for key in other)}. "
                 "Use the same, or --restart."
             )
+        for group in saved["optimizer"]["param_groups"]:  # as it was named before torch's scheduler
+            group.setdefault("initial_lr", group.pop("peak_lr", None))
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         if average is not None:

@@ -15,7 +15,7 @@ from mlflow.models import Model
 
 from training.data.ratings import Split
 from training.measure.metrics import agreement
-from training.measure.predict import predict, torch_judge
+from training.measure.predict import predict, torch_predictor
 from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
 
@@ -142,6 +142,6 @@ def _evaluate(name: str, version: str, split: Split) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         network, _ = checkpoint.load(download(name, version, Path(directory)))
     quality = predict(
-        torch_judge(network, torch.device("cpu")), split, title=f"evaluate version {version}"
+        torch_predictor(network, torch.device("cpu")), split, title=f"evaluate version {version}"
     )
     return agreement(quality, split.quality)

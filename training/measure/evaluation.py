@@ -73,6 +73,17 @@ def measure(
     return found
 
 
+def numbers(found: dict[str, Any]) -> dict[str, float]:
+    """Return the single numbers of what was measured, for MLflow; parts have their name before."""
+    parts = {f"{part}_": found.get(part, {}) for part in ("calibrated", "interval")}
+    return {
+        f"{prefix}{name}": value
+        for prefix, part in {"": found, **parts}.items()
+        for name, value in part.items()
+        if isinstance(value, float)
+    }
+
+
 def report(
     found: dict[str, Any], quality: Vector, split: Split, scale: ScoreScale, title: str, out: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Where a backbone's weights start: ImageNet through torchvision, nothing, or a file."""
+"""The network before the first step: ImageNet weights through torchvision, none, or a file's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,33 @@ from iqa.network.model import QualityNetwork
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
+
+from training.compute.fast_layers import make_fast
+from training.loop.config import TrainConfig
+
+
+def starting_network(
+    config: TrainConfig, mean_quality: float, device: torch.device
+) -> QualityNetwork:
+    """
+    Return the network as it is before the first step, laid out for speed.
+
+    Args:
+        config: Names the backbone and its weights.
+        mean_quality: Of the training ratings, in (0, 1): what it says at first.
+        device: Where it is put.
+
+    Raises:
+        FileNotFoundError: No such file of weights.
+        ValueError: The weights are refused.
+    """
+    network = QualityNetwork(config.backbone, config.dropout, config.pooling)
+    start_from(network, config.weights, mean_quality)
+    make_fast(network.features, is_norm_frozen=config.norm == "frozen")
+    network.to(device)
+    # Faster on CPU and GPU; torch's stubs lack the argument.
+    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> None:

@@ -33,8 +33,9 @@ from benchmarks.results import Results
 from console import command_line
 from scripts.archive import mar_file
 from scripts.archive.mar_file import STAND_IN_NAME
-from scripts.register_pretrained import PRETRAINED
 from scripts.server.cores import usable_cores
+from scripts.server.state import StateDir
+from training.registry.pretrained import PRETRAINED
 
 BASE_PORT = 23300  # below the ephemeral ones, as are the gRPC ports 1010 below it
 PORTS_EACH = 10
@@ -225,9 +226,11 @@ def _interrupt(number: int, frame: object) -> None:
 
 def served_archive() -> Path:
     """Return the archive that `make serve` would serve; build it where it is missing."""
-    from scripts.rollout import served_archive  # MLflow takes seconds to import
+    from scripts.rollout.records import Records
+    from scripts.supervisor import served_archive  # MLflow takes seconds to import
 
-    return served_archive.served_archive("staging", mar_file.MODEL_STORE)
+    known = Records(state=StateDir.from_environment(), model_name="iqa")
+    return served_archive.served_archive("iqa", "staging", mar_file.MODEL_STORE, known)
 
 
 def sites(mar: Path, out: Path, base_port: int) -> Callable[[str], Site]:

@@ -18,7 +18,7 @@ from benchmarks.peers import launches
 from benchmarks.peers.launches import Launch, Site
 from benchmarks.peers.processes import MarkedProcesses
 from benchmarks.peers.torchserve import STARTED
-from scripts.server.api import Ports
+from scripts.server.addresses import Ports
 from scripts.server.process import expect_free
 
 START_TIMEOUT_S: Final = 60.0

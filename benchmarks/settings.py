@@ -29,8 +29,9 @@ from benchmarks.resources import CpuMeter, footprint
 from benchmarks.tables import table
 from console import command_line
 from scripts.archive.mar_file import MODEL_CONFIG
-from scripts.server import process, state
-from scripts.server.api import Ports
+from scripts.server import process
+from scripts.server.addresses import Ports
+from scripts.server.state import StateDir
 
 CLIENTS = 16
 WARM_S = 12  # some 15,000 requests: Java compiles what runs often
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        if state.read() is not None:
+        if StateDir.from_environment().server() is not None:
             raise RuntimeError(
                 "expected no server of this checkout, got one running. "
                 "Stop it: scripts/run_torchserve.sh --stop"
@@ -136,9 +137,10 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
         mar = pack_noop(settings / "store", parts)
         ports = Ports(inference=PORT, management=PORT + 1, metrics=PORT + 2)
         os.environ.update(variant.environment)
-        server = process.start(mar, ports, 1, settings)
+        state = StateDir.from_environment()
+        server = process.start({"iqa": mar}, ports, 1, state, settings)
         try:
-            process.wait_until_ready(server, 1)
+            process.wait_until_ready(server, 1, state)
             java = psutil.Process(server.pid)
 
             def processes() -> list[psutil.Process]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from console import command_line
 from scripts.archive import mar_file, note
+from scripts.rollout.records import Records
+from scripts.server.state import StateDir
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +28,12 @@ def main() -> int:
     """Run until TERM."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--alias", default="staging")
+    parser.add_argument("--model-name", default=os.environ.get("MODEL_NAME") or "iqa")
     parser.add_argument("--model-store", type=Path, default=mar_file.MODEL_STORE)
     known, _ = parser.parse_known_args()
-    status = command_line.run(lambda: first_archive(known.alias, known.model_store), debug=False)
+    status = command_line.run(
+        lambda: first_archive(known.model_name, known.alias, known.model_store), debug=False
+    )
     if status == 0:
         # In place of this process: a build leaves a gigabyte of torch in memory.
         follow = [sys.executable, "-m", "scripts.deploy", "sync", "--watch", *sys.argv[1:]]
@@ -36,19 +41,22 @@ def main() -> int:
     return status
 
 
-def first_archive(alias: str, store: Path) -> int:
+def first_archive(model_name: str, alias: str, store: Path) -> int:
     """
-    Build the archive that the alias names, where the store has none of it on record.
+    Build the archive that the alias of a model names, where the store has none of it on record.
 
     What fails is tried again: the registry may come later, and so may the first version.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     said = ""
-    while note.read(alias, store) is None:
-        from scripts.rollout.served_archive import served_archive  # MLflow takes seconds to import
+    records = Records(state=StateDir.from_environment(), model_name=model_name)
+    while note.read(model_name, alias, store) is None:
+        from scripts.supervisor.served_archive import (
+            served_archive,  # MLflow takes seconds to import
+        )
 
         try:
-            logger.info("first archive: %s", served_archive(alias, store).name)
+            logger.info("first archive: %s", served_archive(model_name, alias, store, records).name)
         except (ValueError, OSError, RuntimeError) as error:
             if str(error) != said:
                 logger.warning("no archive yet: %s", error)

@@ -20,13 +20,15 @@ from typing import Any, Final
 import numpy as np
 from iqa.errors import ImageRejected, NotScored
 from iqa.imaging.decoding import DecodedImage, Limits, decode
-from iqa.imaging.preprocessing import is_upscaled
+from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import explanation
 from iqa.request.payload import picture_of
 from iqa.request.waiting import START_HEADERS, Clock, waited_s
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.known import task_of
+from iqa.tasks.task import CARD_FILE
+from numpy.typing import NDArray
 from request_log import RequestLog, request_id
 from telemetry import Item, Telemetry, silence_torchserve
 
@@ -62,15 +64,21 @@ class IQAHandler:
         self._runtime = open_runtime(
             directory, settings.get("runtime", "auto"), settings.get("threads", 1)
         )
-        self._scale = ScoreScale.of_directory(directory)
+        card = json.loads((directory / CARD_FILE).read_text())
+        task = task_of(card)
+        self._policy = Policy.of_parameters(card["preprocessing"])
+        self._answer = task.reader(card)
+        self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
         self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
         self._clock = Clock()
-        self._telemetry = Telemetry(context.metrics, self._version, context.model_name)
+        self._telemetry = Telemetry(
+            context.metrics, self._version, context.model_name, task.labels(card)
+        )
         self._log = RequestLog(self._version)
         logger.info(
-            "iqa version %s loaded, runtime %s %s",
-            self._version, self._runtime.name, self._runtime.precision,
+            "%s version %s loaded, runtime %s %s",
+            self._name, self._version, self._runtime.name, self._runtime.precision,
         )  # fmt: skip
         silence_torchserve(context.metrics)
         self._telemetry.announce()
@@ -119,7 +127,7 @@ class IQAHandler:
                 item.explains = explanation.wanted_format(row, headers)
             body = picture_of(row)
             item.n_bytes = len(body)
-            item.decoded = decode(body, self._limits)
+            item.decoded = decode(body, self._limits, self._policy)
             item.pixels = item.decoded.pixels()
         except ImageRejected as rejection:
             item.reason = rejection.reason
@@ -138,17 +146,17 @@ class IQAHandler:
             try:
                 pixels = [item.pixels for item in stack if item.pixels is not None]
                 batch_NHWC = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-                qualities = self._runtime.quality(batch_NHWC).tolist()
+                outputs = self._runtime.outputs(batch_NHWC)
             except Exception as error:
                 for item in stack:
                     self._fail(item, "network", error, context)
                 continue
             network_s = time.perf_counter() - started_s
-            for item, quality in zip(stack, qualities, strict=True):
+            for item, output in zip(stack, outputs, strict=True):
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    item.reply = self._reply(item.decoded, quality)
+                    item.reply = self._reply(item.decoded, output)
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)
@@ -160,7 +168,8 @@ class IQAHandler:
             assert item.decoded is not None and item.pixels is not None  # it is readable
             try:
                 found = self._runtime.quality_map(item.pixels)
-                item.reply = {**self._reply(item.decoded, found.quality), "map": found.body()}
+                quality = np.asarray(found.quality)
+                item.reply = {**self._reply(item.decoded, quality), "map": found.body()}
                 if item.explains == explanation.PNG:
                     item.picture = overlay.png(item.pixels, found)
                     context.set_response_content_type(item.index, explanation.PNG_TYPE)
@@ -203,12 +212,12 @@ class IQAHandler:
                 f"{item.waited_s:.1f} s in the queue. Send it again, at a lower rate.",
             )
 
-    def _reply(self, decoded: DecodedImage, quality: float) -> dict[str, Any]:
+    def _reply(self, decoded: DecodedImage, outputs: NDArray[Any]) -> dict[str, Any]:
         width, height = decoded.size
-        upscaled = ["upscaled"] if is_upscaled(width, height) else []
+        upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
         return {
-            **self._scale.reply(quality),
-            "model": {"name": "iqa", "version": self._version},
+            **self._answer(outputs),
+            "model": {"name": self._name, "version": self._version},
             "image": {"width": width, "height": height, "format": decoded.format},
             "warnings": [*decoded.warnings, *upscaled],
         }

@@ -13,14 +13,13 @@ import logging
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
-from iqa.tasks.score import LABEL_FLOORS
 from iqa.tasks.tenths import TENTHS, tenth_of_score
 from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
@@ -97,9 +96,11 @@ class Telemetry:
             declares.
         version: The model's, a label of every metric.
         model_name: The name under which TorchServe serves the model.
+        labels: All that a reply may hold.
     """
 
-    def __init__(self, metrics: Any, version: str, model_name: str) -> None:
+    def __init__(self, metrics: Any, version: str, model_name: str, labels: Sequence[str]) -> None:
+        self._labels = labels
         self._metrics = metrics
         self._common = [version, model_name, "Model"]
         self._lock = threading.Lock()
@@ -115,7 +116,7 @@ class Telemetry:
         with self._lock:
             for name, values in (
                 ("iqa_requests_total", OUTCOMES),
-                ("iqa_scores_total", [label for _, label in LABEL_FLOORS]),
+                ("iqa_scores_total", self._labels),
                 ("iqa_score_tenths_total", TENTHS),
                 ("iqa_rejections_total", STATUS_OF_REASON),
                 ("iqa_failures_total", FAULTS),
@@ -167,10 +168,11 @@ class Telemetry:
         if item.waited_s is not None:
             observe("queue", item.waited_s)
         if item.outcome == "scored":
-            score = item.reply["score"]
             counts["iqa_scores_total", (item.reply["label"],)] += 1
-            counts["iqa_score_points_total", ()] += score
-            counts["iqa_score_tenths_total", (tenth_of_score(score),)] += 1
+            score = item.reply.get("score")
+            if score is not None:  # a task may have labels and no scale
+                counts["iqa_score_points_total", ()] += score
+                counts["iqa_score_tenths_total", (tenth_of_score(score),)] += 1
             observe("decode", item.decode_s)
             observe("network", item.network_s)
             observe("whole", elapsed_s + (item.waited_s or 0.0))

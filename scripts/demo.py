@@ -1,5 +1,5 @@
 """
-The whole chain on synthetic data, in a folder of its own: `make demo`.
+Run the whole chain on synthetic data, in a folder of its own.
 
 Train, train longer, see the better one promoted and a worse one refused, package it, serve it,
 score pictures, stop. Nothing outside `demo/` changes.

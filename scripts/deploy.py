@@ -1,5 +1,5 @@
 """
-Deploy: `python -m scripts.deploy sync | rollback | status | versions | drain`.
+Make a running server serve what the alias names, roll it back, say what it serves.
 
 Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
 """
@@ -18,9 +18,11 @@ from typing import Final
 from console import command_line
 from scripts.archive import mar_file
 from scripts.rollout import drain, status
+from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
-from scripts.server import state
-from scripts.server.client import Addresses, NotNow, TorchServe
+from scripts.server.addresses import Addresses
+from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import StateDir
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
@@ -45,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         epilog="What each error means and what to do: docs/operations.md",
     )
     parser.add_argument("command", choices=("sync", "rollback", "status", "versions", "drain"))
+    parser.add_argument(
+        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
+        help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--tracking-uri", help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root)"
@@ -141,14 +147,15 @@ def _sync(arguments: argparse.Namespace) -> int:
     def find() -> Deployment:
         return _plan(arguments)
 
-    metrics = SidecarMetrics(find, arguments.alias)
+    records = Records(state=StateDir.from_environment(), model_name=arguments.model_name)
+    metrics = SidecarMetrics(find, arguments.alias, records)
     moved = threading.Event()
     with contextlib.ExitStack() as stack:
         if arguments.webhook_port is not None:
             secret = os.environ.get(SECRET)
             if not secret:
                 raise ValueError(f"{SECRET}: expected the webhook's secret, got none.")
-            deliveries = Deliveries(secret, Deployment.model_name, arguments.alias)
+            deliveries = Deliveries(secret, arguments.model_name, arguments.alias)
             stack.enter_context(
                 listening(arguments.webhook_host, arguments.webhook_port, deliveries, moved)
             )
@@ -188,7 +195,7 @@ def _versions(arguments: argparse.Namespace) -> int:
 def _drain(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     if arguments.end:
-        drain.DRAINING_FILE.unlink(missing_ok=True)
+        drain.end(plan.state)
         print("the server may get requests again")
         return 0
     if arguments.version:
@@ -198,10 +205,12 @@ def _drain(arguments: argparse.Namespace) -> int:
                 f"version {arguments.version}: expected one that does not serve, got the default "
                 "one. Let another one serve first, or drain the server: drain without --version"
             )
-        if not drain.unload_idle(plan.server, arguments.version, plan.longest_request_s):
+        if not drain.unload_idle(plan, arguments.version, plan.longest_request_s):
             raise NotNow(f"version {arguments.version}: expected it idle, got requests for it.")
         return 0
-    if not drain.drain_all(plan.server, plan.longest_request_s):
+    server = plan.state.server() if plan.is_local else None
+    models = server.models() if server else [plan.server]
+    if not drain.drain_all(models, plan.state, plan.longest_request_s):
         raise NotNow(
             "server: expected it idle, got requests still. Stop whoever sends them, and again: "
             "python -m scripts.deploy drain"
@@ -213,27 +222,33 @@ def _drain(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Deployment:
     """Return what to deploy where: the server named, or else this checkout's."""
     urls = [arguments.inference_url, arguments.management_url, arguments.metrics_url]
-    store, unpack_dir = arguments.model_store, None
+    store, state = arguments.model_store, StateDir.from_environment()
     if all(urls):
         inference, management, metrics = (url.rstrip("/") for url in urls)
         addresses = Addresses(inference=inference, management=management, metrics=metrics)
     elif any(urls):
         raise ValueError("the server: expected all three addresses or none, got some.")
     else:
-        server = state.read()
+        server = state.server()
         if server is None:
             raise NotNow(
                 "the server: expected one that runs, got none. Start it: "
                 "scripts/run_torchserve.sh --detach, or name one by --inference-url, "
                 "--management-url and --metrics-url."
             )
-        addresses = Addresses.on_this_machine(server.ports)
-        store = store or Path(server.mar).parent
-        unpack_dir = state.STATE_DIR / "tmp"
+        if arguments.model_name not in server.mars:
+            raise NotNow(
+                f"model '{arguments.model_name}': expected one that this server was started with, "
+                f"{', '.join(server.mars)}. Start it with both: scripts/run_torchserve.sh --models "
+                f"{','.join([*server.mars, arguments.model_name])}"
+            )
+        addresses = server.addresses
+        store = store or server.store
     return Deployment(
-        server=TorchServe(addresses),
+        server=TorchServe(addresses, arguments.model_name),
         store=(store or mar_file.MODEL_STORE).resolve(),
-        unpack_dir=unpack_dir,
+        state=state,
+        is_local=not any(urls),
         alias=arguments.alias,
         watch_s=arguments.watch_s,
         longest_request_s=arguments.longest_request_s,

@@ -1,5 +1,5 @@
 """
-The whole system in containers: the body of `scripts/run_torchserve.sh --docker`.
+Start the whole system in containers: `scripts/run_torchserve.sh --docker`.
 
 Builds the images, starts `docker-compose.yml`, waits until a version serves, scores a picture
 through the front. Needs Docker and Python's standard library, no environment.

@@ -1,5 +1,5 @@
 """
-nginx in front of TorchServe's inference port: limits, refuses at once what would only wait, drains.
+Run nginx in front of TorchServe, or print its configuration.
 
 `scripts/run_torchserve.sh --front` runs it under the supervisor. By itself, e.g. in a container
 with an nginx image, the same template serves:
@@ -36,12 +36,11 @@ import psutil
 
 from console import command_line
 from console.paths import ROOT
-from scripts.server.state import STATE_DIR
+from scripts.server.state import StateDir
 
 logger = logging.getLogger(__name__)
 
 TEMPLATE: Final = ROOT / "torchserve" / "front" / "nginx.conf.template"
-FRONT_DIR: Final = STATE_DIR / "front"
 MAX_CONNECTIONS: Final = 16384
 SPARE_FILES: Final = 512
 """Descriptors for TorchServe's side, large bodies and logs."""
@@ -61,6 +60,7 @@ HELP: Final = {
     "FRONT_CONNECTIONS": "connections, idle ones included",
     "FRONT_DRAIN_S": "seconds that accepted requests get at the end",
     "FRONT_DIR": "folder for its process id and large bodies; exists",
+    "FRONT_MODELS": "names of the models, with | between them",
     "FRONT_ERROR_LEVEL": "nginx's level; below `crit` it writes a line for each refusal",
     "FRONT_ACCESS_LOG": "`off`, or e.g. `/dev/stdout iqa`: one JSON line a request",
 }
@@ -109,7 +109,8 @@ def defaults() -> Settings:
         "FRONT_MAX_BYTES": _setting("config.properties", r"^max_request_size=(\d+)"),
         "FRONT_CONNECTIONS": connections,
         "FRONT_DRAIN_S": "35",
-        "FRONT_DIR": str(FRONT_DIR),
+        "FRONT_DIR": str(StateDir.from_environment().front),
+        "FRONT_MODELS": "iqa",
         "FRONT_ERROR_LEVEL": "info" if level == "DEBUG" else "crit",
         "FRONT_ACCESS_LOG": "/dev/stdout iqa" if level in ("INFO", "DEBUG") else "off",
     }
@@ -126,7 +127,7 @@ def render(settings: Settings) -> str:
         ValueError: A value would end its directive and begin another.
     """
     for variable, value in settings.items():
-        if not re.fullmatch(r"[\w ./:\[\]-]+", value):
+        if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
             raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")
     return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], TEMPLATE.read_text())
 
@@ -244,7 +245,7 @@ def expect_nginx() -> None:
         )
 
 
-def stop_left_over(folder: Path = FRONT_DIR) -> bool:
+def stop_left_over(folder: Path) -> bool:
     """End an nginx of this folder whose supervisor is gone; return whether there was one."""
     pid_file = folder / "nginx.pid"
     try:

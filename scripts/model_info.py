@@ -1,4 +1,4 @@
-"""What an alias names: `python -m scripts.model_info [--alias staging | --version N | --all]`."""
+"""Say what an alias names: version, run, metrics, data, archive."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Register the shipped checkpoint: `python -m scripts.register_pretrained`.
+Register the shipped checkpoint as the next version.
 
 The first start of a fresh clone does it by itself, in the embedded registry.
 """
@@ -9,18 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-import mlflow
-from iqa.network import checkpoint
-from mlflow.entities.model_registry import ModelVersion
-
 from console import command_line
-from console.paths import ROOT
 from training.registry import model_versions
 from training.registry.address import connect
-
-ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
-PRETRAINED = ROOT / "training" / "pretrained"
-EXPERIMENT = "pretrained"
+from training.registry.pretrained import has_versions, register
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,36 +44,6 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def has_versions(name: str) -> bool:
-    """Tell whether a model has a version; False also where there is no such model."""
-    return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
-
-
-def register(name: str, alias: str) -> ModelVersion:
-    """
-    Log and register the shipped checkpoint; give it the alias where nothing holds it.
-
-    Args:
-        name: Registered model.
-        alias: An existing holder keeps it.
-
-    Returns:
-        The new version.
-    """
-    # Torch and the rest are needed here only, not by every start of the server.
-    from training.registry import tracking
-    from training.registry.promotion import register as register_version
-
-    card = checkpoint.load_card(PRETRAINED)
-    with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
-        registered = register_version(name, run_id, PRETRAINED, card)
-        # The graphs that passed their gate: a build needs no pictures then.
-        mlflow.MlflowClient().log_artifacts(run_id, str(PRETRAINED / ARTIFACTS), ARTIFACTS)
-    if model_versions.holder_of(name, alias) is None:
-        model_versions.move_alias(name, alias, registered.version, "the shipped checkpoint")
-    return model_versions.get(name, registered.version)
 
 
 if __name__ == "__main__":

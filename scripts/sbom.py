@@ -1,5 +1,5 @@
 """
-The bill of materials of an image: `python -m scripts.sbom`, CycloneDX in JSON.
+Write the bill of materials of an image, CycloneDX in JSON.
 
 The image itself is asked what it holds (`docker/inventory.py`), so the bill is of what is there and
 not of what was meant to be. It is checked against CycloneDX's schema before it is written.

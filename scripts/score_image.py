@@ -1,4 +1,4 @@
-"""Score pictures with a running server: `python -m scripts.score_image FILE...`."""
+"""Score images with a running server."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-import requests
-
 from console import command_line
-from scripts.server.api import predict
+from scripts.server.client import NoAnswer, predict
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,19 +23,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--url", default=f"http://127.0.0.1:{port}", help="the server's (default: %(default)s)"
     )
+    parser.add_argument(
+        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
+        help="which of its models [MODEL_NAME] (default: %(default)s)",
+    )  # fmt: skip
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
-    return command_line.run(lambda: _score(arguments.files, arguments.url), arguments.debug)
+    return command_line.run(
+        lambda: _score(arguments.files, arguments.url, arguments.model_name), arguments.debug
+    )
 
 
-def _score(files: list[Path], url: str) -> int:
+def _score(files: list[Path], url: str, model_name: str) -> int:
     refused = 0
     for path in files:
         try:
-            code, reply = predict(url, path.read_bytes())
-        except requests.ConnectionError as error:
+            code, reply = predict(url, path.read_bytes(), model_name)
+        except NoAnswer as error:
             raise RuntimeError(
-                f"{url}: expected a server, got no answer ({type(error).__name__}). "
+                f"{url}: expected a server, got no answer. "
                 "Start one: scripts/run_torchserve.sh --detach"
             ) from error
         if code == 200:

@@ -1,5 +1,5 @@
 """
-The scores that a model gives to its validation pictures, as Prometheus rules.
+Write the scores of a model's validation images as Prometheus rules for drift.
 
 They are what drift is measured against: torchserve/monitoring/recording_rules.yml compares the
 share of each tenth of the scale with these. To be made anew for a model of your own.

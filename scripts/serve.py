@@ -10,27 +10,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from console import command_line
 from scripts import front
 from scripts.archive import mar_file
-from scripts.server import process, state
-from scripts.server.api import Ports
+from scripts.server import process
+from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
-from scripts.server.hosts import LOOPBACK, Hosts, bind_host
 from scripts.server.lock import one_start_at_a_time
-from scripts.server.state import Server
+from scripts.server.state import Server, StateDir
 from scripts.supervisor.detach import Behind, go_behind
-from scripts.supervisor.plan import Plan
+from scripts.supervisor.plan import Plan, ServedModel
+from scripts.supervisor.readiness import Proof
 from scripts.supervisor.supervisor import Supervisor, on_signals
 
-SUPERVISOR_LOG = state.LOG_DIR / "supervisor.log"
-FRONT_LOG = state.LOG_DIR / "front.log"
+MODEL_NAME = "iqa"
 PORTS = {
     "inference": (8080, "of the inference API"),
     "management": (8081, "of the management API"),
@@ -58,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         from scripts.supervisor import control
 
         wanted = control.stop if arguments.stop else control.status
-        return command_line.run(wanted, arguments.debug)
+        state = StateDir.from_environment()
+        return command_line.run(lambda: wanted(state), arguments.debug)
     return command_line.run(lambda: serve(arguments), arguments.debug)
 
 
@@ -72,8 +72,8 @@ def serve(arguments: argparse.Namespace) -> int:
     started_s = time.monotonic()
     plan = _plan(arguments)
     with contextlib.ExitStack() as starting:
-        starting.enter_context(one_start_at_a_time())
-        _expect_none()
+        starting.enter_context(one_start_at_a_time(plan.state))
+        _expect_none(plan.state)
         process.expect_free(plan.ports, plan.front_port, plan.health_port)
         behind: Behind | None = None
         if arguments.detach:
@@ -83,14 +83,14 @@ def serve(arguments: argparse.Namespace) -> int:
         stopping, hurry = threading.Event(), threading.Event()
         on_signals(stopping, hurry)
 
-        def on_ready(server: Server, reply: dict[str, Any]) -> None:
-            _say(plan, server, reply, time.monotonic() - started_s)
+        def on_ready(server: Server, proofs: list[Proof]) -> None:
+            _say(plan, server, proofs, time.monotonic() - started_s)
             starting.close()
             if behind is None:
                 print("stop:        Ctrl-C", flush=True)
             else:
                 print("stop:        scripts/run_torchserve.sh --stop", flush=True)
-                behind.let_go(SUPERVISOR_LOG)
+                behind.let_go(plan.state.log_dir / "supervisor.log")
 
         Supervisor(plan, stopping, hurry).run(on_ready)
     print("stopped", flush=True)
@@ -141,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
+        "--models", default=os.environ.get("MODELS") or MODEL_NAME, metavar="NAME[@ALIAS],...",
+        help="registered models to serve, each with its own alias or --alias [MODELS] "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--model-store", type=Path, default=mar_file.MODEL_STORE,
         help="folder of archives (default: model-store)",
     )  # fmt: skip
@@ -154,7 +159,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    hosts = Hosts.from_environment()
+    hosts, state = Hosts.from_environment(), StateDir.from_environment()
+    names = [text for text in arguments.models.split(",") if text]
+    models = tuple(ServedModel.parse(text, arguments.alias) for text in names)
+    if len({model.name for model in models}) < max(len(models), 1):
+        raise ValueError(f"--models: expected different names, got {arguments.models!r}.")
     has_front = arguments.front
     settings: front.Settings | None = None
     if has_front:
@@ -168,11 +177,14 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             # Without a supervisor's port /ready is asked of TorchServe, which knows no such path.
             "FRONT_HEALTH": health,
             "FRONT_DRAIN_S": f"{arguments.drain_s:.0f}",
+            "FRONT_DIR": str(state.front),
+            "FRONT_MODELS": "|".join(re.escape(model.name) for model in models),
         }
         hosts = Hosts(management=hosts.management, metrics=hosts.metrics)
     return Plan(
-        alias=arguments.alias,
+        models=models,
         store=arguments.model_store.resolve(),
+        state=state,
         from_store=arguments.from_store,
         ports=Ports(
             inference=arguments.backend_port if has_front else arguments.inference_port,
@@ -182,7 +194,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         hosts=hosts,
         workers=arguments.workers,
         front=settings,
-        front_log=FRONT_LOG if arguments.detach else None,
+        front_log=state.log_dir / "front.log" if arguments.detach else None,
         health_host=bind_host("HEALTH_HOST"),
         health_port=arguments.health_port,
         drain_s=arguments.drain_s,
@@ -190,17 +202,17 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _expect_none() -> None:
+def _expect_none(state: StateDir) -> None:
     """
     Check that nothing of this checkout runs.
 
     Raises:
         RuntimeError: Something does.
     """
-    server, supervision = state.read(), state.read_supervision()
+    server, supervision = state.server(), state.supervision()
     if server is not None:
         port = (supervision.front_port if supervision else None) or server.ports.inference
-        what = f"process {server.pid} serves {Path(server.mar).name} on port {port}"
+        what = f"process {server.pid} serves {', '.join(server.mars)} on port {port}"
     elif supervision is not None:
         what = f"process {supervision.pid} is starting TorchServe again"
     else:
@@ -208,21 +220,29 @@ def _expect_none() -> None:
     raise RuntimeError(f"already running: {what}. Stop it: scripts/run_torchserve.sh --stop")
 
 
-def _say(plan: Plan, server: Server, reply: dict[str, Any], waited_s: float) -> None:
-    sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / str(reply["file"]))
-    inference = f"http://127.0.0.1:{plan.front_port or server.ports.inference}/predictions/iqa"
-    ready = f"ready:       http://127.0.0.1:{plan.health_port}/ready\n" if plan.health_port else ""
+def _say(plan: Plan, server: Server, proofs: list[Proof], waited_s: float) -> None:
+    """Print each model's golden score, the addresses, and what to type next."""
+    base = f"http://127.0.0.1:{plan.front_port or server.ports.inference}"
+    for proof in proofs:
+        sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / proof.file)
+        reply = proof.reply
+        print(
+            f"{sample}: {reply['score']:.2f} ({reply['label']}), {proof.model_name} version "
+            f"{reply['model']['version']}, {waited_s:.1f} s after the start"
+        )
+    print()
+    for name in server.mars:
+        print(f"inference:   {base}/predictions/{name}")
+    for name in server.mars:
+        print(f"management:  http://127.0.0.1:{server.ports.management}/models/{name}")
+    print(f"metrics:     http://127.0.0.1:{server.ports.metrics}/metrics")
+    if plan.health_port:
+        print(f"ready:       http://127.0.0.1:{plan.health_port}/ready")
+    first = proofs[0]
+    sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / first.file)
     print(
-        f"{sample}: {reply['score']:.2f} ({reply['label']}), iqa version "
-        f"{reply['model']['version']}, {waited_s:.1f} s after the start\n"
-        f"\n"
-        f"inference:   {inference}\n"
-        f"management:  http://127.0.0.1:{server.ports.management}/models/iqa\n"
-        f"metrics:     http://127.0.0.1:{server.ports.metrics}/metrics\n"
-        f"{ready}"
-        f"\n"
-        f"try:         curl -T {sample} {inference}\n"
-        f"status:      scripts/run_torchserve.sh --status",
+        f"\ntry:         curl -T {sample} {base}/predictions/{first.model_name}\n"
+        "status:      scripts/run_torchserve.sh --status",
         flush=True,
     )
 

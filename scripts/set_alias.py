@@ -1,5 +1,5 @@
 """
-Point an alias at a version by hand: `python -m scripts.set_alias iqa 3 --alias staging`.
+Point an alias at a version by hand.
 
 Training moves the alias by itself where the new model is better; this is for rollbacks, and for
 choosing the best of an experiment.

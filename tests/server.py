@@ -12,6 +12,9 @@ from typing import Any
 import psutil
 import requests
 
+from scripts.server.addresses import Addresses
+from scripts.server.client import TorchServe
+
 TIMEOUT_S = 60.0
 
 
@@ -70,6 +73,15 @@ class RunningServer:
         with urllib.request.urlopen(self.url("MANAGEMENT_PORT", f"/models/iqa{path}")) as reply:
             document: list[dict[str, Any]] = json.load(reply)
             return document
+
+    def torchserve(self, model_name: str = "iqa") -> TorchServe:
+        """Return a client of one of its models, past the front."""
+        addresses = Addresses(
+            inference=self.url("INFERENCE_PORT", ""),
+            management=self.url("MANAGEMENT_PORT", ""),
+            metrics=self.url("METRICS_PORT", ""),
+        )
+        return TorchServe(addresses, model_name)
 
     def metrics(self) -> str:
         """Return the Prometheus page."""

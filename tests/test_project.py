@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from console import listing
 from console.paths import ROOT
 from training.data.config import add_options
 from training.loop.config import TrainConfig, train_config
@@ -52,13 +53,15 @@ MAY_IMPORT = {
     "training": {"console", "iqa*", "training*"},
     "scripts.server": {"console"},
     "scripts.archive": {
-        "console", "iqa.network", "training.data", "training.graph", "scripts.server", "ts",
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "training.registry", "scripts.server", "ts",
     },
     "scripts.rollout": {
-        "console", "training.registry", "scripts.server", "scripts.archive", "scripts",
+        "console", "training.registry", "scripts.server", "scripts.archive",
     },
     "scripts.supervisor": {
-        "console", "scripts.server", "scripts.archive", "scripts.rollout", "scripts",
+        "console", "training.registry", "scripts.server", "scripts.archive", "scripts.rollout",
+        "scripts",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
 }  # fmt: skip
@@ -74,7 +77,7 @@ COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
     for folder in ("training", "scripts", "benchmarks")
     for path in (ROOT / folder).glob("*.py")
-    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "prove_mar"
+    if 'if __name__ == "__main__"' in path.read_text() and path.stem != "__main__"
 )
 PACKAGES = {"benchmarks.reliability": "benchmarks.reliability.__main__"}
 """Commands that are a folder, and where their `main` is."""
@@ -142,7 +145,7 @@ def test_the_lines_of_the_packages_make_no_circle() -> None:
                 assert order.index(other) < place or other == package, f"{package} -> {other}"
 
 
-UPWARD = {("scripts.rollout", "scripts"), ("scripts.supervisor", "scripts")}
+UPWARD = {("scripts.supervisor", "scripts")}
 
 
 def test_the_archive_needs_only_what_the_serving_image_has() -> None:
@@ -264,12 +267,45 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
         assert option in help_text, option
 
 
-def test_every_script_has_its_line() -> None:
-    """scripts/README.md names each command once."""
+# What a line of the documents reads or writes, and what commands write by themselves.
+PLACE = (
+    r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
+)
+NO_PLACES = {"none", "imagenet", "docs/model/test.json", "docs/model/calibration.json"}
+WRITTEN = {
+    "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",
+    "calibration.json", "calibration.svg", "robustness.md",
+}  # fmt: skip
+
+
+def test_what_the_documents_read_and_write_stays_out_of_git() -> None:
+    """After the documents' commands, `git add -A` adds no data set, no result and no password."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/*/README.md")]
+    text = "\n".join(path.read_text() for path in [*files, ROOT / "Makefile"])
+    names = set(re.findall(PLACE, text)) - NO_PLACES
+    assert {"data/biq2021", "ratings.csv", "mobilenet_v2_imagenet.safetensors"} <= names
+    command = ["git", "check-ignore", "--no-index", *sorted(names | WRITTEN)]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode != 128:  # that is: not a checkout, an unpacked copy
+        assert names | WRITTEN == set(asked.stdout.splitlines())
+
+
+def test_the_list_of_commands_is_the_same_everywhere() -> None:
+    """scripts/README.md shows what `python -m scripts` and `python -m training` print."""
     text = (ROOT / "scripts" / "README.md").read_text()
-    for path in (ROOT / "scripts").iterdir():
-        if path.suffix in (".py", ".sh") and path.stem != "__init__":
-            assert text.count(f"| `{path.name}` |") == 1, path.name
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", text, re.MULTILINE))
+    wanted = {
+        name: line
+        for package in ("scripts", "training")
+        for found in (listing.commands(package), listing.packages(package))
+        for name, line in found.items()
+    }
+    assert listed == wanted
+    for package in ("scripts", "training"):
+        printed = subprocess.run(
+            [sys.executable, "-m", package], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(f"python -m {name} " in printed for name in listing.commands(package))
 
 
 @pytest.mark.parametrize("part", ["training", "torchserve", "tests", "benchmarks"])

@@ -1,5 +1,5 @@
 """
-What each part of the recipe is worth: `python -m training.ablation --help`.
+Measure what each part of a training recipe is worth.
 
 The recipe is trained once as it is and once for each change; all are compared on the validation
 images, by a bootstrap that draws the same images for both. The test split is not looked at and

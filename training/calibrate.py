@@ -1,5 +1,5 @@
 """
-Fit a checkpoint's calibration and interval: `python -m training.calibrate --help`.
+Fit a checkpoint's calibration and interval.
 
 Both are fitted on validation pictures and written into the card; the weights stay. They come from
 the same pictures without one flattering the other: the interval's errors are those of pictures

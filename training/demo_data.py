@@ -1,5 +1,5 @@
 """
-Make a SYNTHETIC rated data set: `python -m training.demo_data --out demo/data`.
+Make a synthetic rated data set.
 
 For tests and for trying the pipeline without KonIQ-10k, in its layout. Photographs that
 scikit-image and scikit-learn ship are distorted (`training.data.distortions`) and rated by three

@@ -1,5 +1,5 @@
 """
-Measure one model on one split: `python -m training.evaluate --help`.
+Measure one model on one split.
 
 Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own,
 a CSV with the columns image_name and mos:

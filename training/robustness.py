@@ -1,5 +1,5 @@
 """
-How the score behaves when a picture is changed: `python -m training.robustness --help`.
+Measure how the score behaves when an image is changed.
 
 Blur, noise, JPEG, down-scaling and exposure at five levels: does a worse picture get a lower
 score? Mirrored, saved again, sent smaller or larger: does the same picture get the same score?

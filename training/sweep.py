@@ -1,5 +1,5 @@
 """
-The nine experiments, and which of them is best: `python -m training.sweep --help`.
+Run the nine experiments and say which is best.
 
 Three backbones times three settings of learning rate and epochs: one parent run in MLflow, one
 child run and one registered version a cell. A sweep continues where it stopped: `sweep.json` in

@@ -1,5 +1,5 @@
 """
-Train one network and register it: `python -m training.train --help`.
+Train one network and register it.
 
 One page, read downward: data, epochs (`training.loop.trainer`), calibration, test, registration.
 """

@@ -203,7 +203,9 @@ def score_field(reply: bytes) -> float:
 
 def calibrated(site: Site, quality: float) -> float:
     """Return the score of a reply that holds the network's own quality."""
-    return ScoreScale.of_directory(site.model_dir).score(quality)
+    return ScoreScale.of_card(json.loads((site.model_dir / "model.json").read_text())).score(
+        quality
+    )
 
 
 def peer_python() -> Path:

@@ -26,7 +26,7 @@ def main() -> None:
     """Run until the time is over."""
     body = Path(sys.argv[1]).read_bytes()
     runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
-    scale = ScoreScale.of_directory(MODEL_DIR)
+    scale = ScoreScale.of_card(json.loads((MODEL_DIR / "model.json").read_text()))
     stages = {"decode": 0.0, "preprocess": 0.0, "graph": 0.0}
 
     def score() -> float:
@@ -36,7 +36,7 @@ def main() -> None:
         decoded = time.process_time()
         pixels_HWC = picture.pixels()
         preprocessed = time.process_time()
-        quality = float(runtime.quality(pixels_HWC[None])[0])
+        quality = float(runtime.outputs(pixels_HWC[None])[0])
         stages["decode"] += decoded - started
         stages["preprocess"] += preprocessed - decoded
         stages["graph"] += time.process_time() - preprocessed

@@ -6,6 +6,7 @@ What every OpenVINO peer runs: the archive's own decoding, preprocessing and gra
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self._runtime = open_runtime(MODEL_DIR, "openvino", threads=1)
-        self._scale = ScoreScale.of_directory(MODEL_DIR)
+        self._scale = ScoreScale.of_card(json.loads((MODEL_DIR / "model.json").read_text()))
 
     def score(self, body: bytes) -> dict[str, Any]:
         """
@@ -35,5 +36,5 @@ class Scorer:
             `score` in [0, 100] and its `label`.
         """
         pixels_HWC = decode(body).pixels()
-        score = self._scale.score(float(self._runtime.quality(pixels_HWC[None])[0]))
+        score = self._scale.score(float(self._runtime.outputs(pixels_HWC[None])[0]))
         return {"score": score, "label": label_of_score(score)}

@@ -83,12 +83,13 @@ def stock_command(mar: Path, port: int, workers: int) -> list[str]:
 def main(argv: list[str]) -> None:
     """Start an archive exactly as `scripts/run_torchserve.sh` would."""
     from scripts.server import process
-    from scripts.server.api import Ports
+    from scripts.server.addresses import Ports
+    from scripts.server.state import StateDir
 
     mar, port, workers = Path(argv[0]), int(argv[1]), int(argv[2])
     Path(STARTED).touch()
     ports = Ports(inference=port, management=port + 1, metrics=port + 2)
-    process.start(mar, ports, workers)
+    process.start({"iqa": mar}, ports, workers, StateDir.from_environment())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import mlflow
 import psutil
-import requests
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 
 from benchmarks.load import Request
@@ -29,7 +28,8 @@ from benchmarks.peers.processes import MarkedProcesses, plain_environment
 from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import put_on_record
-from scripts.server.api import describe, predict, ready_workers
+from scripts.server.addresses import Addresses, Ports
+from scripts.server.client import NotNow, TorchServe, ready_workers
 from training.registry import model_versions
 from training.registry.address import connect
 
@@ -76,6 +76,8 @@ class System:
         self.management_port = base_port + 1
         self.backend_port = base_port + 4  # TorchServe's own, where the front has the first
         self.url = f"http://127.0.0.1:{base_port}"
+        ports = Ports(inference=base_port, management=base_port + 1, metrics=base_port + 2)
+        self._torchserve = TorchServe(Addresses.on_this_machine(ports), MODEL)
         self.mlflow = MlflowServer(self.folder / "registry", base_port + 5)
         self._state_dir = self.disk / "state"
         self._webhook_port = base_port + 6
@@ -214,14 +216,14 @@ class System:
     def loaded(self) -> set[str]:
         """Return all loaded versions."""
         try:
-            return {entry["modelVersion"] for entry in describe(self.management_port, "all")}
-        except requests.RequestException:
+            return set(self._torchserve.loaded())
+        except NotNow:
             return set()
 
     def record(self) -> Record:
         """Return what deployments left on record."""
         try:
-            document: Record = json.loads((self._state_dir / "deployment.json").read_text())
+            document: Record = json.loads((self._state_dir / "rollouts" / "iqa.json").read_text())
         except FileNotFoundError:
             return {}
         return document
@@ -232,8 +234,8 @@ class System:
         if not entry or ready_workers(entry) < WORKERS:
             return False
         try:
-            code, _ = predict(self.url, make(SMALL))
-        except requests.RequestException:
+            code, _ = self._torchserve.score(make(SMALL))
+        except NotNow:
             return False
         return code == 200
 
@@ -280,8 +282,8 @@ class System:
 
     def _default(self) -> Record:
         try:
-            entries = describe(self.management_port)
-        except requests.RequestException:
+            entries = self._torchserve.entries()
+        except NotNow:
             return {}
         return entries[0] if entries else {}
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import zipfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from iqa.tasks.known import task_of
+from iqa.tasks.task import Task, in_words
 
 from scripts.archive import mar_file
 from scripts.server.client import NotNow, TorchServe
@@ -37,13 +42,15 @@ class Golden:
 
     Attributes:
         version: Of the registry.
-        pictures: (file name, content, score).
-        tolerance: Of a point.
+        pictures: (file name, content, the reply on record).
+        tolerance: How far a reply may lie from it, in hundredths of the scale.
+        task: Tells how far two replies lie apart.
     """
 
     version: str
-    pictures: list[tuple[str, bytes, float]]
+    pictures: list[tuple[str, bytes, Mapping[str, Any]]]
     tolerance: float
+    task: Task
 
     def compare(self, index: int, code: int, reply: dict[str, Any]) -> float:
         """
@@ -52,18 +59,21 @@ class Golden:
         Raises:
             NotGolden: It is no score, another version's, or off by more than the tolerance.
         """
-        name, _, score = self.pictures[index]
+        name, _, expected = self.pictures[index]
         if code != 200:
             message = reply.get("message", reply)
             raise NotGolden(f"{name}: expected a score, got {code}: {message}.")
         answered = reply.get("model", {}).get("version")
         if answered != self.version:
             raise NotGolden(f"{name}: expected version {self.version} to answer, got {answered}.")
-        difference = abs(float(reply["score"]) - score)
+        try:
+            difference = self.task.difference(expected, reply)
+        except (KeyError, TypeError, ValueError):  # a reply of another kind
+            difference = math.inf
         if not difference <= self.tolerance:  # also where it is no number
             raise NotGolden(
-                f"{name}: expected the score {score:.2f} to {self.tolerance:g} of a point, got "
-                f"{reply['score']:.2f}. The served network is not the proven one."
+                f"{name}: expected {in_words(expected)} to {self.tolerance:g} of a point, got "
+                f"{in_words(reply)}. The served network is not the proven one."
             )
         return difference
 
@@ -83,7 +93,7 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
     provenance = mar_file.read_provenance(mar)
     with zipfile.ZipFile(mar) as packed:
         pictures = [
-            (item["file"], packed.read(f"golden/{item['file']}"), float(item["score"]))
+            (item["file"], packed.read(f"golden/{item['file']}"), item)
             for item in provenance.get("golden", [])
         ]
     if not pictures:
@@ -91,7 +101,8 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
     recorded = provenance.get("precision")
     computed = precision_told(told) or recorded
     tolerance = SAME_PRECISION if computed == recorded else OTHER_PRECISION
-    return Golden(version=version, pictures=pictures, tolerance=tolerance)
+    task = task_of(provenance)
+    return Golden(version=version, pictures=pictures, tolerance=tolerance, task=task)
 
 
 def precision_told(told: dict[str, Any]) -> str | None:

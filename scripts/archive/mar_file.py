@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,12 @@ ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 def mar_path(store: Path, name: str, version: str) -> Path:
     """Return where a version's archive lies; a name is never used for other bytes."""
     return store / f"{name}-{version}.mar"
+
+
+def archives_of(store: Path, name: str) -> list[Path]:
+    """Return a model's archives in a store; those of `iqa-2` are not those of `iqa`."""
+    pattern = re.compile(rf"{re.escape(name)}-\d+\.mar")
+    return [path for path in sorted(store.glob("*.mar")) if pattern.fullmatch(path.name)]
 
 
 def sha256_of(path: Path) -> str:

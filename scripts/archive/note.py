@@ -7,26 +7,23 @@ writes it, and the server, which knows no registry, reads it.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-
-def write(alias: str, mar: Path) -> None:
-    """Note that an alias means an archive, in the archive's folder."""
-    note = _note(alias, mar.parent)
-    fresh = note.with_suffix(".new")
-    fresh.write_text(mar.name)
-    os.replace(fresh, note)
+from scripts.server.state import replace_text
 
 
-def read(alias: str, store: Path) -> Path | None:
+def write(model_name: str, alias: str, mar: Path) -> None:
+    """Note that an alias of a model means an archive, in the archive's folder."""
+    replace_text(mar.parent / f".served-{model_name}@{alias}", mar.name)
+
+
+def read(model_name: str, alias: str, store: Path) -> Path | None:
     """Return the archive that an alias meant; None where that is not on record, or it is gone."""
+    note = store / f".served-{model_name}@{alias}"
+    if not note.exists() and model_name == "iqa":
+        note = store / f".served-{alias}"  # as it was called when there was one model
     try:
-        mar = store / _note(alias, store).read_text().strip()
+        mar = store / note.read_text().strip()
     except FileNotFoundError:
         return None
     return mar if mar.is_file() else None
-
-
-def _note(alias: str, store: Path) -> Path:
-    return store / f".served-{alias}"

@@ -68,38 +68,45 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
         got = hashlib.sha256((directory / name).read_bytes()).hexdigest()
         if got != expected:
             raise ValueError(f"{name}: expected sha256 {expected}, got {got}.")
-    context = _context(directory)
+    context = _context(directory, str(provenance["model"]["name"]))
     handler = importlib.import_module("iqa_handler").IQAHandler()
     handler.initialize(context)
     modules = _modules_of_the_archive(directory)
-    golden = [(item["file"], item["score"]) for item in provenance["golden"]]
-    rows = [{"body": bytearray((directory / "golden" / name).read_bytes())} for name, _ in golden]
+    golden = provenance["golden"]
+    bodies = [(directory / "golden" / item["file"]).read_bytes() for item in golden]
+    rows = [{"body": bytearray(body)} for body in bodies]
+    tasks = importlib.import_module("iqa.tasks.task")
+    task = importlib.import_module("iqa.tasks.known").task_of(provenance)
     alone = [_handle(handler, [row], context)[0] for row in rows]
     max_difference = MAX_SCORE_DIFFERENCE[provenance["precision"]]
     *batch, refused = _handle(handler, [*rows, {"body": bytearray(b"no picture")}], context)
     statuses = [context.get_response_status(index)[0] for index in range(len(rows) + 1)]
-    for (name, expected), *replies in zip(golden, alone, batch, strict=True):
+    for expected, *replies in zip(golden, alone, batch, strict=True):
         for reply in replies:
-            if "score" not in reply:
-                raise ValueError(f"{name}: expected the score {expected}, got {reply}.")
-            if not abs(reply["score"] - expected) <= max_difference:
-                raise ValueError(f"{name}: expected the score {expected}, got {reply['score']}.")
+            if "label" not in reply or not task.difference(expected, reply) <= max_difference:
+                said = tasks.in_words
+                raise ValueError(
+                    f"{expected['file']}: expected {said(expected)}, got {said(reply)}: {reply}."
+                )
     if refused.get("code") != 400 or statuses != [200] * len(rows) + [400]:
         raise ValueError(f"no picture: expected a reply with 400, got {refused}.")
     return {
-        "scores": {name: reply["score"] for (name, _), reply in zip(golden, alone, strict=True)},
+        "answers": {
+            item["file"]: reply.get("score", reply["label"])
+            for item, reply in zip(golden, alone, strict=True)
+        },
         "runtime": handler._runtime.name,
         "precision": handler._runtime.precision,
         "modules": len(modules),
     }
 
 
-def _context(directory: Path) -> Context:
+def _context(directory: Path, model_name: str) -> Context:
     """Return what a worker hands to a handler: TorchServe's own classes, our configuration."""
     metrics = MetricsCacheYamlImpl(str(METRICS))
     metrics.initialize_cache()
     return Context(
-        model_name="iqa",
+        model_name=model_name,
         model_dir=str(directory),
         manifest={},
         batch_size=1,

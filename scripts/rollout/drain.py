@@ -10,21 +10,22 @@ new requests stopped coming.
 from __future__ import annotations
 
 import logging
-import os
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from scripts.rollout import records
+from scripts.rollout.terms import Deployment
 from scripts.server import process_start
 from scripts.server.client import TorchServe
-from scripts.server.state import STATE_DIR
+from scripts.server.state import StateDir, replace_text
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2
 QUEUE_LIMIT_S: Final = 60.0
 """How long a queue may take to empty, beyond the longest request, before it is left alone."""
-DRAINING_FILE: Final = STATE_DIR / "draining"
+DRAINING_FILE: Final = "draining"
 """There while this replica should get no new requests; readiness is off as long."""
 
 
@@ -62,14 +63,15 @@ def wait_until_idle(
     return False
 
 
-def unload_idle(server: TorchServe, version: str, longest_request_s: float) -> bool:
+def unload_idle(plan: Deployment, version: str, longest_request_s: float) -> bool:
     """
     Drain a version and unload it, unless it is the default or kept; say what was done.
 
     Returns:
         Whether it is unloaded.
     """
-    since_s = records.read().retired_at_s.get(version)
+    server = plan.server
+    since_s = plan.records.read().retired_at_s.get(version)
     if not wait_until_idle(server, version, since_s, longest_request_s):
         logger.warning(
             "version %s is still sent requests by its number; it stays loaded. Stop them, then: "
@@ -78,7 +80,7 @@ def unload_idle(server: TorchServe, version: str, longest_request_s: float) -> b
             version,
         )
         return False
-    with records.changing() as record:
+    with plan.records.changing() as record:
         default = server.default()
         is_held = record.hold is not None and record.hold.version == version
         # A rollback may have come to it meanwhile; the last version would take the model along.
@@ -90,45 +92,57 @@ def unload_idle(server: TorchServe, version: str, longest_request_s: float) -> b
     return True
 
 
-def drain_all(server: TorchServe, longest_request_s: float) -> bool:
+def drain_all(models: Sequence[TorchServe], state: StateDir, longest_request_s: float) -> bool:
     """
     Mark this replica as draining and wait until it has nothing in hand.
 
     Whoever sends it requests has to stop: TorchServe itself takes them to the end.
 
+    Args:
+        models: All that the server has.
+        state: The server's folder.
+        longest_request_s: The server ends any request after this time.
+
     Returns:
         Whether it became idle.
     """
-    mark()
+    mark(state)
     begin_s = quiet_since_s = time.monotonic()
-    answered = server.answers().total
+    answered = [model.answers().total for model in models]
     while time.monotonic() < begin_s + longest_request_s + QUEUE_LIMIT_S:
-        count = server.answers().total
-        if count != answered or any(found.queue for found in server.loaded().values()):
-            answered, quiet_since_s = count, time.monotonic()
+        counts = [model.answers().total for model in models]
+        waiting = sum(found.queue for model in models for found in model.loaded().values())
+        if counts != answered or waiting:
+            answered, quiet_since_s = counts, time.monotonic()
         if time.monotonic() - quiet_since_s >= longest_request_s:
             return True
         time.sleep(POLL_S)
     return False
 
 
-def mark() -> None:
+def mark(state: StateDir) -> None:
     """Begin a drain: not ready from now on, until the mark is taken away or a server starts."""
-    DRAINING_FILE.parent.mkdir(parents=True, exist_ok=True)
-    fresh = DRAINING_FILE.with_suffix(".new")
-    fresh.write_text(f"{process_start.boot_id()} {process_start.now_s()}\n")
-    os.replace(fresh, DRAINING_FILE)
+    state.path.mkdir(parents=True, exist_ok=True)
+    text = f"{process_start.boot_id()} {process_start.now_s()}\n"
+    replace_text(state.path / DRAINING_FILE, text)
 
 
-def is_draining(started_at_s: float | None = None) -> bool:
+def end(state: StateDir) -> None:
+    """End a drain: the server may get requests again."""
+    (state.path / DRAINING_FILE).unlink(missing_ok=True)
+
+
+def is_draining(state: StateDir, started_at_s: float | None = None) -> bool:
     """
     Tell whether a drain is on.
 
     Args:
+        state: The server's folder.
         started_at_s: Of the server, as `process_start` counts; a drain from before it is over.
     """
     try:
-        boot_id, marked_at_s = DRAINING_FILE.read_text().rstrip("\n").split(" ")
+        text = (state.path / DRAINING_FILE).read_text()
+        boot_id, marked_at_s = text.rstrip("\n").split(" ")
         is_later = started_at_s is None or float(marked_at_s) > started_at_s
     except FileNotFoundError:
         return False

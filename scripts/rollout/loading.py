@@ -15,7 +15,7 @@ from scripts.rollout import capacity, drain
 from scripts.rollout.records import Good
 from scripts.rollout.terms import Deployment, VersionFailed
 from scripts.server.client import Loaded, LoadRefused, NotNow
-from scripts.server.process import MODEL_LOG, load_failure
+from scripts.server.process import load_failure
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,13 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
         if left_over is not None and golden.is_same(mar, server.provenance(good.version)):
             return _complete(plan, good, left_over, workers, log_bytes=None)
         # Nobody is served by it: a sync was killed, or the archive was replaced.
-        if not drain.unload_idle(server, good.version, plan.longest_request_s):
+        if not drain.unload_idle(plan, good.version, plan.longest_request_s):
             raise NotNow(f"version {good.version}: expected to load it anew, got it in use.")
-    capacity.expect_room(mar, beside, plan.unpack_dir)
+    capacity.expect_room(mar, beside, plan.state.temporary if plan.is_local else None)
     logger.info("version %s: loading %s", good.version, good.mar)
     begin_s = time.monotonic()
-    log_bytes = MODEL_LOG.stat().st_size if plan.unpack_dir and MODEL_LOG.exists() else None
+    log = plan.state.model_log
+    log_bytes = log.stat().st_size if plan.is_local and log.exists() else None
     try:
         server.load(good.mar, None if workers is None else 1)
     except LoadRefused as error:
@@ -160,7 +161,8 @@ def _wait_until_ready(
             time.sleep(LOG_DELAY_S)
         cause = None
         if log_bytes is not None:
-            cause = load_failure(MODEL_LOG, log_bytes, good.version)
+            thread = f"{plan.model_name}_{good.version}"
+            cause = load_failure(plan.state.model_log, log_bytes, thread)
         if cause:
             got = f"one that said: {cause.rstrip('.')}"
         if has_died or cause:
@@ -168,5 +170,5 @@ def _wait_until_ready(
         time.sleep(POLL_S)
     raise VersionFailed(
         f"version {good.version}: expected its workers ready within {READY_TIMEOUT_S:g} s, got "
-        f"{got}. See {MODEL_LOG.name} of the server."
+        f"{got}. See {plan.state.model_log.name} of the server."
     )

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from scripts.rollout import drain, records
+from scripts.rollout import drain
 from scripts.rollout.reconcile import OUTCOMES, Outcome
+from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
-from scripts.server import state
 from scripts.server.client import Loaded, NotNow
 from scripts.server.health import Answer
 from scripts.server.prometheus_text import CONTENT_TYPE, Family, page, single
@@ -32,11 +32,13 @@ class SidecarMetrics:
     Args:
         find: Tells what is deployed where, anew for each scrape.
         alias: That is followed.
+        records: Of the model's deployments.
     """
 
-    def __init__(self, find: Callable[[], Deployment], alias: str) -> None:
+    def __init__(self, find: Callable[[], Deployment], alias: str, records: Records) -> None:
         self._find = find
         self._alias = alias
+        self._records = records
         self._lock = threading.Lock()
         self._rounds: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
         self._last_success_s: float | None = None
@@ -60,9 +62,9 @@ class SidecarMetrics:
         served: Loaded | None = None
         with contextlib.suppress(NotNow):  # else not ready, and no version
             served = self._find().server.default(ASK_TIMEOUT_S)
-        record = records.read()
-        server = state.read()
-        is_draining = drain.is_draining(server.started_at_s if server else None)
+        record, state = self._records.read(), self._records.state
+        server = state.server()
+        is_draining = drain.is_draining(state, server.started_at_s if server else None)
         ready = served is not None and served.ready > 0 and not is_draining
         wanted = record.alias_version
         with self._lock:

@@ -1,5 +1,5 @@
 """
-What deployments leave on record in `.state/`, and the two locks that keep them apart.
+What deployments of one model leave on record, and the two locks that keep them apart.
 
 The record is one JSON file, replaced by a rename, so a process that is killed leaves the old one
 or the new one. It holds what neither MLflow nor TorchServe remembers: which versions were good,
@@ -18,13 +18,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-from scripts.server.state import STATE_DIR
+from scripts.server.state import StateDir, replace_text
 
 logger = logging.getLogger(__name__)
 
-RECORD_FILE: Final = STATE_DIR / "deployment.json"
+FOLDER: Final = "rollouts"
+OLD_FILE: Final = "deployment.json"
+"""Where the record of the model `iqa` was before a server could have several models."""
 KEPT_GOOD: Final = 10
 """Versions that a row of rollbacks can go through."""
 SYNC_WAIT_S: Final = 600.0
@@ -70,7 +73,7 @@ class Quarantine:
 @dataclass(kw_only=True)
 class Record:
     """
-    All that is remembered of one server.
+    All that is remembered of one model on one server.
 
     Attributes:
         alias_version: What the alias named when it was last asked.
@@ -141,105 +144,116 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def read() -> Record:
-    """Return what is on record; nothing, with a warning, if the file cannot be understood."""
-    try:
-        document = json.loads(RECORD_FILE.read_text())
-        return Record(
-            **{
-                **document,
-                "good": [Good(**good) for good in document["good"]],
-                "hold": Hold(**document["hold"]) if document["hold"] else None,
-                "quarantine": (
-                    Quarantine(**document["quarantine"]) if document["quarantine"] else None
-                ),
-            }
-        )
-    except FileNotFoundError:
-        return Record()
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        logger.warning(
-            "%s: expected a record of deployments, got: %s. Starting a new one.",
-            RECORD_FILE.name,
-            error,
-        )
-        return Record()
-
-
-@contextmanager
-def changing() -> Iterator[Record]:
+@dataclass(frozen=True, kw_only=True)
+class Records:
     """
-    Change the record, and the server's default with it: one process at a time, for milliseconds.
+    The record and the locks of one model's deployments.
 
-    A sync looks for a hold and sets the default inside, a rollback sets both inside, so a sync
-    never undoes a rollback. Nothing is written where the block raises.
-
-    Raises:
-        OSError: The record cannot be written, e.g. with a full disk; the old one is whole.
+    Attributes:
+        state: The server's folder.
+        model_name: Registered model.
     """
-    with _locked("deployment.lock", wait_s=30.0, what="a change of the deployment record"):
-        record = read()
-        before = dataclasses.asdict(record)
-        yield record
-        if dataclasses.asdict(record) != before:  # a watch asks every few seconds
-            write(record)
+
+    state: StateDir
+    model_name: str
+
+    def read(self) -> Record:
+        """Return what is on record; nothing, with a warning, if the file cannot be understood."""
+        path = self._file
+        if not path.exists() and self.model_name == "iqa":
+            path = self.state.path / OLD_FILE
+        try:
+            return _record(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return Record()
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            logger.warning(
+                "%s: expected a record of deployments, got: %s. Starting a new one.",
+                path.name, error,
+            )  # fmt: skip
+            return Record()
+
+    @contextmanager
+    def changing(self) -> Iterator[Record]:
+        """
+        Change the record, and the model's default with it: one process at a time.
+
+        A sync looks for a hold and sets the default inside, a rollback sets both inside, so a sync
+        never undoes a rollback. Nothing is written where the block raises.
+
+        Raises:
+            OSError: The record cannot be written, e.g. with a full disk; the old one is whole.
+        """
+        with self._locked("lock", wait_s=30.0, what="a change of the deployment record"):
+            record = self.read()
+            before = dataclasses.asdict(record)
+            yield record
+            if dataclasses.asdict(record) != before:  # a watch asks every few seconds
+                self.write(record)
+
+    @contextmanager
+    def one_sync_at_a_time(self, wait_s: float = SYNC_WAIT_S) -> Iterator[None]:
+        """
+        Hold the lock of syncs; where another process has it, say so and wait.
+
+        Raises:
+            TimeoutError: It is still held after `wait_s`.
+        """
+        with self._locked("sync.lock", wait_s, what="another sync"):
+            yield
+
+    def write(self, record: Record) -> None:
+        """
+        Replace the record; for use inside `changing`, before a step that must not go unrecorded.
+
+        Raises:
+            OSError: It cannot be written; the old one is whole.
+        """
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(self._file, json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+
+    @property
+    def _file(self) -> Path:
+        return self.state.path / FOLDER / f"{self.model_name}.json"
+
+    @contextmanager
+    def _locked(self, suffix: str, wait_s: float, what: str) -> Iterator[None]:
+        """Hold a lock file; the system releases it with the process, however that ends."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.with_suffix(f".{suffix}").open("a+") as lock:
+            deadline = time.monotonic() + wait_s
+            is_said = False
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(
+                            f"{what}: expected it to end within {wait_s:g} s, got process "
+                            f"{_holder(lock)} still at it. Look at that process, then try again."
+                        ) from error
+                    if not is_said and wait_s > 1:
+                        logger.info("waiting for %s, process %s", what, _holder(lock))
+                        is_said = True
+                    time.sleep(0.05)
+            with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+            yield
 
 
-@contextmanager
-def one_sync_at_a_time(wait_s: float = SYNC_WAIT_S) -> Iterator[None]:
-    """
-    Hold the lock of syncs; where another process has it, say so and wait.
-
-    Raises:
-        TimeoutError: It is still held after `wait_s`.
-    """
-    with _locked("sync.lock", wait_s, what="another sync"):
-        yield
-
-
-def write(record: Record) -> None:
-    """
-    Replace the record; for use inside `changing`, before a step that must not go unrecorded.
-
-    Raises:
-        OSError: It cannot be written; the old one is whole.
-    """
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    fresh = RECORD_FILE.with_suffix(".new")
-    with fresh.open("w") as file:
-        json.dump(dataclasses.asdict(record), file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, RECORD_FILE)
-
-
-@contextmanager
-def _locked(name: str, wait_s: float, what: str) -> Iterator[None]:
-    """Hold a lock file; the system releases it with the process, however that ends."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (STATE_DIR / name).open("a+") as lock:
-        deadline = time.monotonic() + wait_s
-        is_said = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"{what}: expected it to end within {wait_s:g} s, got process "
-                        f"{_holder(lock)} still at it. Look at that process, then try again."
-                    ) from error
-                if not is_said and wait_s > 1:
-                    logger.info("waiting for %s, process %s", what, _holder(lock))
-                    is_said = True
-                time.sleep(0.05)
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        yield
+def _record(document: dict[str, Any]) -> Record:
+    quarantine, hold = document["quarantine"], document["hold"]
+    return Record(
+        **{
+            **document,
+            "good": [Good(**good) for good in document["good"]],
+            "hold": Hold(**hold) if hold else None,
+            "quarantine": Quarantine(**quarantine) if quarantine else None,
+        }
+    )
 
 
 def _holder(lock: Any) -> str:

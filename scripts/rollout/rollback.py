@@ -35,12 +35,13 @@ def roll_back(plan: Deployment) -> str:
     begin_s = time.monotonic()
     left = plan.server.default()
     if left is None:
-        raise NotNow("iqa: expected a version that is served, got none.")
-    target = records.read().before(left.version)
+        raise NotNow(f"{plan.model_name}: expected a version that is served, got none.")
+    target = plan.records.read().before(left.version)
     if target is None:
         raise NotNow(
             f"rollback: expected a good version before {left.version} on record, got none. "
-            "Name one: python -m scripts.set_alias iqa VERSION, then: python -m scripts.deploy sync"
+            f"Name one: python -m scripts.set_alias {plan.model_name} VERSION, then: "
+            "python -m scripts.deploy sync"
         )
     standby = plan.server.find(target.version)
     is_warm = standby is not None and standby.ready > 0
@@ -48,28 +49,28 @@ def roll_back(plan: Deployment) -> str:
         loading.expect_unaltered(plan, target)
     hold = Hold(
         version=target.version,
-        alias_version=records.read().alias_version,
+        alias_version=plan.records.read().alias_version,
         reason=f"rollback from version {left.version}",
         since_s=time.time(),
     )
-    with _record_where_possible() as record:
+    with _record_where_possible(plan) as record:
         record.hold = hold
     try:
         if not is_warm:
             loading.load(plan, target, left)
-        with _record_where_possible() as record:
+        with _record_where_possible(plan) as record:
             record.go_back_to(target.version)
             record.retired_at_s[left.version] = records.now_s()
             record.retired_at_s.pop(target.version, None)
             plan.server.set_default(target.version)
     except Exception:
-        with records.changing() as record:
+        with plan.records.changing() as record:
             record.hold = None
         raise
     score, label = _first_score(plan, target)
     print(
-        f"iqa version {target.version} is served again, {time.monotonic() - begin_s:.2f} s after "
-        f"the command began: {score:.2f} ({label})",
+        f"{plan.model_name} version {target.version} is served again, "
+        f"{time.monotonic() - begin_s:.2f} s after the command began: {score:.2f} ({label})",
         flush=True,
     )
     return _tell_registry(plan, hold, left.version)
@@ -89,13 +90,13 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     from training.registry.address import connect
 
     connect()
-    good = records.read().find(hold.version)
+    good = plan.records.read().find(hold.version)
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
-            note.write(plan.alias, plan.store / good.mar)
+            note.write(plan.model_name, plan.alias, plan.store / good.mar)
     is_told = settle_hold(plan, hold)
-    with contextlib.suppress(TimeoutError), records.one_sync_at_a_time(wait_s=0.0):
-        drain.unload_idle(plan.server, left, plan.longest_request_s)
+    with contextlib.suppress(TimeoutError), plan.records.one_sync_at_a_time(wait_s=0.0):
+        drain.unload_idle(plan, left, plan.longest_request_s)
     if is_told:
         return f"{plan.alias} names the version that is served"
     return (
@@ -105,11 +106,11 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
 
 
 @contextlib.contextmanager
-def _record_where_possible() -> Iterator[Record]:
+def _record_where_possible(plan: Deployment) -> Iterator[Record]:
     """Change the record; on a full disk go on without it, for the server comes first."""
     record = None
     try:
-        with records.changing() as record:
+        with plan.records.changing() as record:
             yield record
     except OSError as error:
         if record is None:

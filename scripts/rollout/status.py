@@ -8,7 +8,6 @@ from typing import Any
 from scripts.archive import mar_file
 from scripts.rollout import drain, records
 from scripts.rollout.terms import Deployment
-from scripts.server import state
 from scripts.server.client import Loaded, NotNow
 
 
@@ -22,7 +21,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         answer), queue (requests that wait), previous_version (where a rollback leads), hold,
         quarantine, draining, last_error.
     """
-    record = records.read()
+    record = plan.records.read()
     last_error = record.last_error
     served: Loaded | None = None
     try:
@@ -30,8 +29,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
     except NotNow as error:
         last_error = str(error)
     alias_version, registry_error = _alias_version(plan)
-    server = state.read()
-    is_draining = drain.is_draining(server.started_at_s if server else None)
+    server = plan.state.server()
+    is_draining = drain.is_draining(plan.state, server.started_at_s if server else None)
     previous = record.before(served.version if served else None)
     return {
         "alias": plan.alias,
@@ -74,7 +73,7 @@ def sentence(status: dict[str, Any]) -> str:
 
 def table(plan: Deployment) -> list[str]:
     """Return one line for each version that is loaded, on record, or named by the alias."""
-    record = records.read()
+    record = plan.records.read()
     loaded = plan.server.loaded()
     default = plan.server.default()
     served = default.version if default else None

@@ -42,16 +42,16 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
         RegistryUnavailable: MLflow does not answer; what is served stays.
         NotNow: The circumstances do not allow it; what is served stays.
     """
-    with records.one_sync_at_a_time():
+    with plan.records.one_sync_at_a_time():
         if retry:
-            with records.changing() as record:
+            with plan.records.changing() as record:
                 record.quarantine = record.hold = record.no_standby = None
         try:
             said = _until_the_alias_rests(plan, retry)
         except Exception as error:
-            _note(error)
+            _note(plan, error)
             raise
-        with records.changing() as record:
+        with plan.records.changing() as record:
             record.last_error = None
         return said
 
@@ -68,14 +68,14 @@ def _until_the_alias_rests(plan: Deployment, retry: bool) -> str:
 def _sync(plan: Deployment, retry: bool) -> str:
     target = wanted(plan)
     served = plan.server.default()
-    current = records.read().current()
+    current = plan.records.read().current()
     if served and current and served.version == current.version == target.version:
-        said = f"iqa version {served.version} is served, as wanted"
+        said = f"{plan.model_name} version {served.version} is served, as wanted"
     else:
         try:
             said = _swap(plan, target, served, retry)
         except VersionFailed as error:
-            with records.changing() as record:
+            with plan.records.changing() as record:
                 record.refuse(target.version, str(error))
             _tidy(plan)
             raise
@@ -118,15 +118,15 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
     if before is not None:
         usual = watching.between(answers, plan.server.answers())
         try:
-            watching.watch(plan.server, pictures, loaded, plan.watch_s, usual)
+            watching.watch(plan, pictures, loaded, usual)
         except VersionFailed as error:
             raise _go_back(plan, good.version, before, error) from error
-    with records.changing() as record:
+    with plan.records.changing() as record:
         record.add_good(good)
         record.retired_at_s.pop(good.version, None)
         record.no_standby = None
-    note.write(plan.alias, plan.store / good.mar)
-    return f"iqa version {good.version} is served" + (
+    note.write(plan.model_name, plan.alias, plan.store / good.mar)
+    return f"{plan.model_name} version {good.version} is served" + (
         f"; version {before.version} was before" if before else ""
     )
 
@@ -135,7 +135,7 @@ def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> L
     """Return the version that serves now or, where that is the new one already, did before."""
     if served is not None and served.version != good.version:
         return served
-    current = records.read().before(good.version)
+    current = plan.records.read().before(good.version)
     found = plan.server.find(current.version) if current else None
     return found if found is not None and found.is_ready else None
 
@@ -143,7 +143,7 @@ def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> L
 def _has_served(plan: Deployment, good: Good) -> bool:
     """Tell whether a version is loaded since it served, so that all its workers are warm."""
     standby = plan.server.find(good.version) is not None
-    return standby and records.read().find(good.version) == good
+    return standby and plan.records.read().find(good.version) == good
 
 
 def _prove_the_default(
@@ -159,13 +159,13 @@ def _prove_the_default(
 
 def _set_default(plan: Deployment, good: Good, before: Loaded | None) -> None:
     """Let the new version serve, from the next request on, unless a rollback came meanwhile."""
-    with records.changing() as record:
+    with plan.records.changing() as record:
         if record.hold is not None and record.hold.version != good.version:
             raise Superseded(f"version {good.version}: a rollback came meanwhile")
         record.retired_at_s.pop(good.version, None)
         if before is not None:
             record.retired_at_s[before.version] = records.now_s()
-        records.write(record)  # a full disk shows here, while the old version serves
+        plan.records.write(record)  # a full disk shows here, while the old version serves
         plan.server.set_default(good.version)
     was = f"version {before.version}" if before else "none"
     logger.info("default: %s -> version %s", was, good.version)
@@ -173,7 +173,7 @@ def _set_default(plan: Deployment, good: Good, before: Loaded | None) -> None:
 
 def _go_back(plan: Deployment, version: str, before: Loaded, error: VersionFailed) -> VersionFailed:
     """Let the version before serve again; returns what to raise."""
-    with records.changing() as record:
+    with plan.records.changing() as record:
         hold = record.hold
         if hold is None or hold.version == before.version:  # else a rollback chose another one
             plan.server.set_default(before.version)
@@ -190,7 +190,7 @@ def _take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None
         if is_only:  # the first one of an empty server became its default by itself
             plan.server.unload(version)
         elif plan.server.find(version) is not None:
-            drain.unload_idle(plan.server, version, 0.0)
+            drain.unload_idle(plan, version, 0.0)
     except (
         NotNow,
         OSError,
@@ -202,19 +202,19 @@ def _take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None
 def _tidy(plan: Deployment) -> None:
     """Drain and unload all versions but the default one and exactly one before it."""
     default = plan.server.default()
-    record = records.read()
+    record = plan.records.read()
     previous = record.previous() if plan.keeps_previous else None
     current = record.current()
     kept = {good.version for good in (current, previous) if good is not None}
     kept |= {record.hold.version} if record.hold else set()
     for version in plan.server.loaded():
         if version not in kept and default is not None and version != default.version:
-            drain.unload_idle(plan.server, version, plan.longest_request_s)
+            drain.unload_idle(plan, version, plan.longest_request_s)
 
 
 def _keep_standby(plan: Deployment) -> None:
     """Load the version before, where a restart of the server took it, for a rollback at once."""
-    record = records.read()
+    record = plan.records.read()
     previous = record.previous() if plan.keeps_previous else None
     if previous is None or previous.version == record.no_standby:
         return
@@ -225,18 +225,18 @@ def _keep_standby(plan: Deployment) -> None:
         loaded = loading.load(plan, previous, plan.server.default())
         loading.prove(plan, previous, loaded, is_warm=False)
     except (NotNow, VersionFailed) as error:
-        with records.changing() as record:
+        with plan.records.changing() as record:
             record.no_standby = previous.version
         logger.warning("no version is kept for a rollback at once: %s", error)
         if isinstance(error, VersionFailed):
             _take_away(plan, previous.version)
 
 
-def _note(error: Exception) -> None:
+def _note(plan: Deployment, error: Exception) -> None:
     """Put the reason of a failure on record for `status`."""
     reason = str(error) or type(error).__name__
     try:
-        with records.changing() as record:
+        with plan.records.changing() as record:
             record.last_error = reason
     except OSError as full:
         logger.warning("the reason is not on record: %s", full)

@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 
 from console.paths import ROOT
 from scripts.archive import mar_file
-from scripts.rollout import loading, records
+from scripts.archive.current import archive_of
+from scripts.rollout import loading
 from scripts.rollout.records import Good, Hold, Quarantine
-from scripts.rollout.served_archive import archive_of
 from scripts.rollout.terms import Deployment, Superseded, VersionFailed
 from scripts.server.client import NotNow
 from training.registry import model_versions
@@ -62,8 +62,8 @@ def wanted(plan: Deployment) -> Wanted:
         NotNow: The alias names nothing.
         RegistryUnavailable: MLflow does not answer, and no hold is on record.
     """
-    hold = records.read().hold
-    held = records.read().find(hold.version) if hold else None
+    hold = plan.records.read().hold
+    held = plan.records.read().find(hold.version) if hold else None
     if hold is not None and held is not None and not settle_hold(plan, hold):
         return Wanted(version=hold.version, good=held)
     registered = model_versions.holder_of(plan.model_name, plan.alias)
@@ -74,7 +74,7 @@ def wanted(plan: Deployment) -> Wanted:
             f"--alias {plan.alias}"
         )
     version = str(registered.version)
-    with records.changing() as record:
+    with plan.records.changing() as record:
         record.alias_version = version
         if record.quarantine is not None and record.quarantine.version != version:
             record.quarantine = None
@@ -117,7 +117,7 @@ def settle_hold(plan: Deployment, hold: Hold) -> bool:
             hold.version, plan.alias, str(error).split("\n")[0],
         )  # fmt: skip
         return False
-    with records.changing() as record:
+    with plan.records.changing() as record:
         if record.hold == hold:
             record.hold = None
     return True
@@ -131,7 +131,7 @@ def expect_still_wanted(plan: Deployment, target: Wanted) -> None:
         Superseded: A rollback came, or the alias moved.
         NotNow: The alias names nothing any more.
     """
-    hold = records.read().hold
+    hold = plan.records.read().hold
     if hold is not None and hold.version != target.version:
         raise Superseded(f"version {target.version}: a rollback came to version {hold.version}")
     if target.registered is None:

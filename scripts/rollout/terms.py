@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.rollout.records import Records
 from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import StateDir
 
 
 class Superseded(NotNow):
@@ -28,11 +30,11 @@ class Deployment:
     What is deployed where, and with how much patience.
 
     Attributes:
-        server: A running TorchServe.
+        server: One model of a running TorchServe; the registered model has the same name.
         store: Its model store, as this process sees it.
-        unpack_dir: Its temporary folder if it runs on this machine, else None.
+        state: Where the record of deployments is.
+        is_local: Whether TorchServe runs on this machine, with `state` as its own folder.
         alias: Names the version to serve.
-        model_name: Registered model.
         watch_s: How long a new version is watched after it became the default.
         longest_request_s: The server ends any request after this time.
         keeps_previous: Whether the version before stays loaded, for a rollback at once.
@@ -40,9 +42,19 @@ class Deployment:
 
     server: TorchServe
     store: Path
-    unpack_dir: Path | None
+    state: StateDir
+    is_local: bool
     alias: str = "staging"
-    model_name: str = "iqa"
     watch_s: float = 10.0
     longest_request_s: float = 30.0
     keeps_previous: bool = True
+
+    @property
+    def model_name(self) -> str:
+        """The registered model."""
+        return self.server.model_name
+
+    @property
+    def records(self) -> Records:
+        """What deployments of this model left on record."""
+        return Records(state=self.state, model_name=self.model_name)

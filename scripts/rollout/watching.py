@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from scripts.archive.golden import Golden
-from scripts.rollout import records
-from scripts.rollout.terms import Superseded, VersionFailed
-from scripts.server.client import Answers, Loaded, NotNow, TorchServe
+from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.server.client import Answers, Loaded, NotNow
 
 POLL_S: Final = 0.5
 MIN_FAILED: Final = 3
@@ -42,17 +41,14 @@ def between(begin: Answers, end: Answers) -> Failures:
     return Failures(failed=end.failed - begin.failed, total=end.total - begin.total)
 
 
-def watch(
-    server: TorchServe, golden: Golden, loaded: Loaded, watch_s: float, usual: Failures
-) -> None:
+def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> None:
     """
     Watch the default version.
 
     Args:
-        server: Where it is the default.
+        plan: See `Deployment`; the version is its server's default for `watch_s` at least.
         golden: What it must answer.
         loaded: As it was before.
-        watch_s: How long.
         usual: Of the time before it became the default.
 
     Raises:
@@ -60,11 +56,12 @@ def watch(
         Superseded: It is not the default any more.
         NotNow: The server does not answer.
     """
-    begin, end_s = server.answers(), time.monotonic() + watch_s
+    server = plan.server
+    begin, end_s = server.answers(), time.monotonic() + plan.watch_s
     probes = full = 0
     while True:
         now = server.default()
-        hold = records.read().hold
+        hold = plan.records.read().hold
         if now is None or now.version != golden.version or (
             hold is not None and hold.version != golden.version
         ):  # fmt: skip

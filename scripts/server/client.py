@@ -1,8 +1,8 @@
 """
-A client for swapping versions: load, make default, unload, and what is loaded.
+The client of TorchServe's three APIs: predict, load, make default, unload, describe, count.
 
-What `server_api` asks of one server on this machine, this does for any server that its three
-addresses name, so that it can also run beside it in another container.
+It reaches any server that its addresses name, so it can also run in another container. A prediction
+of the model `iqa` is `POST /predictions/iqa`; the model's name is a value everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import requests
 
-from scripts.server.api import Ports, load_path
+from scripts.server.addresses import Addresses
 
 ASK_TIMEOUT_S: Final = 15.0
 """TorchServe answers from few threads, and unpacking an archive holds one of them."""
@@ -27,27 +27,12 @@ class NotNow(RuntimeError):
     """The circumstances do not allow it; the version is not to blame and may be tried again."""
 
 
+class NoAnswer(NotNow):
+    """The server cannot be reached, or takes too long."""
+
+
 class LoadRefused(ValueError):
     """TorchServe could not load a version; nothing of it is left there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Addresses:
-    """Where one server listens, e.g. http://127.0.0.1:8080; no slash at the end."""
-
-    inference: str
-    management: str
-    metrics: str
-
-    @classmethod
-    def on_this_machine(cls, ports: Ports) -> Addresses:
-        """Return the addresses of a server that was started here."""
-        host = "http://127.0.0.1"
-        return cls(
-            inference=f"{host}:{ports.inference}",
-            management=f"{host}:{ports.management}",
-            metrics=f"{host}:{ports.metrics}",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,23 +82,29 @@ class Answers:
 
 
 class TorchServe:
-    """The model `iqa` of one server."""
+    """
+    One model of one server.
 
-    def __init__(self, addresses: Addresses) -> None:
-        self.addresses = addresses
+    Args:
+        addresses: Of the server.
+        model_name: Under which TorchServe serves the model; the registered model's name.
+    """
+
+    def __init__(self, addresses: Addresses, model_name: str) -> None:
+        self.addresses, self.model_name = addresses, model_name
 
     def default(self, timeout_s: float = ASK_TIMEOUT_S) -> Loaded | None:
         """Return the version that unversioned requests get, or None if nothing is loaded."""
-        entries = self._entries("", timeout_s)
+        entries = self.entries("", timeout_s)
         return _loaded(entries[0]) if entries else None
 
     def loaded(self) -> dict[str, Loaded]:
         """Return all loaded versions by their number."""
-        return {found.version: found for found in map(_loaded, self._entries("/all"))}
+        return {found.version: found for found in map(_loaded, self.entries("/all"))}
 
     def provenance(self, version: str) -> dict[str, Any]:
         """Return what the loaded archive says of itself; a ready worker answers this."""
-        entries = self._entries(f"/{version}?customized=true", timeout_s=SCORE_TIMEOUT_S)
+        entries = self.entries(f"/{version}?customized=true", timeout_s=SCORE_TIMEOUT_S)
         told = entries[0].get("customizedMetadata") if entries else None
         if isinstance(told, str):  # a handler may answer in text
             told = json.loads(told)
@@ -121,7 +112,7 @@ class TorchServe:
 
     def find(self, version: str) -> Loaded | None:
         """Return a version if it is loaded."""
-        entries = self._entries(f"/{version}")
+        entries = self.entries(f"/{version}")
         return _loaded(entries[0]) if entries else None
 
     def load(self, mar: str, workers: int | None = None) -> None:
@@ -140,8 +131,14 @@ class TorchServe:
             LoadRefused: It cannot be unpacked; TorchServe has removed it again.
             NotNow: No answer, or the disk is full.
         """
-        wanted = "" if workers is None else f"&initial_workers={workers}"
-        reply = self._manage("POST", load_path(mar) + wanted, UNPACK_TIMEOUT_S)
+        # A delay of 0 ms: the workers take what waits in the queue in pairs (`batchSize` of
+        # model-config.yaml), and nobody waits for company. 0 is possible here alone: in the
+        # archive's yaml and in config.properties it counts as not set, which is 100 ms
+        # (TorchServe 0.12, ModelManager).
+        options = f"url={mar}&model_name={self.model_name}&max_batch_delay=0&synchronous=false"
+        if workers is not None:
+            options += f"&initial_workers={workers}"
+        reply = self._manage("POST", f"/models?{options}", UNPACK_TIMEOUT_S)
         if reply.ok or reply.status_code == 409:  # 409: somebody else's load of it is under way
             return
         reason = _message(reply)
@@ -156,7 +153,7 @@ class TorchServe:
         Raises:
             NotNow: It is not loaded, or no answer.
         """
-        path = f"/models/iqa/{version}?min_worker={workers}&synchronous=false"
+        path = f"/models/{self.model_name}/{version}?min_worker={workers}&synchronous=false"
         reply = self._manage("PUT", path)
         if not reply.ok:
             raise NotNow(f"version {version}: expected {workers} workers, got: {_message(reply)}.")
@@ -168,7 +165,7 @@ class TorchServe:
         Raises:
             NotNow: It is not loaded, or no answer.
         """
-        reply = self._manage("PUT", f"/models/iqa/{version}/set-default")
+        reply = self._manage("PUT", f"/models/{self.model_name}/{version}/set-default")
         if not reply.ok:
             raise NotNow(f"version {version}: expected it as default, got: {_message(reply)}.")
 
@@ -179,50 +176,54 @@ class TorchServe:
         Raises:
             NotNow: It is the default one, or no answer.
         """
-        reply = self._manage("DELETE", f"/models/iqa/{version}", UNPACK_TIMEOUT_S)
+        reply = self._manage("DELETE", f"/models/{self.model_name}/{version}", UNPACK_TIMEOUT_S)
         if not reply.ok and reply.status_code != 404:
             raise NotNow(f"version {version}: expected it unloaded, got: {_message(reply)}.")
 
-    def score(self, picture: bytes, version: str | None = None) -> tuple[int, dict[str, Any]]:
+    def score(
+        self, image: bytes, version: str | None = None, timeout_s: float = SCORE_TIMEOUT_S
+    ) -> tuple[int, dict[str, Any]]:
         """
-        Score a picture with a version, or with the default one.
-
-        Returns:
-            HTTP status and the reply; a reply that is no JSON object comes as {"message": text}.
+        Send an image to a version, or to the default one; see `predict`.
 
         Raises:
             NotNow: No answer.
         """
-        path = "" if version is None else f"/{version}"
-        reply = _send(
-            "POST",
-            f"{self.addresses.inference}/predictions/iqa{path}",
-            SCORE_TIMEOUT_S,
-            data=picture,
-            headers={"Content-Type": "application/octet-stream"},
-        )
-        try:
-            body = reply.json()
-        except requests.JSONDecodeError:
-            body = None
-        return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
+        path = self.model_name if version is None else f"{self.model_name}/{version}"
+        return predict(self.addresses.inference, image, path, timeout_s)
 
     def answers(self) -> Answers:
         """Return how many requests the server has answered since its start."""
         page = _send("GET", f"{self.addresses.metrics}/metrics", ASK_TIMEOUT_S).text
-        counter = r"^ts_inference_requests_total\{.*model_version=\"(\w+)\".*\} (\S+)"
+        counts = re.findall(r"^ts_inference_requests_total\{(.*)\} (\S+)", page, re.MULTILINE)
+        labels = [(dict(re.findall(r'(\w+)="([^"]*)"', text)), count) for text, count in counts]
         return Answers(
             by_path={
-                version: int(float(count))
-                for version, count in re.findall(counter, page, re.MULTILINE)
+                told["model_version"]: int(float(count))
+                for told, count in labels
+                if told["model_name"] == self.model_name
             },
             failed=int(
                 sum(map(float, re.findall(r"^Requests5XX\{.*\} (\S+)", page, re.MULTILINE)))
             ),
         )
 
-    def _entries(self, path: str, timeout_s: float = ASK_TIMEOUT_S) -> list[dict[str, Any]]:
-        reply = self._manage("GET", f"/models/iqa{path}", timeout_s)
+    def entries(self, path: str = "", timeout_s: float = ASK_TIMEOUT_S) -> list[dict[str, Any]]:
+        """
+        Return what TorchServe says of the model's versions.
+
+        Args:
+            path: Empty: the default version; `/all`, or `/3`.
+            timeout_s: For the answer.
+
+        Returns:
+            One entry a version: modelVersion, modelUrl, workers, jobQueueStatus; empty if nothing
+            is loaded.
+
+        Raises:
+            NotNow: No answer, or another one than a list.
+        """
+        reply = self._manage("GET", f"/models/{self.model_name}{path}", timeout_s)
         if reply.status_code == 404:
             return []
         entries = reply.json() if reply.ok else None
@@ -236,13 +237,69 @@ class TorchServe:
         return _send(method, self.addresses.management + path, timeout_s)
 
 
+def predict(
+    url: str, image: bytes, path: str, timeout_s: float = SCORE_TIMEOUT_S
+) -> tuple[int, dict[str, Any]]:
+    """
+    Send an image to be scored.
+
+    Args:
+        url: Of the server, e.g. http://127.0.0.1:8080.
+        image: The file's content.
+        path: Model, or model/version.
+        timeout_s: For the connection and for each pause of the answer.
+
+    Returns:
+        HTTP status and the reply; a reply that is no JSON object comes as {"message": text}.
+
+    Raises:
+        NotNow: No answer.
+    """
+    headers = {"Content-Type": "application/octet-stream"}
+    reply = _send("POST", f"{url}/predictions/{path}", timeout_s, data=image, headers=headers)
+    try:
+        body = reply.json()
+    except requests.JSONDecodeError:
+        body = None
+    return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
+
+
+def is_alive(addresses: Addresses, timeout_s: float) -> bool:
+    """Tell whether TorchServe answers at all; what it says does not matter."""
+    try:
+        _send("GET", f"{addresses.inference}/ping", timeout_s)
+    except NoAnswer:
+        return False
+    return True
+
+
+def get_json(url: str, timeout_s: float = 5.0) -> dict[str, Any]:
+    """
+    Ask an address for a JSON document; the status of the answer does not matter.
+
+    Raises:
+        NotNow: No answer, or no JSON.
+    """
+    reply = _send("GET", url, timeout_s)
+    try:
+        document: dict[str, Any] = reply.json()
+    except requests.JSONDecodeError as error:
+        raise NotNow(f"{url}: expected JSON, got {reply.text[:80]!r}.") from error
+    return document
+
+
+def ready_workers(entry: dict[str, Any]) -> int:
+    """Return how many workers of an entry of `TorchServe.entries` can answer."""
+    return sum(worker["status"] == "READY" for worker in entry["workers"])
+
+
 def _send(method: str, url: str, timeout_s: float, **arguments: Any) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY often covers loopback too
         try:
             return session.request(method, url, timeout=timeout_s, **arguments)
         except requests.RequestException as error:
-            raise NotNow(
+            raise NoAnswer(
                 f"TorchServe {url.split('/models')[0]}: expected an answer, got "
                 f"{type(error).__name__}. See: scripts/run_torchserve.sh --status"
             ) from error
@@ -254,7 +311,7 @@ def _loaded(entry: dict[str, Any]) -> Loaded:
         version=str(entry["modelVersion"]),
         mar=str(entry["modelUrl"]),
         pids=tuple(int(worker["pid"]) for worker in workers),
-        ready=sum(worker["status"] == "READY" for worker in workers),
+        ready=ready_workers(entry),
         queue=int(entry["jobQueueStatus"]["pendingRequests"]),
     )
 

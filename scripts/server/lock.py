@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from scripts.server.state import STATE_DIR
+from scripts.server.state import StateDir
 
-LOCK_FILE: Final = STATE_DIR / "start.lock"
+LOCK_FILE: Final = "start.lock"
 
 
 @contextmanager
-def one_start_at_a_time() -> Iterator[None]:
+def one_start_at_a_time(state: StateDir) -> Iterator[None]:
     """
     Hold the lock of starts; the system releases it with the process, however that ends.
 
     Raises:
         RuntimeError: Another start has it.
     """
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with LOCK_FILE.open("a") as lock:
+    state.path.mkdir(parents=True, exist_ok=True)
+    with (state.path / LOCK_FILE).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -38,10 +38,10 @@ def one_start_at_a_time() -> Iterator[None]:
         yield
 
 
-def interrupt_start() -> int | None:
+def interrupt_start(state: StateDir) -> int | None:
     """End a start that is under way in this checkout; return its process id, or None."""
     try:
-        lock = LOCK_FILE.open()
+        lock = (state.path / LOCK_FILE).open()
     except FileNotFoundError:
         return None
     with lock:

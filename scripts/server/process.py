@@ -11,23 +11,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
-import requests
 
 from console.paths import ROOT
 from scripts.server import process_start
-from scripts.server.api import Ports, describe, load_path, manage, ready_workers
-from scripts.server.hosts import LOOPBACK, Hosts
-from scripts.server.state import LOG_DIR, STATE_DIR, Server
+from scripts.server.addresses import LOOPBACK, Hosts, Ports
+from scripts.server.client import NoAnswer, NotNow, TorchServe, ready_workers
+from scripts.server.state import Server, StateDir
 
 START_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
-MODEL_LOG: Final = LOG_DIR / "model_log.log"
-CONSOLE_LOG: Final = LOG_DIR / "torchserve.log"
 
 
 def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None:
@@ -66,40 +64,48 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
 
 
 def start(
-    mar: Path, ports: Ports, workers: int, settings: Path = ROOT, hosts: Hosts | None = None
+    mars: Mapping[str, Path],
+    ports: Ports,
+    workers: int,
+    state: StateDir,
+    settings: Path = ROOT,
+    hosts: Hosts | None = None,
 ) -> Server:
     """
-    Start TorchServe with one archive; return as soon as its process runs.
+    Start TorchServe; return as soon as its process runs and loads the archives.
 
     Args:
-        mar: In a folder that becomes the model store.
+        mars: {model name: archive}, all in one folder, which becomes the model store.
         ports: Free ones.
-        workers: Processes that score, each with the threads of `model-config.yaml`.
+        workers: Processes that score, for each model, each with the threads of
+            `model-config.yaml`.
+        state: Where it may write.
         settings: Folder of `config.properties` and `torchserve/`.
         hosts: Interfaces to listen on; None: loopback.
 
     Raises:
         RuntimeError: Java did not start.
     """
-    temporary = STATE_DIR / "tmp"
-    for folder in (temporary, LOG_DIR):
+    temporary = state.temporary
+    for folder in (temporary, state.log_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    for log in (MODEL_LOG, CONSOLE_LOG):
-        if log.exists():  # a start that fails is told from its own; why the last one ended, from it
+    for log in (state.model_log, state.console_log):
+        if log.exists():  # a failure of this start is read from this start's logs alone
             log.replace(log.with_suffix(".log.before"))
     pid_file = temporary / ".model_server.pid"
     pid_file.unlink(missing_ok=True)  # a stale one blocks the start
-    with CONSOLE_LOG.open("w") as console:
+    store = next(iter(mars.values())).parent
+    with state.console_log.open("w") as console:
         launcher = subprocess.Popen(
             [
                 sys.executable, "-m", "ts.model_server", "--start",
                 "--ts-config", str(settings / "config.properties"),
                 "--log-config", str(settings / "torchserve" / "log4j2.xml"),
-                "--model-store", str(mar.parent),
+                "--model-store", str(store),
                 "--ncs",  # snapshots are written and never restored when a config file is given
             ],
-            cwd=STATE_DIR,  # neither handler/ nor iqa on the workers' way
-            env=_environment(temporary, ports, hosts or Hosts(), workers),
+            cwd=state.path,  # neither handler/ nor iqa on the workers' way
+            env=_environment(state, ports, hosts or Hosts(), workers),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -116,55 +122,52 @@ def start(
             pid=java.pid,
             group=launcher.pid,
             started_at_s=process_start.started_at_s(java.pid),
-            mar=str(mar),
+            mars={name: str(mar) for name, mar in mars.items()},
             ports=ports,
         )
     except (OSError, ValueError, psutil.NoSuchProcess) as error:
-        raise RuntimeError(f"TorchServe did not start: {_last_words(CONSOLE_LOG)}") from error
+        raise RuntimeError(f"TorchServe did not start: {_last_words(state.console_log)}") from error
     try:
-        _load(server)
+        for model in server.models():
+            _load(server, model, state)
     except BaseException:
         stop(server)
         raise
     return server
 
 
-def _load(server: Server) -> None:
+def _load(server: Server, model: TorchServe, state: StateDir) -> None:
     """
-    Begin to load the archive, as soon as the management API answers.
+    Begin to load an archive, as soon as the management API answers.
 
-    Not by `--models` at the start: only here may a batch wait 0 ms for company, see `load_path`.
+    Not by `--models` at the start: the management API alone can set a batch delay of 0 ms.
     """
-    mar = Path(server.mar).name
+    mar = Path(server.mars[model.model_name]).name
     deadline = time.monotonic() + START_TIMEOUT_S
     while server.process() is not None and time.monotonic() < deadline:
         try:
-            reply = manage(server.ports.management, "POST", load_path(mar))
-        except requests.RequestException:  # it does not listen yet
+            model.load(mar)
+        except NoAnswer:  # it does not listen yet
             time.sleep(POLL_S / 2)
             continue
-        if not reply.ok:
-            raise RuntimeError(f"{mar}: expected it to load, got {reply.status_code}: {reply.text}")
         return
-    raise RuntimeError(f"TorchServe ended while starting: {_last_words(CONSOLE_LOG)}")
+    raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
 
 
 def wait_until_ready(
-    server: Server, workers: int, stopping: threading.Event | None = None
-) -> dict[str, Any]:
+    server: Server, workers: int, state: StateDir, stopping: threading.Event | None = None
+) -> None:
     """
-    Wait until every worker of the default version can answer.
+    Wait until every worker of every model's default version can answer.
 
     `/ping` says Healthy from the first second on, even with no model at all; only the management
     API's worker states tell the truth.
 
     Args:
         server: Just started.
-        workers: How many.
+        workers: How many, for each model.
+        state: Where its logs are.
         stopping: Set where the wait is to be given up.
-
-    Returns:
-        The management API's entry of the version.
 
     Raises:
         RuntimeError: The process ended, the model failed to load, or time ran out.
@@ -175,38 +178,43 @@ def wait_until_ready(
         if stopping is not None and stopping.is_set():
             raise KeyboardInterrupt
         if server.process() is None:
-            raise RuntimeError(f"TorchServe ended while starting: {_last_words(CONSOLE_LOG)}")
-        failure = load_failure(MODEL_LOG)
+            raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
+        failure = load_failure(state.model_log)
         if failure:
-            raise RuntimeError(f"the model did not load: {failure} (see {_relative(MODEL_LOG)})")
-        try:
-            entries = describe(server.ports.management)
-        except requests.RequestException:
-            entries = []
-        if entries and ready_workers(entries[0]) >= workers:
-            return entries[0]
+            log = _relative(state.model_log)
+            raise RuntimeError(f"the model did not load: {failure} (see {log})")
+        if all(_has_workers(model, workers) for model in server.models()):
+            return
         time.sleep(POLL_S)
     raise RuntimeError(
         f"TorchServe: expected {workers} ready workers within {START_TIMEOUT_S:g} s, got fewer: "
-        f"{_last_words(CONSOLE_LOG)} (see {_relative(LOG_DIR)})"
+        f"{_last_words(state.console_log)} (see {_relative(state.log_dir)})"
     )
 
 
-def load_failure(model_log: Path, from_byte: int = 0, version: str | None = None) -> str | None:
+def _has_workers(model: TorchServe, workers: int) -> bool:
+    try:
+        entries = model.entries()
+    except NotNow:
+        return False
+    return bool(entries) and ready_workers(entries[0]) >= workers
+
+
+def load_failure(model_log: Path, from_byte: int = 0, thread: str | None = None) -> str | None:
     """
     Return the last line of the first Python traceback that a worker printed, or None.
 
     Args:
         model_log: The log of all workers.
         from_byte: Where to begin.
-        version: Only of its workers; None: of all.
+        thread: Only of these workers, as model_version; None: of all.
     """
     try:
         lines = model_log.read_bytes()[from_byte:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return None
-    if version is not None:  # TorchServe's thread: W-<number>-iqa_<version>-stdout
-        lines = [line for line in lines if f"-iqa_{version}-" in line]
+    if thread is not None:  # TorchServe's thread: W-<number>-<model>_<version>-stdout
+        lines = [line for line in lines if f"-{thread}-" in line]
     starts = [i for i, line in enumerate(lines) if "Traceback (most recent call last)" in line]
     for line in lines[starts[0] + 1 :] if starts else []:
         text = _message(line)
@@ -250,15 +258,15 @@ def _members(group: int) -> list[psutil.Process]:
     return members
 
 
-def _environment(temporary: Path, ports: Ports, hosts: Hosts, workers: int) -> dict[str, str]:
+def _environment(state: StateDir, ports: Ports, hosts: Hosts, workers: int) -> dict[str, str]:
     # PYTHONPATH would come before the MAR on the workers' way.
     inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TS_CONFIG_FILE")}
     return {
         **inherited,
-        "TEMP": str(temporary),
-        "TMPDIR": str(temporary),
-        "LOG_LOCATION": str(LOG_DIR),
-        "METRICS_LOCATION": str(LOG_DIR),
+        "TEMP": str(state.temporary),
+        "TMPDIR": str(state.temporary),
+        "LOG_LOCATION": str(state.log_dir),
+        "METRICS_LOCATION": str(state.log_dir),
         "OMP_NUM_THREADS": "1",  # TorchServe never sets it; pools of all cores strangle each other
         "TS_INFERENCE_ADDRESS": f"http://{hosts.inference}:{ports.inference}",
         "TS_MANAGEMENT_ADDRESS": f"http://{hosts.management}:{ports.management}",

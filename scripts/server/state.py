@@ -1,9 +1,9 @@
 """
-What this checkout's server and its supervisor are, and whether they live: two files in `.state/`.
+What a server leaves on disk, in one folder: which processes run, locks, logs, records.
 
-Written at the start, removed at the stop; a file whose process is gone counts as none. There are
-two because either process may be left alone: a supervisor outlives TorchServe's crash, TorchServe
-its supervisor's.
+`server.json` and `supervisor.json` are written at the start and removed at the stop; a file whose
+process is gone counts as none. There are two because either process may be left alone: a supervisor
+outlives a crash of TorchServe, and TorchServe a crash of its supervisor.
 """
 
 from __future__ import annotations
@@ -13,20 +13,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import psutil
-import requests
 
 from console.paths import ROOT
 from scripts.server import process_start
-from scripts.server.api import Ports, describe
-
-# One server a folder; the tests have a folder of their own.
-STATE_DIR: Final = Path(os.environ.get("IQA_STATE_DIR") or ROOT / ".state").absolute()
-STATE_FILE: Final = STATE_DIR / "server.json"
-SUPERVISOR_FILE: Final = STATE_DIR / "supervisor.json"
-LOG_DIR: Final = Path(os.environ.get("LOG_LOCATION") or STATE_DIR / "logs").absolute()
+from scripts.server.addresses import Addresses, Ports
+from scripts.server.client import NotNow, TorchServe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +32,42 @@ class Server:
         pid: Of the Java process.
         group: Its process group, which holds the workers as well.
         started_at_s: Of the Java process, see `process_start`: process ids are used again.
-        mar: The archive that it was started with.
+        mars: {model name: the archive that it was started with}.
         ports: Where TorchServe itself listens, behind a front or not.
     """
 
     pid: int
     group: int
     started_at_s: float
-    mar: str
+    mars: dict[str, str]
     ports: Ports
 
     def process(self) -> psutil.Process | None:
         """Return the Java process, or None if it is gone."""
         return _process(self.pid, self.started_at_s)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens."""
+        return Addresses.on_this_machine(self.ports)
+
+    @property
+    def store(self) -> Path:
+        """The model store: the folder of its archives."""
+        return Path(next(iter(self.mars.values()))).parent
+
+    def models(self) -> list[TorchServe]:
+        """Return a client for each model that it was started with."""
+        return [TorchServe(self.addresses, name) for name in self.mars]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """
+        Return what TorchServe says of all versions of all models.
+
+        Raises:
+            NotNow: No answer.
+        """
+        return [entry for model in self.models() for entry in model.entries("/all")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,72 +92,129 @@ class Supervision:
         return _process(self.pid, self.started_at_s)
 
 
-def read() -> Server | None:
-    """Return this checkout's server if it lives."""
-    server = read_file()
-    return server if server is not None and server.process() else None
+@dataclass(frozen=True, kw_only=True)
+class StateDir:
+    """
+    The folder of one server's state: one server a folder.
+
+    Attributes:
+        path: Of the folder; made when something is written.
+        log_dir: Where the logs go.
+    """
+
+    path: Path
+    log_dir: Path
+
+    @classmethod
+    def at(cls, path: Path) -> StateDir:
+        """Return a folder with its logs inside."""
+        return cls(path=path.absolute(), log_dir=path.absolute() / "logs")
+
+    @classmethod
+    def from_environment(cls) -> StateDir:
+        """Return IQA_STATE_DIR, or `.state` of this checkout; logs go to LOG_LOCATION if set."""
+        state = cls.at(Path(os.environ.get("IQA_STATE_DIR") or ROOT / ".state"))
+        logs = os.environ.get("LOG_LOCATION")
+        return dataclasses.replace(state, log_dir=Path(logs).absolute()) if logs else state
+
+    @property
+    def temporary(self) -> Path:
+        """TorchServe's temporary folder, where it unpacks archives."""
+        return self.path / "tmp"
+
+    @property
+    def front(self) -> Path:
+        """The front's folder."""
+        return self.path / "front"
+
+    @property
+    def model_log(self) -> Path:
+        """What the workers of all models print."""
+        return self.log_dir / "model_log.log"
+
+    @property
+    def console_log(self) -> Path:
+        """What TorchServe itself prints."""
+        return self.log_dir / "torchserve.log"
+
+    def server(self) -> Server | None:
+        """Return the server if it lives."""
+        server = self.server_on_record()
+        return server if server is not None and server.process() else None
+
+    def server_on_record(self) -> Server | None:
+        """Return what is on record, whether it lives or not."""
+        try:
+            document = json.loads(self._server_file.read_text())
+            if "mar" in document:  # written before a server could have several models
+                document["mars"] = {"iqa": document.pop("mar")}
+            return Server(**{**document, "ports": Ports(**document["ports"])})
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+            return None
+
+    def supervision(self) -> Supervision | None:
+        """Return the supervisor if it lives."""
+        try:
+            supervision = Supervision(**json.loads(self._supervisor_file.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+        return supervision if supervision.process() else None
+
+    def record_server(self, server: Server) -> None:
+        """Record a server."""
+        self._write(self._server_file, server)
+
+    def record_supervision(self, supervision: Supervision) -> None:
+        """Record a supervisor."""
+        self._write(self._supervisor_file, supervision)
+
+    def forget_server(self) -> None:
+        """Forget the server."""
+        self._server_file.unlink(missing_ok=True)
+
+    def forget_supervision(self) -> None:
+        """Forget the supervisor."""
+        self._supervisor_file.unlink(missing_ok=True)
+
+    def serves(self, mar: Path) -> bool:
+        """Tell whether the server of this folder has an archive loaded, in any version."""
+        server = self.server()
+        if server is None:
+            return False
+        if any(Path(known).resolve() == mar.resolve() for known in server.mars.values()):
+            return True
+        if server.store.resolve() != mar.resolve().parent:
+            return False
+        try:
+            return any(entry["modelUrl"] == mar.name for entry in server.entries())
+        except NotNow:
+            return True  # alive and not answering: assume the worse
+
+    @property
+    def _server_file(self) -> Path:
+        return self.path / "server.json"
+
+    @property
+    def _supervisor_file(self) -> Path:
+        return self.path / "supervisor.json"
+
+    def _write(self, path: Path, record: Server | Supervision) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(dataclasses.asdict(record), indent=2) + "\n")
 
 
-def read_file() -> Server | None:
-    """Return what is on record, whether it lives or not."""
-    try:
-        document = json.loads(STATE_FILE.read_text())
-        return Server(**{**document, "ports": Ports(**document["ports"])})
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        return None
+def replace_text(path: Path, text: str) -> None:
+    """
+    Replace a file at once: another process may read it at any moment.
 
-
-def read_supervision() -> Supervision | None:
-    """Return this checkout's supervisor if it lives."""
-    try:
-        supervision = Supervision(**json.loads(SUPERVISOR_FILE.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
-        return None
-    return supervision if supervision.process() else None
-
-
-def write(server: Server) -> None:
-    """Record a server."""
-    _write(STATE_FILE, server)
-
-
-def write_supervision(supervision: Supervision) -> None:
-    """Record a supervisor."""
-    _write(SUPERVISOR_FILE, supervision)
-
-
-def clear() -> None:
-    """Forget the server."""
-    STATE_FILE.unlink(missing_ok=True)
-
-
-def clear_supervision() -> None:
-    """Forget the supervisor."""
-    SUPERVISOR_FILE.unlink(missing_ok=True)
-
-
-def serves(mar: Path) -> bool:
-    """Tell whether this checkout's server has an archive loaded, in any version."""
-    server = read()
-    if server is None:
-        return False
-    if Path(server.mar).resolve() == mar.resolve():
-        return True
-    if Path(server.mar).resolve().parent != mar.resolve().parent:
-        return False
-    try:
-        return any(
-            entry["modelUrl"] == mar.name for entry in describe(server.ports.management, "all")
-        )
-    except requests.RequestException:
-        return True  # alive and not answering: assume the worse
-
-
-def _write(path: Path, record: Server | Supervision) -> None:
-    """Replace a file at once: another process may read it at any moment."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    Raises:
+        OSError: It cannot be written, e.g. with a full disk; the old one is whole.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(fresh, path)
 
 

@@ -6,22 +6,21 @@ import contextlib
 import os
 
 import psutil
-import requests
 
 from scripts import front
-from scripts.server import process, state
-from scripts.server.api import describe, get_json, ready_workers
+from scripts.server import process
+from scripts.server.client import NotNow, get_json, ready_workers
 from scripts.server.lock import interrupt_start
-from scripts.server.state import Supervision
+from scripts.server.state import StateDir, Supervision
 
 STOP_TIMEOUT_S = 120.0
 """Longer than a drain and the end of TorchServe; then all is ended at once."""
 
 
-def stop() -> int:
+def stop(state: StateDir) -> int:
     """Stop this checkout's server, or a start that is under way; 0 also if none runs."""
-    starter = interrupt_start()
-    server, supervision = state.read_file(), state.read_supervision()
+    starter = interrupt_start(state)
+    server, supervision = state.server_on_record(), state.supervision()
     supervisor = supervision.process() if supervision else None
     if supervisor is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -31,12 +30,12 @@ def stop() -> int:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
     # Where the supervisor is gone, or was killed: what it would have stopped.
-    had_front = front.stop_left_over()
-    left_over = state.read_file()
+    had_front = front.stop_left_over(state.front)
+    left_over = state.server_on_record()
     if left_over is not None:  # also where Java is gone and workers are left
         process.stop(left_over)
-        state.clear()
-    state.clear_supervision()
+        state.forget_server()
+    state.forget_supervision()
     if server is not None:
         print(f"stopped process {server.pid} and its workers")
     elif supervisor is not None or had_front:
@@ -46,9 +45,9 @@ def stop() -> int:
     return 0
 
 
-def status() -> int:
+def status(state: StateDir) -> int:
     """Say what is served; 1 if nothing is, or not yet."""
-    server, supervision = state.read(), state.read_supervision()
+    server, supervision = state.server(), state.supervision()
     if server is None:
         if supervision is None:
             print("not running")
@@ -56,20 +55,20 @@ def status() -> int:
             print(f"TorchServe is being started; {_supervisor(supervision)}")
         return 1
     try:
-        entries = describe(server.ports.management)
-    except requests.RequestException as error:
+        defaults = [(model.model_name, model.entries()) for model in server.models()]
+    except NotNow as error:
         print(f"process {server.pid} runs and does not answer: {error}")
         return 1
     port = (supervision.front_port if supervision else None) or server.ports.inference
-    for entry in entries:
+    for name, entry in ((name, entries[0]) for name, entries in defaults if entries):
         print(
-            f"iqa version {entry['modelVersion']} from {entry['modelUrl']}: "
+            f"{name} version {entry['modelVersion']} from {entry['modelUrl']}: "
             f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
             f"process {server.pid}, inference on port {port}"
         )
-    is_ready = bool(entries) and ready_workers(entries[0]) > 0
+    is_ready = all(entries and ready_workers(entries[0]) > 0 for _, entries in defaults)
     if not is_ready:
-        logs = os.path.relpath(state.LOG_DIR)
+        logs = os.path.relpath(state.log_dir)
         print(f"process {server.pid} runs and has no ready worker (see {logs})")
     if supervision is None:
         print("no supervisor: nothing would start it again. Stop it, and start it anew")
@@ -87,7 +86,7 @@ def _supervisor(supervision: Supervision) -> str:
     try:
         live, ready = get_json(f"{url}/live"), get_json(f"{url}/ready")
         restarts, reason = live["restarts"], ready["reason"]
-    except (requests.RequestException, ValueError, KeyError) as error:
+    except (NotNow, ValueError, KeyError) as error:
         return f"{who}, does not answer: {error}"
     said = "ready" if ready["ready"] else f"not ready ({reason})"
     return f"{who}, {said}, {restarts} restarts"

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
-import requests
 
-from scripts.server.api import describe
+from scripts.server.client import NotNow
 from scripts.server.state import Server
 
 logger = logging.getLogger(__name__)
@@ -48,8 +47,8 @@ def watch(find: Callable[[], Server | None], stopping: threading.Event) -> None:
             hung = HungWorkers()
             continue
         try:
-            entries = describe(server.ports.management, "all")
-        except requests.RequestException:
+            entries = server.entries()
+        except NotNow:
             continue  # that it does not answer is for others to notice
         for process in hung.look(entries, time.monotonic()):
             logger.warning("worker %d: it hangs; ending it", process.pid)
@@ -77,7 +76,7 @@ class HungWorkers:
         Return the workers that hang; ending one makes TorchServe start another.
 
         Args:
-            entries: As of `server_api.describe`, of all versions.
+            entries: As of `Server.entries`, of all versions of all models.
             now_s: On the monotonic clock; at least twice as often as `PATIENCE_S`.
         """
         seen: dict[int, _Sleep] = {}

@@ -14,9 +14,8 @@ import time
 from typing import Final
 
 import psutil
-import requests
 
-from scripts.server.api import describe
+from scripts.server.client import NotNow
 from scripts.server.state import Server
 
 LOOK_S: Final = 0.2
@@ -47,13 +46,13 @@ def wait_until_idle(server: Server, limit_s: float, hurry: threading.Event) -> b
             return False
         before_s, used_s, waiting = used_s, {}, 0
         try:
-            for entry in describe(server.ports.management, "all"):
+            for entry in server.entries():
                 waiting += int(entry["jobQueueStatus"]["pendingRequests"])
                 for worker in entry["workers"]:
                     with contextlib.suppress(psutil.Error):
                         times = psutil.Process(int(worker["pid"])).cpu_times()
                         used_s[int(worker["pid"])] = times.user + times.system
-        except (requests.RequestException, KeyError, ValueError):
+        except (NotNow, KeyError, ValueError):
             waiting = 1  # busy, for all that is known
         computes = any(used_s[pid] - before_s.get(pid, 0.0) > IDLE_CPU_S for pid in used_s)
         quiet = 0 if waiting or computes else quiet + 1

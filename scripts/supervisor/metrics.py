@@ -20,7 +20,7 @@ import psutil
 
 from scripts.server import process_start
 from scripts.server.prometheus_text import Family, page, single
-from scripts.server.state import STATE_DIR, Server
+from scripts.server.state import Server, StateDir
 
 KINDS: Final = ("java", "workers", "front", "supervisor")
 WORKER_MARK: Final = "model_service_worker"
@@ -39,7 +39,8 @@ class Census:
     counter that falls looks to Prometheus like one that began anew, and its rate like a jump.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
         self._lock = threading.Lock()
         self._java: Identity | None = None
         self._slots: dict[str, Identity] = {}
@@ -48,7 +49,14 @@ class Census:
         self._worker_restarts = 0
 
     def exposition(self, server: Server | None, restarts: int, ready: bool | None = None) -> bytes:
-        """See the function of this name."""
+        """
+        Return the metrics of this machine's server in Prometheus' text format.
+
+        Args:
+            server: TorchServe; None while there is none.
+            restarts: How often the supervisor has started it again.
+            ready: What GET /ready says; None leaves that metric out.
+        """
         count = dict.fromkeys(KINDS, 0)
         memory = dict.fromkeys(KINDS, 0)
         descriptors = dict.fromkeys(KINDS, 0)
@@ -80,7 +88,10 @@ class Census:
                 for kind in KINDS
             }
             worker_restarts = self._worker_restarts
-        disks = [({"folder": name}, shutil.disk_usage(path)) for name, path in _folders(server)]
+        disks = [
+            ({"folder": name}, shutil.disk_usage(path))
+            for name, path in _folders(self._state, server)
+        ]
         return page(
             [
                 _by_kind("iqa_processes", "gauge", "Processes that run.", count),
@@ -138,20 +149,6 @@ class Census:
         self._slots.update(slots)
 
 
-def exposition(server: Server | None, restarts: int, ready: bool | None = None) -> bytes:
-    """
-    Return the metrics of this machine's server in Prometheus' text format.
-
-    To be called in one process all the time, the supervisor: it remembers what it has seen.
-
-    Args:
-        server: TorchServe; None while there is none.
-        restarts: How often the supervisor has started it again.
-        ready: What GET /ready says; None leaves that metric out.
-    """
-    return _CENSUS.exposition(server, restarts, ready)
-
-
 def _processes(server: Server | None) -> Iterator[tuple[str, psutil.Process]]:
     own = psutil.Process()
     yield "supervisor", own
@@ -175,16 +172,13 @@ def _slot(worker: psutil.Process) -> str | None:
     return words[words.index(SLOT_OPTION) + 1] if SLOT_OPTION in words[:-1] else None
 
 
-def _folders(server: Server | None) -> list[tuple[str, Path]]:
-    folders = [("state", STATE_DIR)]
+def _folders(state: StateDir, server: Server | None) -> list[tuple[str, Path]]:
+    folders = [("state", state.path)]
     if server is not None:
-        folders.append(("model-store", Path(server.mar).parent))
+        folders.append(("model-store", server.store))
     return [(name, path) for name, path in folders if os.path.isdir(path)]
 
 
 def _by_kind(name: str, kind: str, help: str, values: dict[str, int] | dict[str, float]) -> Family:
     samples = [({"process": process}, float(value)) for process, value in values.items()]
     return Family(name=name, kind=kind, help=help, samples=list(samples))
-
-
-_CENSUS: Final = Census()

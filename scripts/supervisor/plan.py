@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from scripts import front
-from scripts.server.api import Ports
-from scripts.server.hosts import Hosts
+from scripts.server.addresses import Hosts, Ports
+from scripts.server.state import StateDir
+
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What stands in an address, in a file's name and in a label of Prometheus alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A registered model, and the alias whose version is served."""
+
+    name: str
+    alias: str
+
+    @classmethod
+    def parse(cls, text: str, alias: str) -> ServedModel:
+        """
+        Return NAME or NAME@ALIAS as a model; without an alias of its own it gets `alias`.
+
+        Raises:
+            ValueError: The name cannot stand in an address.
+        """
+        name, _, own_alias = text.partition("@")
+        if not MODEL_NAME.fullmatch(name):
+            raise ValueError(
+                f"model name: expected letters, digits, `_`, `.` and `-`, got {name!r}. "
+                "Register the model under such a name."
+            )
+        return cls(name=name, alias=own_alias or alias)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +45,10 @@ class Plan:
     What to serve, and where.
 
     Attributes:
-        alias: Of the registry.
+        models: What is served, one or several models.
         store: Model store.
-        from_store: The archive is the one noted there, and no registry is asked.
+        state: Where the server may write.
+        from_store: The archives are those noted there, and no registry is asked.
         ports: TorchServe's own.
         hosts: Interfaces that it listens on.
         workers: Processes that score.
@@ -30,8 +60,9 @@ class Plan:
         debug: Show tracebacks of failures.
     """
 
-    alias: str
+    models: tuple[ServedModel, ...]
     store: Path
+    state: StateDir
     from_store: bool
     ports: Ports
     hosts: Hosts

@@ -1,10 +1,10 @@
 """
 Whether the server may get requests, known at any moment without asking it.
 
-A thread looks about once a second (`supervise.py`). Ready means: the version that unversioned
-requests get has a READY worker, and a golden picture got its score from it since it became the
-default and since its workers last changed. Only such a change costs a prediction, so a look never
-waits in the queue behind the load for long, and an answer to /ready never waits at all.
+A thread looks about once a second (`supervisor.py`). Ready means, for each model: the version that
+unversioned requests get has a READY worker, and a golden image got its score from it since it
+became the default and since its workers last changed. Only such a change costs a prediction, so a
+look never waits in the queue behind the load for long, and an answer to /ready never waits at all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import requests
-
 from scripts.archive import golden, mar_file
 from scripts.rollout import drain
-from scripts.server.api import describe, predict
-from scripts.server.state import Server
+from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import Server, StateDir
 from scripts.supervisor.start_archive import Served
 
 logger = logging.getLogger(__name__)
@@ -52,31 +50,48 @@ class Verdict:
     workers: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """
+    The reply to a golden image that was sent and answered as it must.
+
+    Attributes:
+        model_name: That answered.
+        file: Name of the image.
+        reply: The JSON document.
+    """
+
+    model_name: str
+    file: str
+    reply: dict[str, Any]
+
+
 class Readiness:
     """
     The latest verdict about one server after the other, as TorchServe is started again.
 
     Args:
         started_at_s: Of the supervisor, as `process_start` counts; a drain from before is over.
+        state: The server's folder.
     """
 
-    def __init__(self, started_at_s: float) -> None:
-        self.served: Served | None = None
-        """What was ready last; what a crash should be followed by."""
-        self._started_at_s = started_at_s
+    def __init__(self, started_at_s: float, state: StateDir) -> None:
+        self._started_at_s, self._state = started_at_s, state
         self._looking = threading.Lock()
         self._server: Server | None = None
+        self._models: dict[str, ModelReadiness] = {}
         self._why_not = "starting"
-        self._seen = Verdict(ready=False, reason="not yet looked at")
         self._seen_at_s = time.monotonic()
-        self._proven: tuple[str, frozenset[int]] | None = None
-        self._golden: tuple[Path, int | None, golden.Golden] | None = None
 
     def begin(self, server: Server) -> None:
         """Begin to look at a server whose workers are there."""
         with self._looking:
-            self._proven = None
-            self._publish(Verdict(ready=False, reason="warming up"))
+            known = {name: one.served for name, one in self._models.items()}
+            self._models = {
+                model.model_name: ModelReadiness(model, server.store, known.get(model.model_name))
+                for model in server.models()
+            }
+            self._seen_at_s = time.monotonic()
             self._server = server
 
     def end(self, why: str) -> None:
@@ -84,48 +99,87 @@ class Readiness:
         self._why_not = why
         self._server = None
 
-    def verdict(self) -> Verdict:
-        """Return whether requests may come now, from memory."""
-        seen = self._seen
+    def served(self, model_name: str) -> Served | None:
+        """Return what was ready last; what a crash should be followed by."""
+        known = self._models.get(model_name)
+        return known.served if known else None
+
+    def verdict(self, model_name: str | None = None) -> Verdict:
+        """
+        Return whether requests may come now, from memory.
+
+        Args:
+            model_name: For one model; None: for all, with the reason of the first that is not
+                ready, and version and workers of the first model.
+        """
+        seen = [one.seen for name, one in self._models.items() if model_name in (None, name)]
+        if not seen:
+            return Verdict(ready=False, reason=self._why_not)
+        found = next((one for one in seen if not one.ready), seen[0])
         if self._server is None:
-            return dataclasses.replace(seen, ready=False, reason=self._why_not, workers=0)
-        if drain.is_draining(self._started_at_s):
-            return dataclasses.replace(seen, ready=False, reason="draining")
+            return dataclasses.replace(found, ready=False, reason=self._why_not, workers=0)
+        if drain.is_draining(self._state, self._started_at_s):
+            return dataclasses.replace(found, ready=False, reason="draining")
         if time.monotonic() - self._seen_at_s > STALE_S:
             reason = f"not looked at for {STALE_S:g} s"
-            return dataclasses.replace(seen, ready=False, reason=reason)
-        return seen
+            return dataclasses.replace(found, ready=False, reason=reason)
+        return found
 
-    def look(self) -> dict[str, Any] | None:
+    def look(self) -> list[Proof]:
         """
         Look at the server, and publish what is seen unless it was replaced meanwhile.
 
         Returns:
-            The reply to the golden picture if one had to be sent and was answered as it must.
+            The replies to golden images, where some had to be sent and were answered as they must.
         """
         with self._looking:
-            server = self._server
+            server, proofs = self._server, []
             if server is None:
-                return None
-            seen, reply = self._look(server)
+                return []
+            for one in self._models.values():
+                proof = one.look()
+                if proof is not None:
+                    proofs.append(proof)
             if self._server is server:
-                if seen.ready != self._seen.ready:
-                    if seen.ready:
-                        logger.info("ready: version %s, %d workers", seen.version, seen.workers)
-                    else:
-                        logger.warning("not ready: %s", seen.reason)
-                self._publish(seen)
-            return reply
+                self._seen_at_s = time.monotonic()
+            return proofs
 
-    def _publish(self, verdict: Verdict) -> None:
-        self._seen, self._seen_at_s = verdict, time.monotonic()
 
-    def _look(self, server: Server) -> tuple[Verdict, dict[str, Any] | None]:
+class ModelReadiness:
+    """
+    What was seen of one model of one server.
+
+    Args:
+        server: The model on its server.
+        store: The server's model store.
+        served: What was ready last, before the server was started again.
+    """
+
+    def __init__(self, server: TorchServe, store: Path, served: Served | None) -> None:
+        self.served = served
+        self.seen = Verdict(ready=False, reason="warming up")
+        self._server, self._store = server, store
+        self._proven: tuple[str, frozenset[int]] | None = None
+        self._golden: tuple[Path, int | None, golden.Golden] | None = None
+
+    def look(self) -> Proof | None:
+        """Look at the model; return the reply to a golden image if one was sent and is right."""
+        seen, proof = self._look()
+        if seen.ready != self.seen.ready:
+            name = self._server.model_name
+            if seen.ready:
+                logger.info("%s ready: version %s, %d workers", name, seen.version, seen.workers)
+            else:
+                logger.warning("%s not ready: %s", name, seen.reason)
+        self.seen = seen
+        return proof
+
+    def _look(self) -> tuple[Verdict, Proof | None]:
         try:
-            entries = describe(server.ports.management)
-        except requests.RequestException as error:
-            reason = f"management API: no answer ({type(error).__name__})"
-            return dataclasses.replace(self._seen, ready=False, reason=reason), None
+            entries = self._server.entries()
+        except NotNow as error:
+            reason = f"management API: {error}"
+            return dataclasses.replace(self.seen, ready=False, reason=reason), None
         if not entries:
             return Verdict(ready=False, reason="no version is loaded"), None
         entry = entries[0]
@@ -136,23 +190,23 @@ class Readiness:
         verdict = Verdict(ready=True, reason="ready", version=version, workers=len(pids))
         if (version, pids) == self._proven:
             return verdict, None
-        mar = Path(server.mar).parent / str(entry["modelUrl"])
+        mar = self._store / str(entry["modelUrl"])
         try:
-            reply = _score_golden(server, self._golden_of(mar, version))
+            proof = _score_golden(self._server, self._golden_of(mar, version))
         except _Busy as busy:
             # A full queue says nothing about the version; those of its workers that were proven
             # and are still there answer.
             is_still_good = self._proven is not None and bool(pids & self._proven[1])
-            if is_still_good and version == self._seen.version and self._seen.ready:
+            if is_still_good and version == self.seen.version and self.seen.ready:
                 return verdict, None
             return dataclasses.replace(verdict, ready=False, reason=str(busy)), None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # no answer, too
-            reason = f"golden picture: {error}"
+        except (OSError, ValueError, KeyError, NotNow, zipfile.BadZipFile) as error:
+            reason = f"golden image: {error}"  # a wrong score, no answer, or a damaged archive
             return dataclasses.replace(verdict, ready=False, reason=reason), None
         self._proven = version, pids
         if self.served is None or self.served.mar != mar:
             self.served = Served(version=version, mar=mar, sha256=mar_file.sha256_of(mar))
-        return verdict, reply
+        return verdict, proof
 
     def _golden_of(self, mar: Path, version: str) -> golden.Golden:
         """Return what a version must answer, from memory where its archive has been taken away."""
@@ -173,21 +227,19 @@ class _Busy(Exception):
     """The golden picture found no room in the queue."""
 
 
-def _score_golden(server: Server, pictures: golden.Golden) -> dict[str, Any]:
+def _score_golden(server: TorchServe, pictures: golden.Golden) -> Proof:
     """
-    Let a version score one golden picture of its archive.
+    Let a version score one golden image of its archive.
 
     Raises:
         NotGolden: It has another score, or none.
         _Busy: The queue is full.
-        OSError: No answer.
+        NotNow: No answer.
     """
     names = [name for name, _, _ in pictures.pictures]
     index = names.index(SAMPLE) if SAMPLE in names else 0
-    url = f"http://127.0.0.1:{server.ports.inference}"
-    picture = pictures.pictures[index][1]
-    code, reply = predict(url, picture, pictures.version, GOLDEN_TIMEOUT_S)
+    code, reply = server.score(pictures.pictures[index][1], pictures.version, GOLDEN_TIMEOUT_S)
     if code == 503 and "no worker" in str(reply.get("message")):  # also said of a full queue
         raise _Busy("golden picture: the queue is full")
     pictures.compare(index, code, reply)
-    return {"file": names[index], **reply}
+    return Proof(model_name=server.model_name, file=names[index], reply=reply)

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,7 +21,8 @@ from typing import Final
 
 from console import command_line
 from scripts.archive import mar_file, note
-from scripts.rollout import records
+from scripts.rollout.records import Record, Records
+from scripts.supervisor.plan import Plan, ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -48,28 +50,26 @@ class Served:
 
 class Choice:
     """
-    The archive that an alias names, found (or built) by another process.
+    The archives that the aliases name, found (or built) by another process.
 
     Args:
-        alias: Of the registry.
-        store: Model store.
-        debug: Let that process show the traceback of a failure.
+        plan: Names models, aliases and store.
         method: How the process is made: "fork" is at once and only for a process without threads.
     """
 
-    def __init__(self, alias: str, store: Path, *, debug: bool, method: str) -> None:
+    def __init__(self, plan: Plan, method: str) -> None:
         context = multiprocessing.get_context(method)
         self._receiver, sender = context.Pipe(duplex=False)
         # Typed by what all kinds of process share; typeshed knows `Process` per context only.
         self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_choose, args=(alias, store, debug, sender)
+            target=_choose, args=(plan, sender)
         )
         self._process.start()
         sender.close()
 
-    def wait(self, stopping: threading.Event) -> Path:
+    def wait(self, stopping: threading.Event) -> dict[str, Path]:
         """
-        Return the archive.
+        Return {model name: archive}.
 
         Raises:
             KeyboardInterrupt: `stopping` was set before the answer came.
@@ -79,7 +79,8 @@ class Choice:
             if stopping.is_set():
                 raise KeyboardInterrupt
         try:
-            return Path(self._receiver.recv())
+            found: dict[str, Path] = self._receiver.recv()
+            return found
         except EOFError:
             self._process.join()
             raise SystemExit(self._process.exitcode or FAILED) from None
@@ -96,48 +97,52 @@ class Choice:
 
 class Noted:
     """
-    The archive that whoever knows the registry noted in the model store; waits for the first one.
+    The archives that another process noted in the model store; waits for the first of each model.
 
     Args:
-        alias: Of the registry.
+        models: With their aliases.
         store: Model store.
     """
 
-    def __init__(self, alias: str, store: Path) -> None:
-        self._alias, self._store = alias, store
+    def __init__(self, models: Sequence[ServedModel], store: Path) -> None:
+        self._models, self._store = models, store
 
-    def wait(self, stopping: threading.Event) -> Path:
+    def wait(self, stopping: threading.Event) -> dict[str, Path]:
         """
-        Return the archive.
+        Return {model name: archive}.
 
         Raises:
-            KeyboardInterrupt: `stopping` was set before there was one.
+            KeyboardInterrupt: `stopping` was set before there was one of each.
         """
-        found = note.read(self._alias, self._store)
+        return {model.name: self._of(model, stopping) for model in self._models}
+
+    def _of(self, model: ServedModel, stopping: threading.Event) -> Path:
+        store = self._store
+        found = note.read(model.name, model.alias, store)
         if found is None:
-            logger.info("waiting for an archive of '%s' in %s", self._alias, self._store)
+            logger.info("waiting for an archive of '%s@%s' in %s", model.name, model.alias, store)
         while found is None:
             if stopping.wait(NOTE_POLL_S):
                 raise KeyboardInterrupt
-            found = note.read(self._alias, self._store)
+            found = note.read(model.name, model.alias, store)
         return found
 
     def close(self) -> None:
         """Nothing runs that would have to be ended."""
 
 
-def after_a_crash(served: Served | None, started_with: Path) -> list[Path]:
+def after_a_crash(served: Served | None, started_with: Path, record: Record) -> list[Path]:
     """
-    Return the archives to start with again, the best first; none is asked of MLflow.
+    Return the archives of one model to start with again, the best first; MLflow is not asked.
 
     What was served when the server died, unless a rollback or a quarantine speaks against it; then
     what deployments have on record as good; then what the server was started with.
 
     Args:
         served: What was served when it was last looked at; None if that was never known.
-        started_with: The archive of the server that died.
+        started_with: The model's archive at the start of the server that died.
+        record: Of the model's deployments.
     """
-    record = records.read()
     store = started_with.parent
     chosen: list[Path] = []
     instead = record.instead_of(served.version) if served else None
@@ -166,21 +171,31 @@ def _version_of(mar: Path) -> str:
     return mar.stem.rpartition("-")[2]
 
 
-def _choose(alias: str, store: Path, debug: bool, sender: Connection) -> None:
-    """Send the archive's path; the body of the other process."""
+def _choose(plan: Plan, sender: Connection) -> None:
+    """Send the archives' paths; the body of the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the supervisor sends TERM
     signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
 
     def command() -> int:
-        from scripts.rollout.served_archive import served_archive
+        from scripts.supervisor.served_archive import served_archive
 
         try:
-            sender.send(str(served_archive(alias, store)))
+            sender.send(
+                {
+                    model.name: served_archive(
+                        model.name,
+                        model.alias,
+                        plan.store,
+                        Records(state=plan.state, model_name=model.name),
+                    )
+                    for model in plan.models
+                }
+            )
         except KeyboardInterrupt:
             os._exit(command_line.INTERRUPTED)  # the supervisor says it
         return 0
 
-    status = command_line.run(command, debug)
+    status = command_line.run(command, plan.debug)
     if status:
         raise SystemExit(status)
 

@@ -12,26 +12,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
 from scripts import front
 from scripts.rollout import drain
-from scripts.server import health, process, process_start, state
-from scripts.server.api import is_alive
+from scripts.rollout.records import Records
+from scripts.server import health, process, process_start
+from scripts.server.client import is_alive
 from scripts.server.state import Server, Supervision
 from scripts.supervisor import hung_workers, start_archive
 from scripts.supervisor.idle import wait_until_idle
+from scripts.supervisor.metrics import Census
 from scripts.supervisor.plan import Plan
-from scripts.supervisor.readiness import Readiness
+from scripts.supervisor.readiness import Proof, Readiness
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +66,8 @@ class Supervisor:
     def __init__(self, plan: Plan, stopping: threading.Event, hurry: threading.Event) -> None:
         self._plan, self._stopping, self._hurry = plan, stopping, hurry
         self._started_at_s = process_start.started_at_s(os.getpid())
-        self._readiness = Readiness(self._started_at_s)
+        self._readiness = Readiness(self._started_at_s, plan.state)
+        self._census = Census(plan.state)
         self._server: Server | None = None
         self._front: front.Front | None = None
         self._restarts = 0
@@ -72,12 +76,12 @@ class Supervisor:
         self._down_since_s: float | None = self._began_at_s
         self._missed_pings = 0
 
-    def run(self, on_ready: Callable[[Server, dict[str, Any]], None]) -> None:
+    def run(self, on_ready: Callable[[Server, list[Proof]], None]) -> None:
         """
         Start, watch, and stop when `stopping` is set.
 
         Args:
-            on_ready: Called once, with the server and its reply to a golden picture.
+            on_ready: Called once, with the server and each model's reply to a golden image.
 
         Raises:
             KeyboardInterrupt: It was to be stopped before it was ready.
@@ -101,11 +105,11 @@ class Supervisor:
 
     def _first_start(
         self, choice: start_archive.Choice | start_archive.Noted
-    ) -> tuple[Server, dict[str, Any]]:
+    ) -> tuple[Server, list[Proof]]:
         plan = self._plan
         if plan.front is not None:
             front.expect_nginx()
-        state.write_supervision(
+        plan.state.record_supervision(
             Supervision(
                 pid=os.getpid(),
                 started_at_s=self._started_at_s,
@@ -114,22 +118,22 @@ class Supervisor:
             )
         )
         server = self._start(choice.wait(self._stopping))
-        reply = self._readiness.look()
-        if reply is None:
+        proofs = self._readiness.look()
+        if not self._readiness.verdict().ready:
             raise RuntimeError(f"TorchServe: {self._readiness.verdict().reason}")
         if plan.front is not None:
             self._front = front.Front(plan.front, plan.front_log)
         self._down_since_s = None
-        return server, reply
+        return server, proofs
 
-    def _start(self, mar: Path) -> Server:
+    def _start(self, mars: Mapping[str, Path]) -> Server:
         plan = self._plan
         self._began_at_s = time.monotonic()
-        self._server = process.start(mar, plan.ports, plan.workers, hosts=plan.hosts)
-        state.write(self._server)
+        self._server = process.start(mars, plan.ports, plan.workers, plan.state, hosts=plan.hosts)
+        plan.state.record_server(self._server)
         if self._front is not None:
             self._front.release()  # it knows its model: requests wait for the workers
-        process.wait_until_ready(self._server, plan.workers, self._stopping)
+        process.wait_until_ready(self._server, plan.workers, plan.state, self._stopping)
         self._missed_pings = 0
         self._readiness.begin(self._server)
         return self._server
@@ -152,10 +156,18 @@ class Supervisor:
         self._down_since_s = now_s
         if now_s - self._began_at_s > STEADY_S:
             self._pause_s = FIRST_PAUSE_S
-        is_draining = drain.is_draining(server.started_at_s)
+        state = self._plan.state
+        is_draining = drain.is_draining(state, server.started_at_s)
         self._readiness.end(f"restarting: {why}")
         logger.warning("TorchServe, process %d: %s; starting it again", server.pid, why)
-        mars = start_archive.after_a_crash(self._readiness.served, Path(server.mar))
+        choices = {
+            name: start_archive.after_a_crash(
+                self._readiness.served(name),
+                Path(mar),
+                Records(state=state, model_name=name).read(),
+            )
+            for name, mar in server.mars.items()
+        }
         tries = 0
         while True:
             if self._front is not None:
@@ -167,8 +179,8 @@ class Supervisor:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             self._restarts += 1
             try:
-                mar = mars[min(tries // TRIES_EACH, len(mars) - 1)] if mars else self._named()
-                self._start(mar)
+                mars = self._best(choices, tries // TRIES_EACH)
+                self._start(mars)
                 break
             except KeyboardInterrupt:
                 return
@@ -176,15 +188,31 @@ class Supervisor:
                 logger.warning("TorchServe: start %d failed: %s", tries + 1, error)
             tries += 1
         if is_draining:  # a drain counts from the server's start, and this one is meant as well
-            drain.mark()
+            drain.mark(state)
         self._down_since_s = None
         self._readiness.look()
         logger.warning(
-            "TorchServe runs again with %s, %.1f s after", mar.name, time.monotonic() - now_s
+            "TorchServe runs again with %s, %.1f s after",
+            ", ".join(mar.name for mar in mars.values()),
+            time.monotonic() - now_s,
         )
 
-    def _named(self) -> Path:
-        """Return the archive that the alias names: nothing that was served is left."""
+    def _best(self, choices: Mapping[str, list[Path]], failed: int) -> dict[str, Path]:
+        """
+        Return the archive of each model to start with.
+
+        Args:
+            choices: By model, the best first.
+            failed: How many of the best ones were tried in vain.
+        """
+        named = {} if all(choices.values()) else self._named()
+        return {
+            name: mars[min(failed, len(mars) - 1)] if mars else named[name]
+            for name, mars in choices.items()
+        }
+
+    def _named(self) -> dict[str, Path]:
+        """Return the archives that the aliases name: nothing that was served is left."""
         choice = self._choose("spawn")
         try:
             return choice.wait(self._stopping)
@@ -192,10 +220,9 @@ class Supervisor:
             choice.close()
 
     def _choose(self, method: str) -> start_archive.Choice | start_archive.Noted:
-        plan = self._plan
-        if plan.from_store:
-            return start_archive.Noted(plan.alias, plan.store)
-        return start_archive.Choice(plan.alias, plan.store, debug=plan.debug, method=method)
+        if self._plan.from_store:
+            return start_archive.Noted(self._plan.models, self._plan.store)
+        return start_archive.Choice(self._plan, method)
 
     def _restart_front(self, dead: front.Front) -> None:
         assert self._plan.front is not None
@@ -214,7 +241,7 @@ class Supervisor:
             if server is None or self._down_since_s is not None:
                 continue
             try:
-                answers = is_alive(server.ports.inference, PING_TIMEOUT_S)
+                answers = is_alive(server.addresses, PING_TIMEOUT_S)
                 if self._server is server:
                     self._missed_pings = 0 if answers else self._missed_pings + 1
                 self._readiness.look()
@@ -237,14 +264,20 @@ class Supervisor:
             if self._down_since_s is None and not wait_until_idle(server, drain_s, self._hurry):
                 logger.warning("TorchServe: expected it idle in %g s, got requests still", drain_s)
             process.stop(server)
-            state.clear()
-        state.clear_supervision()
+            self._plan.state.forget_server()
+        self._plan.state.forget_supervision()
 
     def _pages(self) -> dict[str, Callable[[], health.Answer]]:
-        return {"/live": self._live, "/ready": self._ready, "/metrics": self._metrics}
+        by_model = {
+            f"/ready/{model.name}": functools.partial(self._ready, model.name)
+            for model in self._plan.models
+        }
+        return {
+            "/live": self._live, "/ready": self._ready, **by_model, "/metrics": self._metrics,
+        }  # fmt: skip
 
-    def _ready(self) -> health.Answer:
-        verdict = self._readiness.verdict()
+    def _ready(self, model_name: str | None = None) -> health.Answer:
+        verdict = self._readiness.verdict(model_name)
         return health.in_json(200 if verdict.ready else 503, dataclasses.asdict(verdict))
 
     def _live(self) -> health.Answer:
@@ -257,9 +290,7 @@ class Supervisor:
         return health.in_json(200 if is_live else 503, document)
 
     def _metrics(self) -> health.Answer:
-        from scripts.supervisor import metrics  # what it needs is loaded where it is asked for
-
-        page = metrics.exposition(self._server, self._restarts)
+        page = self._census.exposition(self._server, self._restarts)
         return health.Answer(status=200, body=page, content_type=health.PROMETHEUS)
 
 

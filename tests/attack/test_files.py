@@ -84,7 +84,7 @@ def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[I
     """A handler with an untrained network, on the torch runtime."""
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(untrained, folder, dirs_exist_ok=True)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     handler, context = IQAHandler(), make_context(folder)
     handler.initialize(context)
     return handler, context

@@ -19,11 +19,11 @@ from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
 from console.paths import ROOT
-from scripts.register_pretrained import PRETRAINED
 from tests.deploying import Deployer, Load, Trap, wait_for
 from tests.ports import free_port
 from tests.server import RunningServer
 from training.registry import address, model_versions, promotion, tracking
+from training.registry.pretrained import PRETRAINED
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 SECRET = "a secret of the tests"
@@ -302,7 +302,7 @@ def test_a_full_disk_leaves_the_old_version_and_no_quarantine(
     """No room for the record or the archive: it is said, nothing changes, the next sync does it."""
     before = _settle(deploy)
     _stage("4")
-    fresh = serving.state_dir / "deployment.new"
+    fresh = serving.state_dir / "rollouts" / "iqa.json.new"
     fresh.symlink_to("/dev/full")  # each write there fails as on a full disk
     full = deploy.run("sync", expected=1)
     fresh.unlink()

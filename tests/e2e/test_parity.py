@@ -14,7 +14,7 @@ from iqa.network.runtime import Runtime, open_runtime
 from iqa.tasks.score import ScoreScale
 
 from console.paths import ROOT
-from scripts.build_mar import prove
+from scripts.archive.build import prove
 from tests.images import ODD_INPUTS
 from tests.server import RunningServer
 
@@ -42,7 +42,7 @@ def unpacked(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 def _score(runtime: Runtime, picture: bytes, copies: int = 1) -> float:
     pixels = decode(picture).pixels()
-    return SCALE.score(float(runtime.quality(np.stack([pixels] * copies))[-1]))
+    return SCALE.score(float(runtime.outputs(np.stack([pixels] * copies))[-1]))
 
 
 def test_in_process_and_over_http_agree_for_every_picture(

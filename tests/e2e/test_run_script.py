@@ -58,7 +58,7 @@ def test_an_archive_in_use_is_not_replaced(
 ) -> None:
     """build_mar --replace refuses while the server serves that file, and leaves it as it is."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.environment["MLFLOW_TRACKING_URI"])
-    monkeypatch.setattr("scripts.server.state.STATE_FILE", server.state_dir / "server.json")
+    monkeypatch.setenv("IQA_STATE_DIR", str(server.state_dir))
     mar = server.model_store / "iqa-1.mar"
     original = mar.read_bytes()
     mar.write_bytes(original + b" ")  # other bytes under the same name

@@ -18,7 +18,6 @@ import requests
 
 from console.paths import ROOT
 from scripts.archive import mar_file
-from scripts.server.api import describe
 from tests.deploying import Load, wait_for
 from tests.server import RunningServer
 
@@ -154,7 +153,7 @@ def test_a_worker_that_hangs_is_replaced_in_seconds(supervised: RunningServer) -
     """TorchServe alone would wait for 30 s, and the requests behind it."""
 
     def pids() -> set[int]:
-        (entry,) = describe(int(supervised.environment["MANAGEMENT_PORT"]))
+        (entry,) = supervised.torchserve().entries()
         return {int(one["pid"]) for one in entry["workers"] if one["status"] == "READY"}
 
     before = pids()

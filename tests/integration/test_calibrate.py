@@ -42,7 +42,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(body)
     split = Split(names=names, paths=[folder / n for n in names], quality=np.zeros(N))
     qualities = np.array(
-        [float(runtime.quality(read_pixels(split, i)[None])[0]) for i in range(N)]
+        [float(runtime.outputs(read_pixels(split, i)[None])[0]) for i in range(N)]
     )  # fmt: skip
     mos = np.clip(calibrate(qualities, BENT) + rng.normal(0, 0.01, N), 0, 1)
     sets = ["validation" if index % 4 else "test" for index in range(N)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from iqa.imaging.decoding import decode
+from iqa.imaging.preprocessing import DEFAULT
 from iqa.network import checkpoint
 from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
 from iqa.network.runtime import OpenVINORuntime, Runtime
@@ -28,6 +29,10 @@ def _opened(graph: Path, precision: str = "f32") -> Runtime:
     return OpenVINORuntime(graph, threads=1, precision=precision)
 
 
+CARD = {"preprocessing": DEFAULT.parameters()}
+"""What is asked of a card here: the default preprocessing, the task quality."""
+
+
 def _golden_pixels() -> list[torch.Tensor]:
     return [
         torch.from_numpy(decode(path.read_bytes()).pixels().copy()) for path in golden_pictures()
@@ -40,7 +45,7 @@ def test_the_graph_of_every_backbone_agrees_with_torch(backbone: str, tmp_path: 
     network = _network(backbone)
     export_onnx(network, tmp_path / "model.onnx")
     scores = check_graph(
-        _opened(tmp_path / "model.onnx"), network, golden_pictures(), MAX_SCORE_DIFFERENCE
+        _opened(tmp_path / "model.onnx"), network, golden_pictures(), MAX_SCORE_DIFFERENCE, CARD
     )
     assert len(scores) == 3
     assert all(0 <= float(item["score"]) <= 100 for item in scores)
@@ -51,7 +56,11 @@ def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
     export_onnx(_network("mobilenet_v2", seed=1), tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=r"expected the score .* within 0\.01 for .*not built"):
         check_graph(
-            _opened(tmp_path / "model.onnx"), _network("mobilenet_v2"), golden_pictures(), 0.01
+            _opened(tmp_path / "model.onnx"),
+            _network("mobilenet_v2"),
+            golden_pictures(),
+            0.01,
+            CARD,
         )
 
 
@@ -62,7 +71,7 @@ def test_the_float32_graph_points_into_the_checkpoint(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     export_onnx(network, tmp_path / "model.onnx", weights)
     assert (tmp_path / "model.onnx").stat().st_size < 200_000
-    check_graph(_opened(tmp_path / "model.onnx"), network, golden_pictures(), 0.01)
+    check_graph(_opened(tmp_path / "model.onnx"), network, golden_pictures(), 0.01, CARD)
     with pytest.raises(ValueError, match="got other values"):
         export_onnx(_network("mobilenet_v2", seed=1), tmp_path / "other.onnx", weights)
 
@@ -103,7 +112,7 @@ def test_rounding_with_care_keeps_the_shipped_scores_where_plain_rounding_does_n
     # In float32 arithmetic the graph is the careful network itself.
     runtime = _opened(tmp_path / "model.onnx")
     for picture in pictures:
-        got = 100 * float(runtime.quality(picture[None].numpy())[0])
+        got = 100 * float(runtime.outputs(picture[None].numpy())[0])
         with torch.no_grad():
             assert abs(got - 100 * float(careful(picture[None]))) < 0.01
 

@@ -45,7 +45,7 @@ def test_the_score_barely_moves(photographs: list[bytes], monkeypatch: pytest.Mo
 
     def scores() -> np.ndarray:
         return np.array(
-            [100 * float(runtime.quality(decode(body).pixels()[None])[0]) for body in photographs]
+            [100 * float(runtime.outputs(decode(body).pixels()[None])[0]) for body in photographs]
         )
 
     reduced = scores()

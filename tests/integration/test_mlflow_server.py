@@ -18,7 +18,9 @@ import pytest
 from iqa.network import checkpoint
 
 from scripts.build_mar import main as build_mar
-from scripts.rollout.served_archive import served_archive
+from scripts.rollout.records import Records
+from scripts.server.state import StateDir
+from scripts.supervisor.served_archive import served_archive
 from tests.ports import free_port
 from training.registry import address, model_versions, promotion, tracking
 
@@ -68,8 +70,9 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
 ) -> None:
     """Register over HTTP, move the alias, build from it: nothing but the server is shared."""
     assert tracking_server
+    records = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
     with pytest.raises(ValueError, match="alias 'staging' of model 'iqa': expected"):
-        served_archive("staging", tmp_path)  # a shared registry gets nothing by itself
+        served_archive("iqa", "staging", tmp_path, records)  # a shared registry is left as it is
     with mlflow.start_run():
         promotion.register("iqa", None, untrained, checkpoint.load_card(untrained))
     model_versions.move_alias("iqa", "staging", "1", "test")
@@ -77,4 +80,5 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     weights = checkpoint.WEIGHTS_FILE
     assert (folder / weights).read_bytes() == (untrained / weights).read_bytes()
     assert build_mar(["--alias", "staging", "--out", str(tmp_path / "store")]) == 0
-    assert served_archive("staging", tmp_path / "store") == tmp_path / "store" / "iqa-1.mar"
+    store = tmp_path / "store"
+    assert served_archive("iqa", "staging", store, records) == store / "iqa-1.mar"

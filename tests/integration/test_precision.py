@@ -11,12 +11,12 @@ from iqa.network import checkpoint
 
 from scripts import build_mar
 from scripts.archive import mar_file
-from scripts.register_pretrained import PRETRAINED
 from training.data import ratings
 from training.data.config import DataConfig
 from training.graph import precision
 from training.graph.precision import Gate
 from training.registry import address, model_versions, promotion, tracking
+from training.registry.pretrained import PRETRAINED
 
 GOOD = Gate(
     precision="bf16", pictures=1000, validation_digest="d", weights_sha256="w", graph_sha256={},

@@ -61,8 +61,10 @@ def test_a_picture_sent_twice_as_large_gets_the_same_score(report: dict[str, Any
 def test_level_0_is_the_file_as_it_is_served(report: dict[str, Any]) -> None:
     """The original is scored as it was sent, to 0.01 of a point of the torch reference."""
     body = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
-    quality = TorchRuntime(MODEL, threads=1).quality(decode(body).pixels()[None])
-    expected = ScoreScale.of_directory(MODEL).score(float(quality[0]))
+    quality = TorchRuntime(MODEL, threads=1).outputs(decode(body).pixels()[None])
+    expected = ScoreScale.of_card(json.loads((MODEL / "model.json").read_text())).score(
+        float(quality[0])
+    )
     for kind in report["distortions"]:
         assert report["scores"]["parrots.jpg"][kind][0] == pytest.approx(expected, abs=0.01)
 

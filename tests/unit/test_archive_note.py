@@ -10,6 +10,9 @@ import pytest
 
 from scripts.archive import note
 from scripts.supervisor import start_archive
+from scripts.supervisor.plan import ServedModel
+
+MODELS = (ServedModel(name="iqa", alias="staging"),)
 
 
 def archive_in(store: Path, name: str) -> Path:
@@ -22,20 +25,37 @@ def archive_in(store: Path, name: str) -> Path:
 def test_the_last_note_counts(tmp_path: Path) -> None:
     """A second note takes the place of the first, for that alias alone."""
     first, second = archive_in(tmp_path, "iqa-1.mar"), archive_in(tmp_path, "iqa-2.mar")
-    note.write("staging", first)
-    note.write("production", first)
-    note.write("staging", second)
-    assert note.read("staging", tmp_path) == second
-    assert note.read("production", tmp_path) == first
+    note.write("iqa", "staging", first)
+    note.write("iqa", "production", first)
+    note.write("iqa", "staging", second)
+    assert note.read("iqa", "staging", tmp_path) == second
+    assert note.read("iqa", "production", tmp_path) == first
+
+
+def test_models_with_one_alias_have_notes_of_their_own(tmp_path: Path) -> None:
+    """`staging` of one model says nothing of `staging` of another."""
+    ours, theirs = archive_in(tmp_path, "iqa-1.mar"), archive_in(tmp_path, "portraits-2.mar")
+    note.write("iqa", "staging", ours)
+    note.write("portraits", "staging", theirs)
+    assert note.read("iqa", "staging", tmp_path) == ours
+    assert note.read("portraits", "staging", tmp_path) == theirs
+
+
+def test_a_note_from_before_there_were_several_models_counts(tmp_path: Path) -> None:
+    """It was about the model `iqa`."""
+    mar = archive_in(tmp_path, "iqa-1.mar")
+    (tmp_path / ".served-staging").write_text(mar.name)
+    assert note.read("iqa", "staging", tmp_path) == mar
+    assert note.read("portraits", "staging", tmp_path) is None
 
 
 def test_no_note_and_an_archive_that_is_gone_are_none(tmp_path: Path) -> None:
     """A start must not fail over a note: there are other ways to an archive."""
-    assert note.read("staging", tmp_path) is None
+    assert note.read("iqa", "staging", tmp_path) is None
     mar = archive_in(tmp_path, "iqa-1.mar")
-    note.write("staging", mar)
+    note.write("iqa", "staging", mar)
     mar.unlink()
-    assert note.read("staging", tmp_path) is None
+    assert note.read("iqa", "staging", tmp_path) is None
 
 
 def test_a_server_waits_for_the_first_archive(
@@ -44,15 +64,15 @@ def test_a_server_waits_for_the_first_archive(
     """Whoever shares the store notes it a moment later."""
     monkeypatch.setattr(start_archive, "NOTE_POLL_S", 0.01)
     mar = archive_in(tmp_path, "iqa-1.mar")
-    found: list[Path] = []
-    choice = start_archive.Noted("staging", tmp_path)
+    found: list[dict[str, Path]] = []
+    choice = start_archive.Noted(MODELS, tmp_path)
     waiting = threading.Thread(target=lambda: found.append(choice.wait(threading.Event())))
     waiting.start()
     time.sleep(0.05)
     assert found == []
-    note.write("staging", mar)
+    note.write("iqa", "staging", mar)
     waiting.join(10)
-    assert found == [mar]
+    assert found == [{"iqa": mar}]
 
 
 def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
@@ -60,4 +80,4 @@ def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(KeyboardInterrupt):
-        start_archive.Noted("staging", tmp_path).wait(stopping)
+        start_archive.Noted(MODELS, tmp_path).wait(stopping)

@@ -60,7 +60,7 @@ def test_reloaded_network_predicts_the_same(original: tuple[Path, QualityNetwork
         assert torch.equal(loaded(pixels), network(pixels))
     assert not loaded.training
     assert card["metrics"] == {"val": {"srocc": 0.5}}
-    assert card["preprocessing"] == preprocessing.PARAMETERS
+    assert card["preprocessing"] == preprocessing.DEFAULT.parameters()
 
 
 def test_saving_again_gives_the_same_bytes(
@@ -101,9 +101,11 @@ def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("preprocessing", "area_px", value=224 * 224), "^preprocessing: expected .*196608"),
+        (_set("preprocessing", "fit", value="squeeze"), "^preprocessing: .*got .*squeeze"),
+        (_set("preprocessing", "sharpen", value=1), "^preprocessing: .*got .*sharpen"),
+        (_set("task", value="beauty"), "^task: expected one of quality, got 'beauty'"),
         (_set("preprocessing", "resample", value="bicubic"), "^preprocessing: .*got .*bicubic"),
-        (_set("format", value=3), "^format: expected 2, got 3"),
+        (_set("format", value=4), "^format: expected 2, got 4"),
         (_set("calibration", value={"kind": "spline"}), "^card: expected a calibration"),
         (_set("interval", value={"coverage": 0.9}), "^card: expected .* got KeyError: 'bands'"),
         (_set("architecture", "backbone", value="vgg"), "^backbone: expected one of .*got 'vgg'"),

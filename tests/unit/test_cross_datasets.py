@@ -185,6 +185,21 @@ def test_kadid10k_and_spaq_name_the_columns_that_are_missing(tmp_path: Path) -> 
             DATASETS[dataset](tmp_path, Options())
 
 
+def test_a_workbook_is_read_alike(tmp_path: Path) -> None:
+    """SPAQ's sheet goes the same way: letter case, decimal commas, and the row of a wrong cell."""
+    (tmp_path / "Annotations").mkdir()
+    path = tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx"
+    sheet = pd.DataFrame({"IMAGE NAME": ["1.jpg", "2.jpg", "3.jpg"], "mos": [1 / 3, 50, "7,5"]})
+    sheet.to_excel(path, index=False)
+    with pytest.raises(ValueError, match=r"xlsx, line 4, column mos: expected one decimal mark"):
+        DATASETS["spaq"](tmp_path, Options())
+    sheet.assign(mos=[1 / 3, 50, 7.5]).to_excel(path, index=False)
+    assert DATASETS["spaq"](tmp_path, Options()).table["mos"].tolist() == [1 / 3, 50.0, 7.5]
+    sheet.assign(mos=[1 / 3, None, 7.5]).to_excel(path, index=False)
+    with pytest.raises(ValueError, match=r"xlsx, line 3, column mos: .* got an empty cell"):
+        DATASETS["spaq"](tmp_path, Options())
+
+
 def test_tid2013_finds_names_in_another_case(tmp_path: Path) -> None:
     """The list says I02_01_1.bmp where the file is i02_01_1.bmp."""
     split = read(tmp_path, "tid2013").split("all")

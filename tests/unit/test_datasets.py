@@ -203,6 +203,42 @@ def test_all_digit_names_stay_text(tmp_path: Path) -> None:
     assert list(layout.table["image_name"]) == ["007"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "files"),
+    [
+        ("koniq10k", {"koniq10k_distributions_sets.csv": ("image_name", "MOS")}),
+        ("koniq10k", {"koniq10k_scores_and_distributions.csv": ("image_name", "MOS_zscore")}),
+        (
+            "biq2021",
+            {
+                "Train (Images and MOS).csv": ("Image Name", "MOS"),
+                "Test (Images and MOS).csv": ("Image Name", "MOS"),
+            },
+        ),
+        ("kadid10k", {"dmos.csv": ("dist_img", "dmos")}),
+    ],
+)
+def test_published_sets_may_have_been_saved_again_too(
+    tmp_path: Path, dataset: str, files: dict[str, tuple[str, str]]
+) -> None:
+    """Semicolons, decimal commas, UTF-16 and another letter case give the very same table."""
+    tables = []
+    for is_saved_again in (False, True):
+        for start, (name, (image_name, mos)) in enumerate(files.items()):
+            names = [f"{start}{i}.jpg" for i in range(20)]
+            table = pd.DataFrame({image_name: names, mos: np.linspace(1.1, 4.9, 20)})
+            table = table.assign(ref_img=names, set="training")
+            if mos == "MOS_zscore":
+                table = table.assign(MOS=2.5)
+            text = table.to_csv(index=False)
+            if is_saved_again:
+                table.columns = table.columns.str.upper()
+                text = table.to_csv(index=False, sep=";", decimal=",", lineterminator="\r")
+            (tmp_path / name).write_bytes(text.encode("utf-16" if is_saved_again else "utf-8"))
+        tables.append(DATASETS[dataset](tmp_path, Options()).table)
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
 @pytest.mark.skipif("KONIQ_LABELS" not in os.environ, reason="KONIQ_LABELS names no label file")
 def test_published_label_file_gives_the_official_split() -> None:
     """The authors' own file has 10,073 pictures, 7058 / 1000 / 2015, rated 3.9 to 88.4."""

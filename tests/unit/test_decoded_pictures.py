@@ -46,7 +46,7 @@ def test_pixels_are_the_same_and_decoded_once(
     expected = read_pixels(without, 0)
     crop = TrainingCrops(without, 64, seed=0)[0][0]
     first = read_pixels(split, 0)
-    monkeypatch.setattr(images, "_decoded", no_decoding)
+    monkeypatch.setattr(images, "decode", no_decoding)
     second = read_pixels(split, 0)
     for pixels in (first, second):
         assert pixels.dtype == np.uint8

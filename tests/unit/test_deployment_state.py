@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.rollout import records
-from scripts.rollout.records import Good, Hold, Quarantine, Record
+from scripts.rollout.records import KEPT_GOOD, Good, Hold, Quarantine, Record, Records
+from scripts.server.state import StateDir
 
 
-@pytest.fixture(autouse=True)
-def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of the test's own."""
-    monkeypatch.setattr(records, "STATE_DIR", tmp_path)
-    monkeypatch.setattr(records, "RECORD_FILE", tmp_path / "deployment.json")
-    return tmp_path
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Records in a state folder of the test's own."""
+    return Records(state=StateDir.at(tmp_path), model_name="iqa")
 
 
 def good(version: str) -> Good:
@@ -35,7 +33,7 @@ def hold(version: str, alias_version: str | None) -> Hold:
 REFUSED = Quarantine(version="2", reason="not golden", since_s=0.0)
 
 
-def test_what_is_written_is_read() -> None:
+def test_what_is_written_is_read(records: Records) -> None:
     """A record with everything in it comes back as it was."""
     with records.changing() as record:
         record.alias_version = "4"
@@ -48,7 +46,7 @@ def test_what_is_written_is_read() -> None:
     assert records.read() == record
 
 
-def test_a_change_that_fails_leaves_the_record_as_it_was() -> None:
+def test_a_change_that_fails_leaves_the_record_as_it_was(records: Records) -> None:
     """An exception inside writes nothing."""
     with records.changing() as record:
         record.alias_version = "1"
@@ -58,11 +56,11 @@ def test_a_change_that_fails_leaves_the_record_as_it_was() -> None:
     assert records.read().alias_version == "1"
 
 
-def test_a_full_disk_leaves_the_record_as_it_was(state_dir: Path) -> None:
+def test_a_full_disk_leaves_the_record_as_it_was(records: Records, tmp_path: Path) -> None:
     """A write that fails halfway is said, and the old record is whole."""
     with records.changing() as record:
         record.alias_version = "1"
-    (state_dir / "deployment.new").symlink_to("/dev/full")
+    (tmp_path / "rollouts" / "iqa.json.new").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"), records.changing() as record:
         record.alias_version = "2"
     assert records.read().alias_version == "1"
@@ -70,12 +68,36 @@ def test_a_full_disk_leaves_the_record_as_it_was(state_dir: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"good": [{"version": "1"}]}'])
 def test_a_file_that_is_no_record_counts_as_none(
-    state_dir: Path, content: str, caplog: pytest.LogCaptureFixture
+    records: Records, tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Damage is said, and deployments begin with an empty record."""
-    (state_dir / "deployment.json").write_text(content)
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "iqa.json").write_text(content)
     assert records.read() == Record()
     assert "expected a record of deployments" in caplog.text
+
+
+def test_the_record_of_the_one_model_there_was_is_found(records: Records, tmp_path: Path) -> None:
+    """An update in place keeps what the older version knew, for its one model and no other."""
+    with records.changing() as record:
+        record.alias_version = "4"
+    (tmp_path / "rollouts" / "iqa.json").rename(tmp_path / "deployment.json")
+    assert records.read().alias_version == "4"
+    assert Records(state=records.state, model_name="portraits").read() == Record()
+    with records.changing() as record:
+        record.alias_version = "5"
+    assert records.read().alias_version == "5"
+
+
+def test_two_models_have_records_and_locks_of_their_own(records: Records) -> None:
+    """What is said of one is not said of the other, and neither waits for the other."""
+    other = Records(state=records.state, model_name="portraits")
+    with records.changing() as record, other.changing() as theirs:
+        record.refuse("2", "not golden")
+        theirs.add_good(good("2"))
+    assert (records.read().current(), other.read().quarantine) == (None, None)
+    with records.one_sync_at_a_time(), other.one_sync_at_a_time(wait_s=0.0):
+        pass
 
 
 def test_the_good_versions_say_where_a_rollback_leads() -> None:
@@ -91,7 +113,7 @@ def test_the_good_versions_say_where_a_rollback_leads() -> None:
     assert [each.version for each in record.good] == ["2", "3"]
     for number in range(20):
         record.add_good(good(str(number)))
-    assert len(record.good) == records.KEPT_GOOD
+    assert len(record.good) == KEPT_GOOD
 
 
 def test_a_refused_version_is_not_good_and_not_held() -> None:
@@ -124,16 +146,16 @@ def test_a_start_serves_a_good_version_in_place_of_a_refused_one(
     assert (instead[0].version if instead else None) == served
 
 
-def _keep(pipe: multiprocessing.connection.Connection) -> None:
+def _keep(records: Records, pipe: multiprocessing.connection.Connection) -> None:
     with records.one_sync_at_a_time():
         pipe.send("held")
         time.sleep(60)
 
 
-def test_a_lock_is_said_and_ends_with_its_process() -> None:
+def test_a_lock_is_said_and_ends_with_its_process(records: Records) -> None:
     """The second one is told who holds it; SIGKILL of the holder releases it."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_keep, args=(theirs,))
+    process = multiprocessing.get_context("fork").Process(target=_keep, args=(records, theirs))
     process.start()
     assert ours.recv() == "held"
     held_by = f"got process {process.pid} still at it"

@@ -41,7 +41,7 @@ def directory(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """An unpacked archive's model files."""
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(untrained, folder, dirs_exist_ok=True)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     return folder
 
 
@@ -100,7 +100,7 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
 ) -> None:
     """The management API's question is a header and no body; with a picture it is a prediction."""
     assert answer(loaded, [b""], {"describe": "True"})[0] == [
-        {"model": {"version": "7"}, "runtime": {"name": "torch", "precision": "f32"}}
+        {"model": {"name": "iqa", "version": "7"}, "runtime": {"name": "torch", "precision": "f32"}}
     ]
     assert "score" in answer(loaded, [GOOD], {"describe": "True"})[0][0]
 
@@ -131,10 +131,10 @@ class Broken:
         self._runtime, self._error = runtime, error
         self.gains_by_batches = gains_by_batches
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         if pixels_NHWC.shape[1] < pixels_NHWC.shape[2]:
-            quality: NDArray[np.float32] = self._runtime.quality(pixels_NHWC)
+            quality: NDArray[np.float32] = self._runtime.outputs(pixels_NHWC)
             return quality
         if self._error is not None:
             raise self._error
@@ -171,10 +171,10 @@ def test_a_fault_of_a_decoder_hurts_no_neighbour(
     """An exception that no decoder should raise is that file's 500."""
     decode = iqa_handler.decode
 
-    def trip(body: bytes, limits: Any) -> Any:
+    def trip(body: bytes, *how: Any) -> Any:
         if body == b"trip":
             raise ZeroDivisionError("in a decoder")
-        return decode(body, limits)
+        return decode(body, *how)
 
     monkeypatch.setattr(iqa_handler, "decode", trip)
     assert answer(loaded, [GOOD, b"trip"])[1] == [200, 500]

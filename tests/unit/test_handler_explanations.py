@@ -37,7 +37,7 @@ def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(untrained, folder, dirs_exist_ok=True)
     checkpoint.change_card(folder, CARD)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "7"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
     config = {"handler": {"runtime": "torch"}}
@@ -134,7 +134,7 @@ def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
     class Unmapped:
         gains_by_batches = False
 
-        def quality(self, pixels: Any) -> Any:
+        def outputs(self, pixels: Any) -> Any:
             return np.full(len(pixels), 0.5, np.float32)
 
         def quality_map(self, pixels: Any) -> Any:

@@ -88,6 +88,25 @@ def test_intervals_are_the_same_for_the_same_seed() -> None:
     assert intervals(quality, target, seed=1) != first
 
 
+@pytest.mark.parametrize("n", [2, 40])
+def test_intervals_are_those_of_the_drawn_pictures(n: int) -> None:
+    """The figures in the documents are percentiles of 1000 samples, drawn one after the other."""
+    quality, target = vectors(n)
+    target = np.round(target, 1)
+    baseline = quality[::-1].copy()
+    rng = np.random.default_rng(0)
+    samples = []
+    for _ in range(1000):
+        drawn = rng.integers(0, n, n)
+        one, other = (agreement(v[drawn], target[drawn]) for v in (quality, baseline))
+        samples.append([one["srocc"], one["rmse_100"], one["srocc"] - other["srocc"]])
+    expected = np.percentile(samples, [2.5, 97.5], axis=0).T
+    found = intervals(quality, target)
+    difference = paired_difference(quality, baseline, target)["srocc"][1:]
+    got = [found["srocc_ci95"], found["rmse_100_ci95"], difference]
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
 def test_intervals_of_a_constant_are_zero_and_no_nan() -> None:
     """A flat prediction gives 0 to 0."""
     assert intervals(np.full(20, 0.5), vectors(20)[1])["srocc_ci95"] == [0.0, 0.0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +13,12 @@ from iqa.errors import ImageRejected
 from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import (
     AREA_PX,
+    DEFAULT,
+    FIXED_SIZE,
+    KEEP_ASPECT,
     MAX_ASPECT_RATIO,
     SIDE_MULTIPLE_PX,
+    Policy,
     input_size,
     is_upscaled,
     preprocess,
@@ -19,6 +26,7 @@ from iqa.imaging.preprocessing import (
 from numpy.typing import NDArray
 from PIL import Image
 
+from console.paths import ROOT
 from tests.images import encode, photograph, quarters
 
 Grid = NDArray[np.float64]
@@ -223,3 +231,50 @@ def test_golden_inputs_have_not_moved(name: str) -> None:
     )
     np.testing.assert_allclose(got_brightness, brightness, atol=0.5, err_msg=remedy)
     np.testing.assert_allclose(got_detail, detail, rtol=0.02, err_msg=remedy)
+
+
+THUMBNAIL = Policy(fit=FIXED_SIZE, width_px=28, height_px=28, channels="L", min_side_px=8)
+
+
+def test_the_default_policy_is_what_every_card_has_recorded_so_far() -> None:
+    """The shipped card names the default, and no other policy reads or writes these parameters."""
+    card = json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
+    assert Policy.of_parameters(card["preprocessing"]) == DEFAULT
+    assert card["preprocessing"] == DEFAULT.parameters()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        THUMBNAIL,
+        Policy(fit=FIXED_SIZE, width_px=224, height_px=224),
+        Policy(fit=KEEP_ASPECT, width_px=224 * 224, height_px=1, channels="L"),
+        Policy(min_side_px=8),
+    ],
+)
+def test_a_policy_comes_back_from_a_card_as_it_was(policy: Policy) -> None:
+    """JSON and back; it is told apart from the default."""
+    named = json.loads(json.dumps(policy.parameters()))
+    assert Policy.of_parameters(named) == policy
+    assert named != DEFAULT.parameters()
+
+
+@pytest.mark.parametrize("size", [(28, 28), (640, 480), (9, 70), (3000, 400)])
+def test_a_small_grey_input_is_made_of_any_image(size: tuple[int, int]) -> None:
+    """28 x 28 and one channel, whatever the image's size and shape."""
+    image = Image.new("RGB", size, (200, 100, 50))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95)
+    decoded = decode(file.getvalue(), policy=THUMBNAIL)
+    pixels = decoded.pixels()
+    assert (pixels.shape, pixels.dtype) == ((28, 28, 1), np.uint8)
+    np.testing.assert_allclose(pixels, 124, atol=2)  # 0.299 R + 0.587 G + 0.114 B, ITU-R 601-2
+
+
+def test_a_policy_has_its_own_smallest_image() -> None:
+    """What is too small for one model may do for another."""
+    with pytest.raises(ImageRejected, match="at least 32 x 32"):
+        preprocess(Image.new("RGB", (20, 20)))
+    assert preprocess(Image.new("RGB", (20, 20)), policy=THUMBNAIL).shape == (28, 28, 1)
+    with pytest.raises(ImageRejected, match="at least 8 x 8"):
+        preprocess(Image.new("RGB", (7, 20)), policy=THUMBNAIL)

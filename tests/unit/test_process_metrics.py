@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from scripts.server import process_start
-from scripts.server.api import Ports
+from scripts.server.addresses import Ports
 from scripts.server.prometheus_text import Family, page, single
-from scripts.server.state import Server
+from scripts.server.state import Server, StateDir
 from scripts.supervisor.metrics import Census
 
 # Stands in for Java: keeps one worker alive, with the words on its command line that a worker has.
@@ -65,7 +65,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         pid=parent.pid,
         group=parent.pid,
         started_at_s=process_start.started_at_s(process.pid),
-        mar=str(tmp_path / "iqa-1.mar"),
+        mars={"iqa": str(tmp_path / "iqa-1.mar")},
         ports=Ports(),
     )
     children = process.children(recursive=True) if process.is_running() else []
@@ -81,10 +81,10 @@ def worker_of(server: Server) -> psutil.Process:
     return worker
 
 
-def test_each_kind_of_process_is_told(server: Server) -> None:
+def test_each_kind_of_process_is_told(server: Server, tmp_path: Path) -> None:
     """Count, memory, files and CPU of Java, of its workers, and of the supervisor itself."""
     wait_for(lambda: len(worker_of(server).children()) == 1)
-    told = values(Census().exposition(server, 2, ready=True))
+    told = values(Census(StateDir.at(tmp_path)).exposition(server, 2, ready=True))
     assert told['iqa_processes{process="java"}'] == 1
     assert told['iqa_processes{process="workers"}'] == 1
     assert told['iqa_processes{process="front"}'] == 0
@@ -99,15 +99,17 @@ def test_each_kind_of_process_is_told(server: Server) -> None:
 
 def test_without_a_server_the_page_says_so(tmp_path: Path) -> None:
     """TorchServe is down: no process of it, and what is not known is left out."""
-    told = values(Census().exposition(None, 0))
+    told = values(Census(StateDir.at(tmp_path)).exposition(None, 0))
     assert told['iqa_processes{process="java"}'] == 0
     assert told['iqa_processes{process="supervisor"}'] == 1
     assert "iqa_ready" not in told
 
 
-def test_a_worker_that_was_started_again_is_counted_and_its_cpu_time_kept(server: Server) -> None:
+def test_a_worker_that_was_started_again_is_counted_and_its_cpu_time_kept(
+    server: Server, tmp_path: Path
+) -> None:
     """The sum never falls, or Prometheus would see a jump where a worker died."""
-    census, cpu = Census(), 'iqa_process_cpu_seconds_total{process="workers"}'
+    census, cpu = Census(StateDir.at(tmp_path)), 'iqa_process_cpu_seconds_total{process="workers"}'
     first = worker_of(server)
     wait_for(lambda: sum(first.cpu_times()[:2]) >= 0.2)
     before = values(census.exposition(server, 0))
@@ -122,9 +124,9 @@ def test_a_worker_that_was_started_again_is_counted_and_its_cpu_time_kept(server
     assert values(census.exposition(server, 0))["iqa_worker_restarts_total"] == 1
 
 
-def test_another_java_is_no_restart_of_its_workers(server: Server) -> None:
+def test_another_java_is_no_restart_of_its_workers(server: Server, tmp_path: Path) -> None:
     """A restart of TorchServe counts its sockets anew, and is counted by the supervisor."""
-    census = Census()
+    census = Census(StateDir.at(tmp_path))
     census.exposition(server, 0)
     census._java = (1, 0.0)  # as if the one seen before had been another
     census._slots = dict.fromkeys(census._slots, (1, 0.0))

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.reliability import clock
 from scripts.rollout import drain
 from scripts.server import process_start
+from scripts.server.state import StateDir
 
 TELL = (
     "import os, time; from scripts.server import process_start\n"
@@ -73,18 +74,16 @@ def test_a_step_of_the_clock_changes_nothing(tmp_path: Path) -> None:
         process.kill()
 
 
-def test_a_drain_counts_for_the_server_it_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drain_counts_for_the_server_it_found(tmp_path: Path) -> None:
     """One that started later is not drained, nor one after a reboot; a mark made by hand counts."""
-    monkeypatch.setattr(drain, "DRAINING_FILE", tmp_path / "draining")
-    assert not drain.is_draining()
+    state = StateDir.at(tmp_path)
+    assert not drain.is_draining(state)
     before_s = process_start.now_s()
-    drain.mark()
-    assert drain.is_draining()
-    assert drain.is_draining(before_s)
-    assert not drain.is_draining(process_start.now_s())
-    drain.DRAINING_FILE.write_text(f"another-boot {process_start.now_s() + 1000}\n")
-    assert not drain.is_draining(before_s)
-    drain.DRAINING_FILE.write_text("")
-    assert drain.is_draining(before_s)
+    drain.mark(state)
+    assert drain.is_draining(state)
+    assert drain.is_draining(state, before_s)
+    assert not drain.is_draining(state, process_start.now_s())
+    (tmp_path / drain.DRAINING_FILE).write_text(f"another-boot {process_start.now_s() + 1000}\n")
+    assert not drain.is_draining(state, before_s)
+    (tmp_path / drain.DRAINING_FILE).write_text("")
+    assert drain.is_draining(state, before_s)

@@ -46,7 +46,7 @@ def logit(quality: float) -> float:
 def check(runtime: Runtime, pixels: NDArray[np.uint8], tolerance: float) -> QualityMap:
     """Assert that the mean of the map is the logit of the score that is served; return the map."""
     found = runtime.quality_map(pixels)
-    served = float(runtime.quality(pixels[None])[0])
+    served = float(runtime.outputs(pixels[None])[0])
     assert found.logits.mean() == pytest.approx(logit(served), abs=tolerance)
     assert found.quality == pytest.approx(served, abs=tolerance / 4)
     assert found.logits.shape == (-(-pixels.shape[0] // 32), -(-pixels.shape[1] // 32))
@@ -100,7 +100,7 @@ def test_predictions_know_nothing_of_the_map(tmp_path: Path) -> None:
     network = network_of("mobilenet_v2")
     export_onnx(network, tmp_path / "model.onnx")
     runtime = OpenVINORuntime(tmp_path / "model.onnx", threads=1)
-    before = runtime.quality(PICTURES[0][None])
+    before = runtime.outputs(PICTURES[0][None])
     assert runtime._mapped is None
     runtime.quality_map(PICTURES[0])
     mapped = runtime._mapped
@@ -108,7 +108,7 @@ def test_predictions_know_nothing_of_the_map(tmp_path: Path) -> None:
     runtime.quality_map(PICTURES[1])
     assert runtime._mapped is mapped
     assert len(runtime._request.model_outputs) == 1
-    np.testing.assert_array_equal(runtime.quality(PICTURES[0][None]), before)
+    np.testing.assert_array_equal(runtime.outputs(PICTURES[0][None]), before)
 
 
 def _graph(tmp_path: Path, kind: str) -> Path:
@@ -159,7 +159,7 @@ def test_another_pooling_has_scores_and_no_map(tmp_path: Path, pooling: str) -> 
     pixels = np.stack([photograph(128, 96, seed) for seed in (0, 1)])
     expected = network(torch.from_numpy(pixels)).detach().numpy()
     for runtime in (OpenVINORuntime(tmp_path / "model.onnx", threads=1), TorchRuntime(tmp_path, 1)):
-        np.testing.assert_allclose(runtime.quality(pixels), expected, atol=1e-4)
+        np.testing.assert_allclose(runtime.outputs(pixels), expected, atol=1e-4)
         with pytest.raises(ImageRejected, match="linear on the average") as refused:
             runtime.quality_map(PICTURES[0])
         assert refused.value.status == 404

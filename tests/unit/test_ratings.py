@@ -66,23 +66,25 @@ def _with(column: str, row: int, value: object) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_with("image_name", 1, "0.png"), r"each image name once, got 1 names .*\(0\.png\)"),
-        (_with("mos", 2, None), r"a number in every row, got none in 1 \(2\.png\)"),
-        (_with("mos", 2, np.inf), r"a number in every row, got none in 1"),
-        (_with("mos", 2, 5.5), r"expected ratings in \[1, 5\], got 1 to 5\.5.*--mos-range"),
-        (_with("set", 3, "holdout"), r"training, validation or test, got .* 1 rows \(3\.png\)"),
-        (_with("set", 3, None), r"training, validation or test, got .* 1 rows"),
+        (_with("image_name", 1, "0.png"), r"line 3, column image_name: .* got 0\.png as in line 2"),
+        (_with("image_name", 1, None), r"line 3, column image_name: .* got an empty cell; 1 of 12"),
+        (_with("mos", 2, None), r"line 4, column mos: expected a number, got an empty cell"),
+        (_with("mos", 2, np.inf), r"line 4, column mos: expected a number, got 'inf'"),
+        (_with("mos", 2, 5.5), r"\[1, 5\], got 1 to 5\.5, 1 of 12 outside \(2\.png\).*--mos-r"),
+        (_with("set", 3, "holdout"), r"line 5, column set: .*, validation or test, got 'holdout'"),
+        (_with("set", 3, None), r"line 5, column set: .*, validation or test, got an empty cell"),
         (lambda t: t[t["set"] != "test"], r"at least 2 pictures in each .*Add rows to test"),
         (lambda t: t.iloc[:-2], r"at least 2 pictures in each .*Add rows to test"),
-        (lambda t: t.iloc[:0], r"ratings: expected"),
+        (lambda t: t.iloc[:1], r"at least 2 rated pictures, got 1\. Rate more"),
+        (lambda t: t.iloc[:0], r"at least 2 rated pictures, got 0\."),
     ],
     ids=[
-        "duplicate", "unrated", "infinite", "off the scale", "unknown set", "no set",
-        "empty split", "split of one", "no rows",
+        "duplicate", "no name", "unrated", "infinite", "off the scale", "unknown set", "no set",
+        "empty split", "split of one", "one row", "no rows",
     ],
 )  # fmt: skip
 def test_wrong_ratings_are_refused(pictures: Path, change: Change, message: str) -> None:
-    """Each fault of the ratings file has its own message with the first names."""
+    """Each fault of the ratings file has its own message with the first place or names."""
     with pytest.raises(ValueError, match=message):
         read(pictures, change(table()))
 
@@ -93,6 +95,18 @@ def test_scale_that_is_another_one_is_refused(pictures: Path) -> None:
         ValueError, match=r"ratings that use \[0, 100\], got 1 to 5\. .*--mos-range"
     ):
         read(pictures, table(), (0.0, 100.0))
+
+
+def test_an_empty_scale_is_refused(pictures: Path) -> None:
+    """A scale from 5 to 1 is no scale."""
+    with pytest.raises(ValueError, match="mos_range: expected LOW < HIGH, got 5"):
+        read(pictures, table(), (5.0, 1.0))
+
+
+def test_headers_of_ones_own_are_for_plain_csv_only(pictures: Path) -> None:
+    """The columns of published sets are known; an option without effect is refused."""
+    with pytest.raises(ValueError, match="--columns: expected --dataset csv, got koniq10k"):
+        load(DataConfig(data_dir=pictures, columns={"mos": "score"}))
 
 
 def test_missing_pictures_are_counted_and_named(pictures: Path) -> None:

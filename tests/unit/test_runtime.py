@@ -24,7 +24,7 @@ axes = ops.constant(numpy.array([1, 2, 3]))
 quality = ops.reduce_mean(ops.convert(pixels, "f32"), axes, False)
 openvino.save_model(openvino.Model([quality], [pixels]), sys.argv[1])
 runtimes = [OpenVINORuntime(Path(sys.argv[1]), threads=1)]
-assert runtimes[0].quality(numpy.full((1, 4, 4, 3), 7, numpy.uint8)) == [7.0]
+assert runtimes[0].outputs(numpy.full((1, 4, 4, 3), 7, numpy.uint8)) == [7.0]
 thread = threading.Thread(target=runtimes.clear)  # as the garbage collector may
 thread.start()
 thread.join()

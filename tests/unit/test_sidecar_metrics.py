@@ -13,18 +13,22 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.rollout import drain, records
+from scripts.rollout import drain
 from scripts.rollout.metrics import SidecarMetrics
+from scripts.rollout.records import Hold, Records
 from scripts.rollout.terms import Deployment
-from scripts.server import health, state
-from scripts.server.client import Addresses, NotNow, TorchServe
+from scripts.server import health
+from scripts.server.addresses import Addresses
+from scripts.server.client import NotNow, TorchServe
+from scripts.server.state import StateDir
 from tests.ports import free_port
 
 
 class Management:
     """A management API that says what it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
+        self.records = records
         self.entries: list[dict[str, Any]] = []
         management = self
 
@@ -57,13 +61,9 @@ class Management:
 
 
 @pytest.fixture
-def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Management]:
+def management(tmp_path: Path) -> Iterator[Management]:
     """The API, and an empty state folder."""
-    monkeypatch.setattr(records, "STATE_DIR", tmp_path)
-    monkeypatch.setattr(records, "RECORD_FILE", tmp_path / "deployment.json")
-    monkeypatch.setattr(state, "STATE_FILE", tmp_path / "server.json")
-    monkeypatch.setattr(drain, "DRAINING_FILE", tmp_path / "draining")
-    made = Management()
+    made = Management(Records(state=StateDir.at(tmp_path), model_name="iqa"))
     yield made
     made.http.shutdown()
     made.http.server_close()
@@ -74,8 +74,11 @@ def metrics_of(management: Management) -> SidecarMetrics:
     addresses = Addresses(
         inference=management.url, management=management.url, metrics=management.url
     )
-    plan = Deployment(server=TorchServe(addresses), store=Path(), unpack_dir=None)
-    return SidecarMetrics(lambda: plan, "staging")
+    records = management.records
+    plan = Deployment(
+        server=TorchServe(addresses, "iqa"), store=Path(), state=records.state, is_local=False
+    )
+    return SidecarMetrics(lambda: plan, "staging", records)
 
 
 def values(metrics: SidecarMetrics) -> dict[str, float]:
@@ -87,7 +90,7 @@ def values(metrics: SidecarMetrics) -> dict[str, float]:
 def test_what_is_wanted_and_what_is_served_are_two_numbers(management: Management) -> None:
     """The alias is as MLflow said last, the rest is as TorchServe says now."""
     management.serve("2", ready=1)
-    with records.changing() as record:
+    with management.records.changing() as record:
         record.alias_version = "3"
     told = values(metrics_of(management))
     assert told['iqa_alias_version{alias="staging"}'] == 3
@@ -106,7 +109,7 @@ def test_a_version_without_a_ready_worker_is_not_ready(management: Management) -
 def test_a_drain_is_not_ready(management: Management) -> None:
     """Nobody should send requests to a server that is being emptied."""
     management.serve("2")
-    drain.mark()
+    drain.mark(management.records.state)
     assert values(metrics_of(management))["iqa_ready"] == 0
 
 
@@ -116,7 +119,7 @@ def test_without_a_server_the_page_still_comes(management: Management) -> None:
     def find() -> Deployment:
         raise NotNow("none runs")
 
-    told = values(SidecarMetrics(find, "staging"))
+    told = values(SidecarMetrics(find, "staging", management.records))
     assert told["iqa_ready"] == 0
     assert "iqa_served_version" not in told
     assert 'iqa_alias_version{alias="staging"}' not in told
@@ -147,9 +150,9 @@ def test_quarantine_and_hold_are_told_by_their_version(management: Management) -
     metrics = metrics_of(management)
     told = values(metrics)
     assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (0, 0)
-    with records.changing() as record:
+    with management.records.changing() as record:
         record.refuse("4", "it does not load.")
-        record.hold = records.Hold(version="2", alias_version="3", reason="rollback", since_s=0.0)
+        record.hold = Hold(version="2", alias_version="3", reason="rollback", since_s=0.0)
     told = values(metrics)
     assert (told["iqa_quarantined_version"], told["iqa_held_version"]) == (4, 2)
 

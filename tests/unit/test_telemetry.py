@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.known import QUALITY
 from iqa.tasks.tenths import TENTHS, tenth_of_score
 from PIL import Image
 from telemetry import BUCKETS_S, FAULTS, OUTCOMES, Item, Telemetry
@@ -22,7 +23,7 @@ def telemetry() -> Iterator[Telemetry]:
     """Telemetry of version 3, reporting when it is told to."""
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
-    counted = Telemetry(metrics, "3", "iqa")
+    counted = Telemetry(metrics, "3", "iqa", QUALITY.labels({}))
     yield counted
     counted.flush()
 

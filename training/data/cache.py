@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 import iqa
 import numpy as np
 import PIL
+from iqa.imaging.preprocessing import DEFAULT, Policy
 from numpy.typing import NDArray
 from PIL import features
 
@@ -44,19 +46,23 @@ def expect_folder(cache: Path) -> None:
         )
 
 
-def decoded_once(cache: Path, body: bytes, decoded: Callable[[bytes], Pixels]) -> Pixels:
+def decoded_once(
+    cache: Path, body: bytes, decoded: Callable[[bytes], Pixels], policy: Policy = DEFAULT
+) -> Pixels:
     """
     Return the pixels of a file, from the cache if they are there; else decode and keep them.
 
     Args:
         cache: Folder; several processes may share it.
         body: The picture's file.
-        decoded: Makes uint8 (H, W, 3) of it.
+        decoded: Makes uint8 (H, W, C) of it.
+        policy: That it follows.
 
     Raises:
         ValueError: What `decoded` raises; nothing is kept then.
     """
-    name = hashlib.sha256(code_identity() + body).hexdigest()
+    named = json.dumps(policy.parameters(), sort_keys=True).encode()
+    name = hashlib.sha256(code_identity() + named + body).hexdigest()
     path = cache / name[:2] / f"{name}.npy"
     try:
         pixels: Pixels = np.load(path, allow_pickle=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.datasets import DATASETS
+from training.data.layouts import headers_of_columns
 
 
 def option(default: Any, text: str, **argument: Any) -> Any:
@@ -25,6 +26,12 @@ class DataConfig:
     data_dir: Path = option(Path("data/koniq10k"), "folder of the data set", type=Path)
     labels: Path | None = option(
         None, "ratings file, where the layout does not name one (--dataset csv)", type=Path
+    )
+    columns: dict[str, str] | None = option(
+        None,
+        "headers of the ratings file that are not image_name, mos and set (--dataset csv)",
+        type=headers_of_columns,
+        metavar="name=HEADER,mos=HEADER,set=HEADER",
     )
     mos_range: tuple[float, float] | None = option(
         None,

@@ -20,12 +20,12 @@ from scipy.io.matlab import MatReadError
 from training.data.layouts import (
     Layout,
     Options,
-    check_columns,
     first_file,
-    read_csv,
     split_by_reference,
     split_of_name,
 )
+from training.data.ratings_table import read_ratings, read_sheet
+from training.data.text_files import decoded
 
 CUSTOM_BY_NAME: Final = "split=custom: by a hash of the name, 70/10/20"
 CUSTOM_BY_REFERENCE: Final = "split=custom: by a hash of the reference, 70/10/20"
@@ -72,15 +72,11 @@ def spaq(data_dir: Path, options: Options) -> Layout:
     roots = [data_dir, data_dir / "SPAQ"]
     name = "MOS and Image attribute scores.xlsx"
     path = _required([root / "Annotations" for root in roots], name, "SPAQ", data_dir)
-    table = pd.read_excel(path, dtype={"Image name": str}, engine="openpyxl")
-    table = check_columns(table, path, required=["Image name", "MOS"])
-    table = table.rename(columns={"Image name": "image_name"})
-    table = table.assign(
-        mos=table["MOS"].astype(float),
-        split=[split_of_name(str(name)) for name in table["image_name"]],
-    )
+    found = read_sheet(path, ["Image name", "MOS"])
+    names = found.names("Image name")
+    splits = [split_of_name(name) for name in names]
     return Layout(
-        table=table[["image_name", "mos", "split"]],
+        table=pd.DataFrame({"image_name": names, "mos": found.numbers("MOS"), "split": splits}),
         image_dirs=[root / "TestImage" for root in roots],
         mos_range=(0.0, 100.0),
         notes=(CUSTOM_BY_NAME,),
@@ -95,14 +91,15 @@ def kadid10k(data_dir: Path, options: Options) -> Layout:
     """
     roots = [data_dir, data_dir / "kadid10k"]
     path = _required(roots, "dmos.csv", "KADID-10k", data_dir)
-    table = read_csv(path, required=["dist_img", "ref_img", "dmos"])
-    table = table.rename(columns={"dist_img": "image_name"})
-    table = table.assign(
-        mos=table["dmos"].astype(float),
-        split=split_by_reference(str(name) for name in table["ref_img"]),
-    )
+    found = read_ratings(path, ["dist_img", "ref_img", "dmos"])
     return Layout(
-        table=table[["image_name", "mos", "split"]],
+        table=pd.DataFrame(
+            {
+                "image_name": found.names("dist_img"),
+                "mos": found.numbers("dmos"),
+                "split": split_by_reference(found.texts("ref_img")),
+            }
+        ),
         image_dirs=[root / "images" for root in roots],
         mos_range=(1.0, 5.0),
         notes=("column dmos is read as it is: higher is better", CUSTOM_BY_REFERENCE),
@@ -118,7 +115,7 @@ def tid2013(data_dir: Path, options: Options) -> Layout:
     roots = [data_dir, data_dir / "tid2013"]
     path = _required(roots, "mos_with_names.txt", "TID2013", data_dir)
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(decoded(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue

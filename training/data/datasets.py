@@ -3,7 +3,7 @@ The data sets that training can read: one small adapter each, in one table.
 
 An adapter finds the pictures and the ratings of one layout on disk. To add a data set, write a
 function `(data_dir, options) -> Layout` and name it in `DATASETS`; every check is elsewhere
-(`training.data.ratings`).
+(`training.data.ratings_table` of a file, `training.data.ratings` of what was found).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from training.data.layouts import (
     Layout,
     Options,
     first_file,
-    read_csv,
     split_of_name,
-    split_of_set,
 )
+from training.data.ratings_table import read_ratings
 
 
 def koniq10k(data_dir: Path, options: Options) -> Layout:
@@ -42,26 +41,25 @@ def koniq10k(data_dir: Path, options: Options) -> Layout:
             "data/koniq10k_scores_and_distributions.csv, got neither. "
             "Unpack KonIQ-10k there, or name the file: --labels FILE."
         )
-    table = read_csv(path, required=["image_name", "MOS"])
-    column = "MOS_zscore" if "MOS_zscore" in table else "MOS"
+    found = read_ratings(path, ["image_name", "MOS"], optional=["MOS_zscore", "set"])
+    column = "MOS_zscore" if "MOS_zscore" in found else "MOS"
     notes = [f"ratings from column {column} of {path.name}"]
-    mos = table[column].astype(float)
-    if column == "MOS" and mos.max() <= 5:
+    names, mos = found.names("image_name"), found.numbers(column)
+    if column == "MOS" and mos.max(initial=0) <= 5:
         mos = (mos - 1) * 25
         notes.append(
             "MOS of 1-5 stretched to 0-100; it is not the published 0-100 MOS, "
             "which is normalised per rater"
         )
-    table = table.assign(mos=mos)
-    if "set" in table:
-        table = table.assign(split=table["set"].map(split_of_set))
+    if "set" in found:
+        splits = found.splits("set")
     else:
-        table = table.assign(split=[split_of_name(n) for n in table["image_name"]])
+        splits = [split_of_name(name) for name in names]
         notes.append(
             "no column set: split=custom, by a hash of the name, 70/10/20, not the official one"
         )
     return Layout(
-        table=table[["image_name", "mos", "split"]],
+        table=pd.DataFrame({"image_name": names, "mos": mos, "split": splits}),
         image_dirs=[
             root / sub
             for root in roots[:2]
@@ -72,7 +70,7 @@ def koniq10k(data_dir: Path, options: Options) -> Layout:
         official_counts={"train": 7058, "val": 1000, "test": 2015},
         notes=tuple(notes),
         # training.demo_data's pictures share the layout and must never pass for KonIQ-10k.
-        name="synthetic" if table["image_name"].str.startswith("synthetic-").all() else None,
+        name="synthetic" if all(name.startswith("synthetic-") for name in names) else None,
     )  # fmt: skip
 
 
@@ -86,20 +84,14 @@ def biq2021(data_dir: Path, options: Options) -> Layout:
     parts = []
     for part in ("Train", "Test"):
         path = data_dir / f"{part} (Images and MOS).csv"
-        table = read_csv(path, required=["Image Name", "MOS"])
-        table = table[["Image Name", "MOS"]].rename(columns={"Image Name": "image_name"})
+        found = read_ratings(path, ["Image Name", "MOS"])
+        names = found.names("Image Name")
         is_test = part == "Test"
-        parts.append(
-            table.assign(
-                mos=table["MOS"].astype(float),
-                split=[
-                    "test" if is_test else split_of_name(name, 90, 10)
-                    for name in table["image_name"]
-                ],
-            )
-        )
+        splits = ["test" if is_test else split_of_name(name, 90, 10) for name in names]
+        mos = found.numbers("MOS")
+        parts.append(pd.DataFrame({"image_name": names, "mos": mos, "split": splits}))
     return Layout(
-        table=pd.concat(parts, ignore_index=True)[["image_name", "mos", "split"]],
+        table=pd.concat(parts, ignore_index=True),
         image_dirs=[data_dir / "Images", data_dir],
         mos_range=(0.0, 1.0),
         # The authors publish 10,000 / 2,000; 995 of the 10,000 are the held-out tenth.
@@ -112,24 +104,32 @@ def plain_csv(data_dir: Path, options: Options) -> Layout:
     """
     Read `--labels FILE` with the columns image_name, mos and, for training, set.
 
-    Names are absolute or relative to `data_dir`; `--mos-range` is required. Without a column
-    set, all pictures are for test: whoever measures a model on photographs of their own has no
-    other use for them.
+    `--columns` says what they are called in the file, where it is something else. Names are
+    absolute or relative to `data_dir`; `--mos-range` is required. Without a column set, all
+    pictures are for test: whoever measures a model on photographs of their own has no other use
+    for them.
     """
     if options.labels is None or options.mos_range is None:
         raise ValueError(
             "--dataset csv: expected --labels FILE and --mos-range LOW HIGH, got "
             f"labels {options.labels}, mos-range {options.mos_range}."
         )
-    table = read_csv(options.labels, required=["image_name", "mos"])
+    found = read_ratings(
+        options.labels,
+        ["image_name", "mos"],
+        optional=["set"],
+        headers=options.columns,
+        remedy="Say which column is which: --columns name=HEADER,mos=HEADER[,set=HEADER].",
+    )
+    names, mos = found.names("image_name"), found.numbers("mos")
     notes = []
-    if "set" in table:
-        table = table.assign(split=table["set"].map(split_of_set))
+    if "set" in found:
+        splits = found.splits("set")
     else:
-        table = table.assign(split="test")
+        splits = ["test"] * len(names)
         notes.append("no column set: all pictures are for test")
     return Layout(
-        table=table[["image_name", "mos", "split"]],
+        table=pd.DataFrame({"image_name": names, "mos": mos, "split": splits}),
         image_dirs=[data_dir],
         mos_range=options.mos_range,
         notes=tuple(notes),

@@ -58,7 +58,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
-        pixels = _damaged_copy(self._split.paths[index], which, rng)
+        pixels = _damaged_copy(self._split, index, which, rng)
         return self._crop(pixels, rng), torch.tensor(torch.nan)
 
     def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
@@ -138,11 +138,13 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     """
     with _named(split.paths[index]) as path:
         body = path.read_bytes()
-        return _decoded(body) if split.cache is None else decoded_once(split.cache, body, _decoded)
 
+        def decoded(body: bytes) -> NDArray[np.uint8]:
+            return decode(body, NO_LIMITS, split.policy).pixels()
 
-def _decoded(body: bytes) -> NDArray[np.uint8]:
-    return decode(body, NO_LIMITS).pixels()
+        if split.cache is None:
+            return decoded(body)
+        return decoded_once(split.cache, body, decoded, split.policy)
 
 
 def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:
@@ -152,13 +154,15 @@ def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: The file cannot be scored; names it.
     """
-    return _damaged_copy(split.paths[index], 1, np.random.default_rng(index))
+    return _damaged_copy(split, index, 1, np.random.default_rng(index))
 
 
-def _damaged_copy(path: Path, which: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    with _named(path):
-        decoded = decode(path.read_bytes(), NO_LIMITS)
-        return preprocess(damaged_pair(decoded.image, rng)[which], decoded.size)
+def _damaged_copy(
+    split: Split, index: int, which: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    with _named(split.paths[index]) as path:
+        decoded = decode(path.read_bytes(), NO_LIMITS, split.policy)
+        return preprocess(damaged_pair(decoded.image, rng)[which], decoded.size, split.policy)
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """
-What an adapter of a data set returns, and what adapters share: reading a table, making a split.
+What an adapter of a data set returns, and what adapters share: finding a file, making a split.
 
-`training.data.datasets` holds the table of adapters, `training.data.ratings` all checks of what
-they found.
+`training.data.ratings_table` reads their files, `training.data.datasets` holds the table of
+adapters, `training.data.ratings` the checks of what they found together.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ class Options:
 
     labels: Path | None = None
     mos_range: tuple[float, float] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,44 +54,25 @@ class Layout:
     name: str | None = None
 
 
-def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
+def headers_of_columns(text: str) -> dict[str, str]:
     """
-    Read a CSV file of ratings; names of pictures and sets stay text.
+    Read `name=HEADER,mos=HEADER,set=HEADER`, in any order, none of them needed; for argparse.
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A required column is missing, or a rating is a word.
+    Returns:
+        The header in the file of image_name, mos and set, of those that are named.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a CSV file of ratings, found none.")
-    text_columns = ("image_name", "Image Name", "set", "dist_img", "ref_img")
-    table = pd.read_csv(path, dtype={name: str for name in text_columns})
-    return check_columns(table, path, required)
-
-
-def check_columns(table: pd.DataFrame, path: Path, required: list[str]) -> pd.DataFrame:
-    """
-    Return the table if it has the required columns, and numbers for ratings.
-
-    Raises:
-        ValueError: It has not; names the file, the columns it has, the line of the first word.
-    """
-    missing = [name for name in required if name not in table]
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns {', '.join(required)}, "
-            f"got {', '.join(map(str, table.columns))}."
-        )
-    for name in ("MOS", "mos", "MOS_zscore", "dmos"):
-        if name in table:
-            numbers = pd.to_numeric(table[name], errors="coerce")
-            words = table[name][numbers.isna() & table[name].notna()]
-            if len(words):
-                raise ValueError(
-                    f"{path}, column {name}: expected numbers, got {words.iloc[0]!r} in line "
-                    f"{words.index[0] + 2}, {len(words)} in all. Correct the file."
-                )
-    return table
+    columns = {"name": "image_name", "mos": "mos", "set": "set"}
+    headers: dict[str, str] = {}
+    for part in text.split(","):
+        key, _, header = (word.strip() for word in part.partition("="))
+        column = columns.get(key.removeprefix("image_"))
+        if column is None or not header or column in headers:
+            raise argparse.ArgumentTypeError(
+                "expected name=HEADER,mos=HEADER,set=HEADER, each at most once, "
+                f"got {text!r}. Headers with a comma must be renamed in the file."
+            )
+        headers[column] = header
+    return headers
 
 
 def first_file(roots: list[Path], name: str) -> Path | None:

@@ -1,8 +1,8 @@
 """
 Rated pictures, checked: what every data set looks like once its adapter has read it.
 
-All checks are here and run before training: wrong scale, missing pictures, duplicate names,
-empty splits are refused with the counts and what to do.
+The checks of a data set are here and run before training: wrong scale, missing pictures,
+duplicate names, empty splits are refused with the counts and what to do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.tasks.score import quality_of_mos
 from numpy.typing import NDArray
 
@@ -41,12 +42,14 @@ class Split:
         paths: Same order.
         quality: float64, shape (N,), ratings mapped to [0, 1].
         cache: Folder of decoded pictures, if they are to be kept.
+        policy: How an image becomes the network's input.
     """
 
     names: list[str]
     paths: list[Path]
     quality: NDArray[np.float64]
     cache: Path | None = None
+    policy: Policy = DEFAULT
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -60,6 +63,7 @@ class Split:
             paths=[self.paths[i] for i in chosen],
             quality=self.quality[np.array(chosen, dtype=int)],
             cache=self.cache,
+            policy=self.policy,
         )
 
     def digest(self) -> str:
@@ -102,6 +106,7 @@ class Ratings:
             paths=[path for part in parts for path in part.paths],
             quality=np.concatenate([part.quality for part in parts]),
             cache=next(iter(parts)).cache,
+            policy=next(iter(parts)).policy,
         )
 
     def counts(self) -> dict[str, int]:
@@ -128,7 +133,14 @@ def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
             f"--data-dir: expected a folder, got {config.data_dir}. "
             "Make a synthetic one: python -m training.demo_data --out DIR."
         )
-    options = Options(labels=config.labels, mos_range=config.mos_range)
+    if config.columns and config.dataset != "csv":
+        raise ValueError(
+            f"--columns: expected --dataset csv, got {config.dataset}, whose columns are known. "
+            "Leave the option out."
+        )
+    options = Options(
+        labels=config.labels, mos_range=config.mos_range, columns=config.columns or {}
+    )
     layout = DATASETS[config.dataset](config.data_dir, options)
     for note in layout.notes:
         logger.info("%s: %s", config.dataset, note)
@@ -157,12 +169,6 @@ def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
 def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
     table = layout.table
     names = table["image_name"]
-    if names.isna().any():
-        rows = ", ".join(str(row + 2) for row in names.index[names.isna()][:NAMES_SHOWN])
-        raise ValueError(
-            f"ratings: expected an image name in every row, got none in {names.isna().sum()} "
-            f"(line {rows} of the file). Remove these rows."
-        )
     doubled = names[names.duplicated()].unique()
     if len(doubled):
         raise ValueError(
@@ -175,14 +181,11 @@ def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
             f"ratings: expected a number in every row, got none in {len(unrated)} "
             f"({_some(unrated)}). Remove these rows."
         )
-    quality_of_mos(table["mos"].to_numpy(dtype=np.float64), layout.mos_range)
-    _check_scale(table["mos"], layout.mos_range)
-    unset = names[table["split"].isna()]
-    if len(unset):
+    if len(table) < 2:
         raise ValueError(
-            "ratings: expected set to be training, validation or test, got something else in "
-            f"{len(unset)} rows ({_some(unset)})."
+            f"ratings: expected at least 2 rated pictures, got {len(table)}. Rate more of them."
         )
+    _check_scale(table, layout.mos_range)
     empty = [name for name in needed if (table["split"] == name).sum() < 2]
     if empty:
         raise ValueError(
@@ -191,9 +194,18 @@ def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
         )
 
 
-def _check_scale(mos: pd.Series[float], mos_range: tuple[float, float]) -> None:
-    """Refuse ratings that use a small part of their range: a 1-5 scale read as 0-100."""
+def _check_scale(table: pd.DataFrame, mos_range: tuple[float, float]) -> None:
+    """Refuse ratings off their range, or in a small part of it: a 1-5 scale read as 0-100."""
     low, high = mos_range
+    mos = table["mos"]
+    outside = table["image_name"][(mos < low) | (mos > high)]
+    if low < high and len(outside):
+        raise ValueError(
+            f"mos: expected ratings in [{low:g}, {high:g}], got {mos.min():g} to {mos.max():g}, "
+            f"{len(outside)} of {len(table)} outside ({_some(outside)}). Correct them, or give "
+            "the scale of these ratings: --mos-range LOW HIGH."
+        )
+    quality_of_mos(mos.to_numpy(dtype=np.float64), mos_range)  # refuses an empty range
     if (float(mos.max()) - low) < 0.2 * (high - low):
         raise ValueError(
             f"mos: expected ratings that use [{low:g}, {high:g}], got {mos.min():g} to "

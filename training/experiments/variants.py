@@ -92,7 +92,7 @@ def score_pictures(
 
         def score(body: bytes) -> float:
             pixels = decode(body, NO_LIMITS).pixels()
-            return scale.score(float(runtime.quality(pixels[None])[0]))
+            return scale.score(float(runtime.outputs(pixels[None])[0]))
 
         scores = {}
         for index, (name, body) in enumerate(tqdm(pictures.items(), unit="picture")):

@@ -11,16 +11,18 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import torch
 from iqa.imaging.decoding import decode
-from iqa.network.checkpoint import WEIGHTS_FILE
+from iqa.imaging.preprocessing import DEFAULT, Policy
+from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
 from iqa.network.model import QualityNetwork
 from iqa.network.runtime import Runtime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.known import task_of
+from iqa.tasks.task import in_words
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -32,17 +34,20 @@ OPSET: Final = 18
 MAX_SCORE_DIFFERENCE: Final = 0.01
 
 
-def export_onnx(network: QualityNetwork, path: Path, weights: Path | None = None) -> None:
+def export_onnx(
+    network: QualityNetwork, path: Path, weights: Path | None = None, policy: Policy = DEFAULT
+) -> None:
     """
-    Write the network as ONNX: uint8 (N, H, W, 3) in, float32 quality (N,) out, N, H, W free.
+    Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out, N, H, W free.
 
     Args:
         network: In evaluation mode, on the CPU.
         path: Of the file. Same network, same bytes.
+        policy: How an image becomes its input; says how many channels it takes.
         weights: The network's `model.safetensors`. If given, the graph points into it, and works
             where that file lies beside it.
     """
-    _trace(network, path)
+    _trace(network, path, policy.n_channels)
     if weights is not None:
         model = onnx.load(str(path))
         _point_into(model, weights)
@@ -57,7 +62,7 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
         network: Exact in bfloat16.
         path: Of the file. Same network, same bytes.
     """
-    _trace(network, path)
+    _trace(network, path, n_channels=3)
     model = onnx.load(str(path))
     graph = model.graph
     casts = []
@@ -81,8 +86,8 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _trace(network: nn.Module, path: Path) -> None:
-    example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
+def _trace(network: nn.Module, path: Path, n_channels: int) -> None:
+    example = torch.zeros(2, 96, 128, n_channels, dtype=torch.uint8)
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but takes 3 s where its successor takes 25; torch
         # is pinned, and the graph is checked below.
@@ -97,8 +102,8 @@ def _trace(network: nn.Module, path: Path) -> None:
             training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,
             input_names=["pixels_NHWC"],
-            output_names=["quality"],
-            dynamic_axes={"pixels_NHWC": {0: "N", 1: "H", 2: "W"}, "quality": {0: "N"}},
+            output_names=["outputs"],
+            dynamic_axes={"pixels_NHWC": {0: "N", 1: "H", 2: "W"}, "outputs": {0: "N"}},
         )
     onnx.checker.check_model(str(path))
 
@@ -135,8 +140,8 @@ def check_graph(
     network: QualityNetwork,
     pictures: list[Path],
     max_points: float,
-    scale: ScoreScale | None = None,
-) -> list[dict[str, str | float]]:
+    card: Card,
+) -> list[dict[str, Any]]:
     """
     Compare the graph with the network on real pictures, one at a time and in a batch.
 
@@ -144,32 +149,31 @@ def check_graph(
         runtime: With the graph.
         network: In evaluation mode, on the CPU.
         pictures: Files that `iqa` can score.
-        max_points: By how much a score may differ.
-        scale: Of the network's card; without one the network's own quality is the score.
+        max_points: How far an answer may lie from torch's, in hundredths of the scale.
+        card: Of the network: its task, how an image becomes its input.
 
     Returns:
-        For each picture its `file` name, `score` as the graph gives it, and `score_f32` as torch
-        does, in [0, 100].
+        For each image its `file` name, the task's reply as the graph gives it, and as torch gives
+        it under `f32`.
 
     Raises:
-        ValueError: A score differs by more.
+        ValueError: An answer lies further from torch's.
     """
-    scale = scale or ScoreScale()
-    scores: list[dict[str, str | float]] = []
+    task, policy = task_of(card), policy_of(card)
+    read = task.reader(card)
+    answers: list[dict[str, Any]] = []
     for path in pictures:
-        pixels = torch.from_numpy(decode(path.read_bytes()).pixels().copy())
+        pixels = torch.from_numpy(decode(path.read_bytes(), policy=policy).pixels().copy())
         with torch.inference_mode():
-            expected = scale.score(float(network(pixels[None])))
-        alone = scale.score(float(runtime.quality(pixels[None].numpy())[0]))
-        twice = runtime.quality(pixels[None].expand(2, -1, -1, -1).numpy())
-        for got in (alone, *(scale.score(float(quality)) for quality in twice)):
-            if not abs(got - expected) <= max_points:
+            expected = read(network(pixels[None])[0].numpy())
+        alone = read(runtime.outputs(pixels[None].numpy())[0])
+        twice = runtime.outputs(pixels[None].expand(2, -1, -1, -1).numpy())
+        for got in (alone, *(read(outputs) for outputs in twice)):
+            if not task.difference(expected, got) <= max_points:
                 raise ValueError(
-                    f"graph: expected the score {expected:.4f} within {max_points:g} for "
-                    f"{path.name}, got {got:.4f}. The archive is not built. If the graph is of "
-                    "lower precision, use --precision f32."
+                    f"graph: expected {in_words(expected)} within {max_points:g} for {path.name}, "
+                    f"got {in_words(got)}. The archive is not built. If the graph is of lower "
+                    "precision, use --precision f32."
                 )
-        scores.append(
-            {"file": path.name, "score": round(alone, 3), "score_f32": round(expected, 3)}
-        )
-    return scores
+        answers.append({"file": path.name, **alone, "f32": expected})
+    return answers

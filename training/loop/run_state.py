@@ -16,9 +16,10 @@ from torch import nn
 from training.loop.config import TrainConfig
 
 STATE_FILE: Final = "state.pt"
-# May differ between the interrupted run and its continuation.
+# May differ between the interrupted run and its continuation; the digests cover the ratings that
+# `columns` chooses.
 FREE_SETTINGS: Final = frozenset(
-    ("resume", "restart", "device", "workers", "out", "data_dir", "cache", "alias")
+    ("resume", "restart", "device", "workers", "out", "data_dir", "columns", "cache", "alias")
 )
 
 

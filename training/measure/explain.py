@@ -123,7 +123,7 @@ def occlusion(runtime: Runtime, pixels: NDArray[np.uint8]) -> Map:
     from captum.attr import Occlusion  # here, because all else of training.evaluate does without
 
     def logits(pixels_NHWC: Tensor) -> Tensor:
-        quality = runtime.quality(pixels_NHWC.byte().numpy()).astype(np.float64)
+        quality = runtime.outputs(pixels_NHWC.byte().numpy()).astype(np.float64)
         return torch.from_numpy(np.log(quality / (1 - quality)))
 
     blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(BLUR_PX))

@@ -12,6 +12,9 @@ from scipy import stats
 Vector = NDArray[np.float64]
 
 BOOTSTRAP_SAMPLES: Final = 1000
+BATCH: Final = 10
+"""Samples at a time: more are no faster, and all 1000 of 12,000 pictures take a gigabyte."""
+COMPARED: Final = ("srocc", "plcc", "rmse_100")
 
 
 def agreement(quality: Vector, target: Vector) -> dict[str, float]:
@@ -63,20 +66,12 @@ def intervals(quality: Vector, target: Vector, seed: int = 0) -> dict[str, list[
     Returns:
         [low, high] under `srocc_ci95`, `plcc_ci95`, `mae_100_ci95`, `rmse_100_ci95`.
     """
-    rng = np.random.default_rng(seed)
-    samples: dict[str, list[float]] = {"srocc": [], "plcc": [], "mae_100": [], "rmse_100": []}
-    for _ in range(BOOTSTRAP_SAMPLES):
-        chosen = rng.integers(0, len(quality), len(quality))
-        q, t = quality[chosen], target[chosen]
-        error = 100 * (q - t)
-        samples["srocc"].append(_spearman(q, t))
-        samples["plcc"].append(_pearson(q, t))
-        samples["mae_100"].append(float(np.abs(error).mean()))
-        samples["rmse_100"].append(float(np.sqrt((error**2).mean())))
-    return {
-        f"{name}_ci95": [float(v) for v in np.percentile(values, [2.5, 97.5])]
-        for name, values in samples.items()
-    }
+    low, high = _interval(
+        lambda q, t, axis: np.stack([measure(q, t, axis) for measure in _MEASURES.values()]),
+        (quality, target),
+        seed,
+    )
+    return {f"{name}_ci95": [float(low[i]), float(high[i])] for i, name in enumerate(_MEASURES)}
 
 
 def paired_difference(
@@ -95,18 +90,17 @@ def paired_difference(
         `srocc`, `plcc` and `rmse_100` of the first less those of the baseline: the difference and
         its 95 % percentile interval (difference, low, high).
     """
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(0, len(target), len(target)) for _ in range(BOOTSTRAP_SAMPLES)]
-    whole = np.arange(len(target))
-    found = {}
-    for name, measure in _COMPARED.items():
-        samples = [
-            measure(quality[chosen], target[chosen]) - measure(baseline[chosen], target[chosen])
-            for chosen in (whole, *draws)
-        ]
-        low, high = np.percentile(samples[1:], [2.5, 97.5])
-        found[name] = (samples[0], float(low), float(high))
-    return found
+    measures = [_MEASURES[name] for name in COMPARED]
+
+    def differences(q: Vector, b: Vector, t: Vector, axis: int = -1) -> Vector:
+        return np.stack([measure(q, t, axis) - measure(b, t, axis) for measure in measures])
+
+    data = (quality, baseline, target)
+    rows = (differences(*data), *_interval(differences, data, seed))
+    return {
+        name: (float(found), float(low), float(high))
+        for name, found, low, high in zip(COMPARED, *rows, strict=True)
+    }
 
 
 def error_by_band(quality: Vector, target: Vector) -> list[dict[str, float]]:
@@ -134,22 +128,45 @@ def error_by_band(quality: Vector, target: Vector) -> list[dict[str, float]]:
     return rows
 
 
-def _pearson(a: Vector, b: Vector) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm else 0.0
+def _interval(
+    statistic: Callable[..., Vector], data: tuple[Vector, ...], seed: int
+) -> tuple[Vector, Vector]:
+    """
+    Return the 95 % percentile interval of each of the statistic's rows.
+
+    Args:
+        statistic: Of the vectors, along `axis`; shape (rows, ...).
+        data: The vectors, of which the same places are drawn together.
+        seed: Of the resampling.
+    """
+    found = stats.bootstrap(
+        data, statistic, paired=True, vectorized=True, n_resamples=BOOTSTRAP_SAMPLES,
+        batch=BATCH, method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return found.low, found.high
 
 
-def _spearman(quality: Vector, target: Vector) -> float:
-    return _pearson(stats.rankdata(quality), stats.rankdata(target))
+def _pearson(a: Vector, b: Vector, axis: int) -> Vector:
+    a, b = a - a.mean(axis=axis, keepdims=True), b - b.mean(axis=axis, keepdims=True)
+    norm = np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
+    return (a * b).sum(axis=axis) / np.where(norm == 0, np.inf, norm)  # 0 where one is constant
 
 
-def _rmse_100(quality: Vector, target: Vector) -> float:
-    return 100 * float(np.sqrt(np.mean((quality - target) ** 2)))
+def _spearman(quality: Vector, target: Vector, axis: int) -> Vector:
+    return _pearson(stats.rankdata(quality, axis=axis), stats.rankdata(target, axis=axis), axis)
 
 
-_COMPARED: Final[dict[str, Callable[[Vector, Vector], float]]] = {
+def _mae_100(quality: Vector, target: Vector, axis: int) -> Vector:
+    return 100 * np.abs(quality - target).mean(axis=axis)
+
+
+def _rmse_100(quality: Vector, target: Vector, axis: int) -> Vector:
+    return 100 * np.sqrt(((quality - target) ** 2).mean(axis=axis))
+
+
+_MEASURES: Final[dict[str, Callable[[Vector, Vector, int], Vector]]] = {
     "srocc": _spearman,
     "plcc": _pearson,
+    "mae_100": _mae_100,
     "rmse_100": _rmse_100,
 }

@@ -90,6 +90,6 @@ def graph_predictor(runtime: Runtime) -> Callable[[Tensor], Tensor]:
     """Return a runtime as a predictor."""
 
     def predict_batch(pixels_NHWC: Tensor) -> Tensor:
-        return torch.from_numpy(runtime.quality(pixels_NHWC.numpy()).copy())
+        return torch.from_numpy(runtime.outputs(pixels_NHWC.numpy()).copy())
 
     return predict_batch

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from iqa.errors import ImageRejected
 from iqa.imaging import colour, jpeg, structure
-from iqa.imaging.preprocessing import preprocess
+from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
@@ -88,12 +88,14 @@ class DecodedImage:
         size: (width, height) of the file's picture, upright.
         format: JPEG, PNG, WEBP, BMP, TIFF or GIF.
         warnings: What was changed or left out on the way; a closed list, in docs/api.md.
+        policy: How it becomes the network's input.
     """
 
     image: Image.Image
     size: tuple[int, int]
     format: str
     warnings: tuple[str, ...]
+    policy: Policy = DEFAULT
 
     def pixels(self) -> NDArray[np.uint8]:
         """
@@ -102,16 +104,17 @@ class DecodedImage:
         Raises:
             ImageRejected: Too small or too narrow (422).
         """
-        return preprocess(self.image, self.size)
+        return preprocess(self.image, self.size, self.policy)
 
 
-def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
+def decode(body: bytes, limits: Limits = Limits(), policy: Policy = DEFAULT) -> DecodedImage:
     """
     Decode a picture.
 
     Args:
         body: The file's content.
         limits: Largest file and picture.
+        policy: Of the model: a decoder may leave out resolution that the network does not get.
 
     Raises:
         ImageRejected: 400, 413 or 415, with the reason.
@@ -132,7 +135,7 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
         stored_size = image.size
         if image.format in ("JPEG", "MPO"):
             jpeg.check_scans(body, image.width * image.height)
-            jpeg.reduce(image)
+            jpeg.reduce(image, reduced_size(*image.size, policy))
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
             jpeg.check_scans_in_tiff(body, image)
         notes = ["first_frame_only"] if _has_more_frames(image) else []
@@ -141,7 +144,9 @@ def decode(body: bytes, limits: Limits = Limits()) -> DecodedImage:
         upright, turned = _upright(image, notes)
         picture = _convert(upright, notes)
     size = stored_size[::-1] if turned else stored_size
-    return DecodedImage(image=picture, size=size, format=format_name, warnings=tuple(notes))
+    return DecodedImage(
+        image=picture, size=size, format=format_name, warnings=tuple(notes), policy=policy
+    )
 
 
 def _open(body: bytes, limits: Limits) -> Image.Image:

@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging.preprocessing import reduced_size
 from iqa.imaging.structure import MAX_EXIF_BYTES
 from PIL import Image, TiffImagePlugin
 
@@ -151,7 +150,7 @@ def _too_many_scans(limit: int) -> ImageRejected:
     )
 
 
-def reduce(image: Image.Image) -> None:
+def reduce(image: Image.Image, smallest: tuple[int, int] | None) -> None:
     """
     Tell the decoder to deliver a half, a quarter or an eighth, where the rest would be thrown away.
 
@@ -160,7 +159,7 @@ def reduce(image: Image.Image) -> None:
 
     Args:
         image: A JPEG of which no pixel is loaded yet.
+        smallest: (width, height) that is needed at least; None: all of it.
     """
-    smallest = reduced_size(*image.size)
     if smallest is not None:
         image.draft(None, smallest)

@@ -14,17 +14,21 @@ from typing import Any, Final
 
 import torch
 from iqa.errors import CheckpointMismatch
-from iqa.imaging import preprocessing
+from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, QualityNetwork
-from iqa.tasks.score import CARD_FILE as CARD_FILE
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.known import QUALITY, task_of
+from iqa.tasks.task import CARD_FILE as CARD_FILE
+from iqa.tasks.task import Head, Task
 from safetensors.torch import load_file, save_file
 
 WEIGHTS_FILE: Final = "model.safetensors"
 # Format 2 may hold `calibration` and `interval`: code that does not know them would serve other
 # scores, and refuses it. A card of format 1 has neither.
 FORMAT: Final = 2
-READABLE_FORMATS: Final = (1, 2)
+# Format 3 names a task that is not quality, or another preprocessing than the default: code that
+# knows neither would give its outputs another meaning, and refuses it.
+TASK_FORMAT: Final = 3
+READABLE_FORMATS: Final = (1, 2, 3)
 
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
@@ -32,7 +36,13 @@ Card = dict[str, Any]
 they were fitted `calibration` and `interval`, see `iqa.tasks.score`)."""
 
 
-def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
+def save(
+    directory: Path,
+    network: QualityNetwork,
+    facts: Card,
+    task: Task = QUALITY,
+    policy: Policy = DEFAULT,
+) -> Card:
     """
     Write a checkpoint.
 
@@ -40,6 +50,8 @@ def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
         directory: Made if missing; files in it are replaced.
         network: Its weights are stored as float32.
         facts: Added to the card: metrics, data, training.
+        task: What the outputs mean.
+        policy: How an image becomes the network's input.
 
     Returns:
         The card as written.
@@ -50,10 +62,12 @@ def save(directory: Path, network: QualityNetwork, facts: Card) -> Card:
         for name, tensor in network.state_dict().items()
     }
     save_file(weights, directory / WEIGHTS_FILE)
+    named = {} if task.name == QUALITY.name else {"task": task.name}
     card: Card = {
-        "format": FORMAT,
-        "architecture": _architecture(network.backbone, network.pooling),
-        "preprocessing": preprocessing.PARAMETERS,
+        "format": FORMAT if not named and policy == DEFAULT else TASK_FORMAT,
+        "architecture": _architecture(network.backbone, network.pooling, network.ends_in),
+        "preprocessing": policy.parameters(),
+        **named,
         "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
         **facts,
     }
@@ -72,8 +86,9 @@ def change_card(directory: Path, facts: Card) -> Card:
         FileNotFoundError: There is no card.
         CheckpointMismatch: The card is refused, or would be with these facts.
     """
-    card = {**load_card(directory), "format": FORMAT, **facts}
-    ScoreScale.of_card(card)
+    before = load_card(directory)
+    card = {**before, "format": max(FORMAT, before["format"]), **facts}
+    task_of(card).reader(card)
     _write(directory, card)
     return card
 
@@ -96,7 +111,12 @@ def load(directory: Path) -> tuple[QualityNetwork, Card]:
     digest = sha256_of(directory / WEIGHTS_FILE)
     _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
     architecture = card["architecture"]
-    network = QualityNetwork(architecture["backbone"], pooling=architecture["pooling"])
+    network = QualityNetwork(
+        architecture["backbone"],
+        pooling=architecture["pooling"],
+        head=task_of(card).head(card),
+        n_channels=policy_of(card).n_channels,
+    )
     weights = load_file(directory / WEIGHTS_FILE)
     try:
         network.load_state_dict(weights)
@@ -126,16 +146,17 @@ def load_card(directory: Path) -> Card:
         card: Card = json.loads(path.read_text())
         if card["format"] not in READABLE_FORMATS:
             _expect("format", FORMAT, card["format"])
-        _expect("preprocessing", preprocessing.PARAMETERS, card["preprocessing"])
+        Policy.of_parameters(card["preprocessing"])
+        task = task_of(card)
         architecture = card["architecture"]
         for name, known in (("backbone", FEATURES_OF_BACKBONE), ("pooling", POOLINGS)):
             if (got := architecture[name]) not in known:
                 one_of = ", ".join(known)
                 raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
-        expected = _architecture(architecture["backbone"], architecture["pooling"])
+        expected = _architecture(architecture["backbone"], architecture["pooling"], task.head(card))
         _expect("architecture", expected, architecture)
         _ = card["weights_sha256"]
-        ScoreScale.of_card(card)
+        task.reader(card)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointMismatch(
             f"{path}: expected a model card, got {type(error).__name__}: {error}."
@@ -153,11 +174,16 @@ def _write(directory: Path, card: Card) -> None:
     (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
 
 
-def _architecture(backbone: str, pooling: str) -> dict[str, object]:
+def policy_of(card: Card) -> Policy:
+    """Return how an image becomes the input of this card's network."""
+    return Policy.of_parameters(card["preprocessing"])
+
+
+def _architecture(backbone: str, pooling: str, head: Head) -> dict[str, object]:
     return {
         "backbone": backbone,
         "pooling": pooling,
-        "head": "linear, sigmoid",
+        "head": str(head),
         "mean": list(MEAN),
         "std": list(STD),
     }

@@ -1,7 +1,7 @@
 """
-The networks: pixels -> quality in [0, 1]. The torch reference of every runtime.
+The networks: pixels -> outputs. The torch reference of every runtime.
 
-Shapes: N batch, H and W any size from 32, C = 3 (RGB).
+Shapes: N batch, H and W any size that the backbone takes, C = 3 (RGB) or 1 (grey), K outputs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 from iqa.network.quality_map import not_linear
+from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
 from torchvision import models
 
@@ -35,7 +36,7 @@ VARIANCE_EPS: Final = 1e-5
 
 class QualityNetwork(nn.Module):
     """
-    A convolutional backbone, global pooling, and one linear output.
+    A convolutional backbone, global pooling, and a linear head.
 
     On the average alone the head is linear in the features, so the logit is the mean over places
     of `head(features at that place)`: `logit_map`, where the quality comes from, is exact.
@@ -44,23 +45,33 @@ class QualityNetwork(nn.Module):
         backbone: A key of `FEATURES_OF_BACKBONE`.
         dropout: Probability, before the head, while training.
         pooling: One of `POOLINGS`. All but the average have scores and no map.
+        head: Outputs and activation, as the task says.
+        n_channels: Of the input: 3, or 1 for grey.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: str, dropout: float = 0.2, pooling: str = "average") -> None:
+    def __init__(
+        self,
+        backbone: str,
+        dropout: float = 0.2,
+        pooling: str = "average",
+        head: Head = ONE_OUTPUT,
+        n_channels: int = 3,
+    ) -> None:
         super().__init__()
         if backbone not in FEATURES_OF_BACKBONE:
             known = ", ".join(FEATURES_OF_BACKBONE)
             raise ValueError(f"backbone: expected one of {known}, got {backbone!r}.")
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}.")
-        self.backbone, self.pooling = backbone, pooling
+        self.backbone, self.pooling, self.ends_in = backbone, pooling, head
+        self.n_channels = n_channels
         self.features = _features_of(getattr(models, backbone)(weights=None))
         self.dropout = nn.Dropout(dropout)
         n_pooled = FEATURES_OF_BACKBONE[backbone] * len(pooling.split("+"))
-        self.head = nn.Linear(n_pooled, 1)
+        self.head = nn.Linear(n_pooled, head.n_outputs)
         # Constants, not weights: they stay out of the checkpoint.
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -70,17 +81,21 @@ class QualityNetwork(nn.Module):
         Judge a batch.
 
         Args:
-            pixels_NHWC: uint8, shape (N, H, W, 3), RGB, 0-255: `preprocess`'s output, stacked.
+            pixels_NHWC: uint8, shape (N, H, W, C), 0-255: `preprocess`'s output, stacked.
 
         Returns:
-            float32, shape (N,), quality in [0, 1].
+            float32, in [0, 1], shape (N,) with one output, else (N, K).
         """
-        return torch.sigmoid(self.logits(pixels_NHWC))
+        logits = self.logits(pixels_NHWC)
+        if self.ends_in.activation == "softmax":
+            return torch.softmax(logits, dim=1)
+        return torch.sigmoid(logits)
 
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
-        """Return the quality before the sigmoid: float32, shape (N,)."""
+        """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
         pooled = pool(self._maps(pixels_NHWC).float(), self.pooling)
-        return self.head(self.dropout(pooled)).float().squeeze(1)
+        logits: Tensor = self.head(self.dropout(pooled)).float()
+        return logits.squeeze(1) if self.ends_in.n_outputs == 1 else logits
 
     def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
         """
@@ -91,11 +106,15 @@ class QualityNetwork(nn.Module):
         """
         if self.pooling != "average":
             raise not_linear(f"pooling {self.pooling}")
+        if self.ends_in.n_outputs > 1:
+            raise not_linear(f"{self.ends_in.n_outputs} outputs")
         maps = self._maps(pixels_NHWC).float()
         return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
 
     def _maps(self, pixels_NHWC: Tensor) -> Tensor:
         batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+        if self.n_channels == 1:  # grey: the backbones were made for three channels
+            batch_NCHW = batch_NCHW.expand(-1, 3, -1, -1)
         maps: Tensor = self.features((batch_NCHW - self.mean) / self.std)
         return maps
 

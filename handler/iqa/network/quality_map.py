@@ -107,7 +107,10 @@ def _linear_head(model: Model) -> tuple[Output, NDArray[np.float64], float]:
             weight = factor * _constant(node.input_value(1)).flatten()
         elif kind in ("Add", "Multiply") and weight is None:
             data = 0 if _depends_on_pixels(node.input_value(0).get_node()) else 1
-            constant = float(_constant(node.input_value(1 - data)).item())
+            values = _constant(node.input_value(1 - data))
+            if values.size > 1:
+                raise not_linear(f"{values.size} outputs")
+            constant = float(values.item())
             if kind == "Add":
                 bias += factor * constant
             else:

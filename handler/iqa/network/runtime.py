@@ -1,7 +1,7 @@
 """
 What runs the network: OpenVINO on the CPU, torch on CUDA and as the reference everywhere.
 
-Both take the same pixels and give the same quality. How close a graph of lower precision comes
+Both take the same pixels and give the same outputs. How close a graph of lower precision comes
 is measured before it is packed (`training.graph.precision`) and stands in the archive's provenance.
 """
 
@@ -38,15 +38,15 @@ class Runtime(Protocol):
     precision: str
     gains_by_batches: bool
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
-        Judge a batch of equally large pictures.
+        Judge a batch of equally large images.
 
         Args:
-            pixels_NHWC: uint8, shape (N, H, W, 3), RGB: `preprocess`'s output, stacked.
+            pixels_NHWC: uint8, shape (N, H, W, C): `preprocess`'s output, stacked.
 
         Returns:
-            float32, shape (N,), in [0, 1].
+            float32, in [0, 1], shape (N,) where the head has one output, else (N, n_outputs).
         """
 
     def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
@@ -94,7 +94,7 @@ class OpenVINORuntime:
     The exported graph in OpenVINO, one stream.
 
     Args:
-        graph: Input uint8 (N, H, W, 3), output float32 (N,).
+        graph: Input uint8 (N, H, W, C), output float32, see `Runtime.outputs`.
         threads: CPU threads of this process.
         precision: One of `PRECISIONS`. bf16 becomes f32 where the CPU has no bf16.
     """
@@ -135,7 +135,7 @@ class OpenVINORuntime:
             graph, "CPU", self._properties
         ).create_infer_request()
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         outputs = self._request.infer([pixels_NHWC], share_inputs=True)
         result: NDArray[np.float32] = outputs[0]
@@ -178,7 +178,7 @@ class TorchRuntime:
         self._network = checkpoint.load(directory)[0].to(self._device)
         self.gains_by_batches = self._device == "cuda"
 
-    def quality(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
         import torch
 

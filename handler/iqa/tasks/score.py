@@ -9,11 +9,9 @@ leaves the network's own quality as it is.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +25,6 @@ IntervalTable = Mapping[str, Any]
 """JSON: `coverage`, and `bands`, each with `low`, `high` and `half_width` in points; a band holds
 its lower edge and not its upper one, the last one 100 too."""
 
-CARD_FILE: Final = "model.json"
 SCORE_DECIMALS: Final = 4
 INTERVAL_DECIMALS: Final = 1
 
@@ -78,17 +75,6 @@ class ScoreScale:
                 f"them, got {type(error).__name__}: {error}. Fit them again."
             ) from error
         return cls(calibration=calibration, intervals=intervals)
-
-    @classmethod
-    def of_directory(cls, directory: Path) -> ScoreScale:
-        """
-        Read the card of an unpacked archive or a checkpoint.
-
-        Raises:
-            FileNotFoundError: There is none.
-            CheckpointMismatch: See `of_card`.
-        """
-        return cls.of_card(json.loads((directory / CARD_FILE).read_text()))
 
     def score(self, quality: float) -> float:
         """

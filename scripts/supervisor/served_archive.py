@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import mar_file, note
-from scripts.rollout import records
+from scripts.archive.current import archive_of
+from scripts.rollout.records import Good, Records
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
 
 logger = logging.getLogger(__name__)
 
 
-def served_archive(alias: str, store: Path, name: str = model_versions.MODEL_NAME) -> Path:
+def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     """
     Return the archive of the version that the alias names.
 
@@ -36,58 +36,43 @@ def served_archive(alias: str, store: Path, name: str = model_versions.MODEL_NAM
         version = _resolve(name, alias)
     except model_versions.RegistryUnavailable as error:
         return _last_resort(store, name, alias, error)
-    refused = records.read().instead_of(str(version.version))
+    refused = known.read().instead_of(str(version.version))
     if refused is not None:
-        return _good_instead(store, str(version.version), *refused)
+        return _good_instead(store, name, str(version.version), *refused)
     target = archive_of(version, store, _build_here)
-    note.write(alias, target)
-    return target
-
-
-def archive_of(
-    version: ModelVersion, store: Path, build: Callable[[ModelVersion, Path], object]
-) -> Path:
-    """
-    Return the archive of a version, built by `build` where there is none or it is stale.
-
-    Raises:
-        ValueError: The archive is not the one on record.
-    """
-    target = mar_file.mar_path(store, str(version.name), str(version.version))
-    reason = _reason_to_build(target, version)
-    if reason is not None:
-        logger.info("building %s: %s", target.name, reason)
-        build(version, store)
+    note.write(name, alias, target)
     return target
 
 
 def _build_here(version: ModelVersion, store: Path) -> Path:
-    from scripts.build_mar import build  # torch, ONNX: only where something is built
+    from scripts.archive.build import build  # torch, ONNX: only where something is built
 
     return build(version, store, replace=True)
 
 
-def _good_instead(store: Path, refused: str, good: records.Good, reason: str) -> Path:
+def _good_instead(store: Path, name: str, refused: str, good: Good, reason: str) -> Path:
     """Return the last good archive: a restart must not serve what a deployment refused."""
     target = store / good.mar
     if not target.exists() or mar_file.sha256_of(target) != good.sha256:
         raise ValueError(
             f"version {refused} is not to be served ({reason}), and {good.mar}: expected it in the "
             "model store with the SHA-256 on record, got another or none. "
-            f"Rebuild: python -m scripts.build_mar --version {good.version} --replace"
+            f"Rebuild: python -m scripts.build_mar --model-name {name} --version {good.version} "
+            "--replace"
         )
     logger.warning(
         "version %s is not served: %s. Serving version %s. Follow the alias again: "
-        "python -m scripts.deploy sync --retry",
+        "python -m scripts.deploy sync --model-name %s --retry",
         refused,
         reason,
         good.version,
+        name,
     )
     return target
 
 
 def _resolve(name: str, alias: str) -> ModelVersion:
-    if not is_embedded():
+    if not is_embedded() or name != model_versions.MODEL_NAME:
         return model_versions.resolve(name, alias)
     holder = model_versions.holder_of(name, alias)
     if holder is not None:
@@ -95,42 +80,20 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     if mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1):
         return model_versions.resolve(name, alias)  # versions but no alias: not ours to decide
     logger.info("empty registry: registering the shipped checkpoint")
-    from scripts.register_pretrained import register
+    from training.registry.pretrained import register
 
     return register(name, alias)
 
 
-def _reason_to_build(target: Path, version: ModelVersion) -> str | None:
-    """
-    Say why the archive has to be built, or None if it can be served as it is.
-
-    Raises:
-        ValueError: An archive is there, and its digest is not the one on record.
-    """
-    if not target.exists():
-        return "not in the model store"
-    digest = mar_file.sha256_of(target)
-    if version.tags.get(mar_file.digest_tag(digest)) == digest:
-        changed = mar_file.changed_sources(mar_file.read_provenance(target))
-        return f"{', '.join(changed)} changed since" if changed else None
-    if "mar_sha256" not in version.tags:
-        return "this registry has not built it"
-    raise ValueError(
-        f"{target.name}: expected sha256 {version.tags['mar_sha256']} as in the registry, got "
-        f"{digest}. It was altered or cut. Rebuild: python -m scripts.build_mar --version "
-        f"{version.version} --replace --out {target.parent}"
-    )
-
-
 def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
     """Return what the alias named when it was last asked, or else the newest archive."""
-    archives = sorted(store.glob(f"{name}-*.mar"), key=lambda path: path.stat().st_mtime)
+    archives = sorted(mar_file.archives_of(store, name), key=lambda path: path.stat().st_mtime)
     if not archives:
         raise ValueError(
             f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
             "MLFLOW_TRACKING_URI."
         ) from error
-    chosen = note.read(alias, store) or archives[-1]
+    chosen = note.read(name, alias, store) or archives[-1]
     mar_file.read_provenance(chosen)
     logger.warning(
         "registry %s does not answer; serving the last proven archive, %s",

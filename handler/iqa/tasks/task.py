@@ -1,0 +1,95 @@
+"""
+What is particular to one kind of model: its head, its reply, when two golden answers are equal.
+
+A task answers six questions. Three are answered here, by what serving needs; training adds the
+target, the loss, and which of two models is better (`training.tasks`).
+
+    head          what the network ends in
+    reader        what a client is told of the network's outputs
+    difference    how far two answers to one image lie apart; golden answers are equal below a bound
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+CARD_FILE: Final = "model.json"
+Card = Mapping[str, Any]
+"""What that file holds, beside a checkpoint's weights; see `iqa.network.checkpoint`."""
+Outputs = NDArray[np.float32]
+"""Of one image: shape () where the head has one output, else (n_outputs,)."""
+Reply = dict[str, Any]
+"""A task's part of the JSON reply. It holds `label`, and `score` where there is one of 0-100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """
+    What a network ends in: one linear layer, and what makes its outputs comparable.
+
+    Attributes:
+        n_outputs: Of the linear layer.
+        activation: Of the outputs: each for itself, or together to a sum of 1.
+    """
+
+    n_outputs: int = 1
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+
+    def __str__(self) -> str:
+        """Return it as a card says it."""
+        outputs = "" if self.n_outputs == 1 else f", {self.n_outputs} outputs"
+        return f"linear, {self.activation}{outputs}"
+
+
+ONE_OUTPUT: Final = Head()
+
+
+class Task(Protocol):
+    """
+    One kind of model.
+
+    Attributes:
+        name: As the card names it.
+    """
+
+    name: str
+
+    def head(self, card: Card) -> Head:
+        """Return what the network of this card ends in."""
+
+    def labels(self, card: Card) -> Sequence[str]:
+        """Return all labels that a reply may hold, for counting."""
+
+    def reader(self, card: Card) -> Callable[[Outputs], Reply]:
+        """
+        Return what turns the network's outputs for one image into the task's part of the reply.
+
+        The card is read and checked here, once; the reader is called for each request.
+
+        Raises:
+            CheckpointMismatch: The card was written by other code, or by hand.
+        """
+
+    def difference(self, expected: Mapping[str, Any], got: Mapping[str, Any]) -> float:
+        """
+        Return how far two replies to one image lie apart, in hundredths of the scale.
+
+        Args:
+            expected: A reply on record.
+            got: A reply.
+
+        Returns:
+            At least 0; infinity or NaN where they cannot be compared.
+        """
+
+
+def in_words(reply: Mapping[str, Any]) -> str:
+    """Return a reply in two words, for a message: its score, or else its label."""
+    if "score" in reply:
+        return f"the score {reply['score']:.4f}"
+    return f"the label {reply.get('label')!r}"

@@ -1,0 +1,44 @@
+"""The shipped checkpoint as a registered version."""
+
+from __future__ import annotations
+
+import mlflow
+from iqa.network import checkpoint
+from mlflow.entities.model_registry import ModelVersion
+
+from console.paths import ROOT
+from training.registry import model_versions
+
+ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
+PRETRAINED = ROOT / "training" / "pretrained"
+EXPERIMENT = "pretrained"
+
+
+def has_versions(name: str) -> bool:
+    """Tell whether a model has a version; False also where there is no such model."""
+    return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
+
+
+def register(name: str, alias: str) -> ModelVersion:
+    """
+    Log and register the shipped checkpoint; give it the alias where nothing holds it.
+
+    Args:
+        name: Registered model.
+        alias: An existing holder keeps it.
+
+    Returns:
+        The new version.
+    """
+    # Torch and the rest are needed here only, not by every start of the server.
+    from training.registry import tracking
+    from training.registry.promotion import register as register_version
+
+    card = checkpoint.load_card(PRETRAINED)
+    with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
+        registered = register_version(name, run_id, PRETRAINED, card)
+        # The graphs that passed their gate: a build needs no pictures then.
+        mlflow.MlflowClient().log_artifacts(run_id, str(PRETRAINED / ARTIFACTS), ARTIFACTS)
+    if model_versions.holder_of(name, alias) is None:
+        model_versions.move_alias(name, alias, registered.version, "the shipped checkpoint")
+    return model_versions.get(name, registered.version)

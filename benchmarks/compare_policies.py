@@ -89,10 +89,10 @@ def main(argv: list[str] | None = None) -> int:
             for name, fit in POLICIES.items():
                 pixels = torch.from_numpy(np.array(fit(image)))
                 quality[name][index] = float(predictor(pixels[None])[0])
-        print(f"{len(split)} pictures, mean rating {100 * split.quality.mean():.1f}\n")
+        print(f"{len(split)} pictures, mean rating {100 * split.target.mean():.1f}\n")
         print("| policy | SROCC | PLCC | RMSE_100 | mean score |\n|---|---|---|---|---|")
         for name, values in quality.items():
-            row = agreement(values, split.quality)
+            row = agreement(values, split.target)
             print(
                 f"| {name} | {row['srocc']:.4f} | {row['plcc']:.4f} | {row['rmse_100']:.2f} "
                 f"| {100 * values.mean():.1f} |"

@@ -33,6 +33,7 @@ from training.loop.config import TrainConfig, train_config
 from training.loop.loading import training_loader
 from training.loop.starting_weights import starting_network
 from training.loop.step import Step
+from training.tasks.known import QUALITY
 
 WARM_STEPS = 5
 EPOCH_PICTURES = 10_000
@@ -70,8 +71,9 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     """
     device = choose_device(config.device)
     prepare(config.seed, device)
-    train = ratings.load(config).splits["train"]
-    step = Step(config, starting_network(config, float(train.quality.mean()), device).train())
+    data = ratings.load(config)
+    train = data.splits["train"]
+    step = Step(config, starting_network(config, QUALITY, data, device).train(), QUALITY)
     loader = training_loader(config, train, epoch=0)
 
     def wait() -> None:

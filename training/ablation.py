@@ -34,6 +34,7 @@ from training.loop.run_state import STATE_FILE
 from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor, with_mirror_image
 from training.registry.address import connect
+from training.tasks.known import QUALITY, task_of_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
         KeyboardInterrupt: Interrupted; the same command continues.
     """
     expect_one_process("training.ablation")
+    if task_of_dataset(recipe.dataset) is not QUALITY:
+        raise ValueError(f"--dataset: expected ratings of quality, got {recipe.dataset}.")
     choose_device(recipe.device)  # no such device? said now
     connect()
     data = ratings.load(recipe)
@@ -95,7 +98,7 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
             logger.info("%s: %s", variant.name, variant.changes or "as it is")
             record.cells |= _train_variant(recipe, variant, data, record)
             record.save()
-        rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].quality)
+        rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].target)
         for path in ablation_table.write(rows, record.directory):
             mlflow.MlflowClient().log_artifact(parent_run_id, str(path))
     print(ablation_table.as_markdown(rows))
@@ -116,7 +119,7 @@ def _train_variant(
         resume=(out / STATE_FILE).exists(),
         **variant.changes,
     )
-    trainer = Trainer(config, data, record.digests)
+    trainer = Trainer(config, QUALITY, data, record.digests)
     with trainer.tracked(record.parent_run_id) as run_id:
         trainer.run()
         network, _ = checkpoint.load(trainer.best)

@@ -22,7 +22,6 @@ import torch
 from iqa.network import checkpoint
 from iqa.network.model import QualityNetwork
 from iqa.network.runtime import GRAPH_FILE, Runtime
-from iqa.tasks.score import ScoreScale
 
 from console import command_line
 from training.compute.device import choose_device
@@ -32,10 +31,11 @@ from training.data.layouts import SPLITS
 from training.data.ratings import ALL
 from training.graph import precision
 from training.graph.export import export_onnx
-from training.measure import evaluation, explain
+from training.measure import explain
 from training.measure.predict import graph_predictor, predict, torch_predictor
 from training.registry import model_versions
 from training.registry.address import connect
+from training.tasks.known import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,10 +91,11 @@ def main(argv: list[str] | None = None) -> int:
             with _graph(network, arguments.graph) as runtime:
                 return explain.explain(runtime, arguments.explain, arguments.out, arguments.limit)
         needed = () if arguments.split == ALL else (arguments.split,)
-        data = ratings.load(data_config(arguments), needed)
+        task, policy = training_task_of(card), checkpoint.policy_of(card)
+        data = ratings.load(data_config(arguments), needed, task.targets, policy)
         split = data.split(arguments.split)
         device = choose_device(arguments.device)
-        quality = predict(
+        outputs = predict(
             torch_predictor(network.to(device), device),
             split,
             batch_size=arguments.batch_size,
@@ -111,16 +112,15 @@ def main(argv: list[str] | None = None) -> int:
                     workers=arguments.workers,
                     title="graph",
                 )
-        scale = ScoreScale.of_card(card)
         found: dict[str, Any] = {
             "dataset": data.name,
-            "mos_range": list(data.mos_range),
+            **({} if data.mos_range is None else {"mos_range": list(data.mos_range)}),
             "split": arguments.split,
             "is_official_split": data.is_official,
             "weights_sha256": card["weights_sha256"],
-            **evaluation.measure(quality, split.quality, scale, served),
+            **task.evaluate(outputs, split.target, card, served),
         }
-        evaluation.report(found, quality, split, scale, arguments.split, arguments.out)
+        task.report(found, outputs, split, card, arguments.out)
         return 0
 
     return command_line.run(command, arguments.debug)

@@ -34,6 +34,8 @@ from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
+from training.tasks.known import task_of_dataset
+from training.tasks.task import TrainingTask
 from training.train import train
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.sweep",
         description="Run the nine experiments, or go on with them, and rank what they gave by "
-        "validation SROCC. All options of training.train that a cell does not set are accepted; "
+        "validation. All options of training.train that a cell does not set are accepted; "
         "--alias goes to the best cell at the end, if it beats the alias's holder.",
     )
     parser.add_argument(
@@ -92,7 +94,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         weights_of: Starting weights by backbone, where they are not `config.weights`.
 
     Returns:
-        The version of the best finished cell, by validation SROCC.
+        The version of the best finished cell, by validation.
 
     Raises:
         ValueError: The folder holds a sweep with other settings or pictures, or a cell failed.
@@ -101,7 +103,8 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     expect_one_process("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
     weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
-    data = ratings.load(config)
+    task = task_of_dataset(config.dataset)
+    data = ratings.load(config, targets=task.targets, policy=task.policy)
     record = SweepRecord.open(
         config.out or Path("runs") / f"sweep-{config.dataset}",
         # Weights are kept cell by cell.
@@ -113,9 +116,10 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     missing = [cell for cell in weights if str(cell) not in record.cells]
     # A wrong file is found now and not hours later, before the backbone's first cell.
     for backbone, value in {cell.backbone: weights[cell] for cell in missing}.items():
-        start_from(QualityNetwork(backbone), value, mean_quality=0.5)
+        start_from(QualityNetwork(backbone), value)
     logger.info("%s: %d of %d cells to train", record.directory, len(missing), len(weights))
     connect()
+    plot_title = f"{title}: {task.leading.title}, {len(data.splits['test'])} test images"
     with parent_run(config.experiment, title, record) as parent_run_id:
         failed: list[str] = []
         for number, cell in enumerate(missing, start=1):
@@ -127,14 +131,15 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
                 logger.warning("%s", failed[-1])
                 continue
             record.save()
-            print(leaderboard.as_text(_publish(record, title, parent_run_id)), flush=True)
+            table = _publish(record, task, plot_title, parent_run_id)
+            print(leaderboard.as_text(table, task), flush=True)
         if failed:
             raise ValueError(f"{len(failed)} cells failed: {'; '.join(failed)}")
-        table = _publish(record, title, parent_run_id)
+        table = _publish(record, task, plot_title, parent_run_id)
         if not missing:
-            print(leaderboard.as_text(table))
+            print(leaderboard.as_text(table, task))
         print(f"written: {record.directory}/leaderboard.md, leaderboard.csv, leaderboard.svg")
-        best = _best(config, table, record)
+        best = _best(config, task, table, record)
         if config.alias:
             _promote(config.alias, best, data.splits["val"])
     return best
@@ -170,25 +175,34 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
     }
 
 
-def _publish(record: SweepRecord, title: str, parent_run_id: str) -> pd.DataFrame:
+def _publish(
+    record: SweepRecord, task: TrainingTask, title: str, parent_run_id: str
+) -> pd.DataFrame:
     """Rank the finished cells; write tables and plot to the folder and the parent run."""
-    table = leaderboard.ranked(record.cells)
-    n = int(next(iter(record.cells.values()))["metrics"]["test"]["n"])
+    table = leaderboard.ranked(record.cells, task)
     client = mlflow.MlflowClient()
-    for path in leaderboard.write(table, f"{title}: SROCC, {n} test pictures", record.directory):
+    for path in leaderboard.write(table, task, title, record.directory):
         client.log_artifact(parent_run_id, str(path))
-    for key in ("val_srocc", "test_srocc", "test_rmse_100"):
-        client.log_metric(parent_run_id, f"best_{key}", float(table[key][0]))
+    for metric in task.shown:
+        for key in (f"val_{metric.key}", f"test_{metric.key}"):
+            if key in table:
+                client.log_metric(parent_run_id, f"best_{key}", float(table[key][0]))
     client.set_tag(parent_run_id, "best_version", str(table["version"][0]))
     return table
 
 
-def _best(config: TrainConfig, table: pd.DataFrame, record: SweepRecord) -> Registered:
+def _best(
+    config: TrainConfig, task: TrainingTask, table: pd.DataFrame, record: SweepRecord
+) -> Registered:
     """Return the first of the ranking as the registry knows it."""
     version = str(table["version"][0])
     cell = next(cell for cell in record.cells.values() if cell["version"] == version)
     return Registered(
-        name=config.model_name, version=version, metrics=cell["metrics"], digests=record.digests
+        name=config.model_name,
+        version=version,
+        task=task,
+        metrics=cell["metrics"],
+        digests=record.digests,
     )
 
 

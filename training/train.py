@@ -12,10 +12,8 @@ import sys
 
 import mlflow
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale
 
 from console import command_line
-from training import calibrate
 from training.compute.device import choose_device
 from training.compute.parallel import process_group
 from training.data import ratings
@@ -27,6 +25,8 @@ from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.address import connect
+from training.tasks.known import task_of_dataset
+from training.tasks.task import TrainingTask
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,14 +67,15 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
             model_versions.holder_of(
                 config.model_name, config.alias or model_versions.ALIAS
             )  # away? said now
-        data = ratings.load(config)
+        task = task_of_dataset(config.dataset)
+        data = ratings.load(config, targets=task.targets, policy=task.policy)
         digests = {name: split.digest() for name, split in data.splits.items()}
-        trainer = Trainer(config, data, digests, processes)
+        trainer = Trainer(config, task, data, digests, processes)
         with trainer.tracked(parent_run_id) as run_id:
             trainer.run()
             if not processes.is_first:
                 return None
-            facts = {**evaluate(trainer, config, data), **origin(trainer, data, digests)}
+            facts = {**evaluate(trainer, config, task, data), **origin(trainer, data, digests)}
             card = checkpoint.change_card(trainer.best, facts)
             registered = promotion.register(config.model_name, run_id, trainer.best, card)
             trainer.state.close()
@@ -83,31 +84,37 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
     return registered
 
 
-def evaluate(trainer: Trainer, config: TrainConfig, data: Ratings) -> checkpoint.Card:
+def evaluate(
+    trainer: Trainer, config: TrainConfig, task: TrainingTask, data: Ratings
+) -> checkpoint.Card:
     """
     Calibrate the best epoch's network on validation, then test it once; log metrics and plots.
 
     Returns:
         What the card says of both: `metrics`, and where it could be fitted the calibration.
     """
-    network, _ = checkpoint.load(trainer.best)
+    network, card = checkpoint.load(trainer.best)
     predictor = torch_predictor(network.to(trainer.device), trainer.device)
-    val, test = data.splits["val"], data.splits["test"]
-    val_quality = predict(predictor, val, workers=config.workers, title="val")
-    test_quality = predict(predictor, test, workers=config.workers, title="test")
-    calibration = calibrate.fit_if_possible(val_quality, val)
-    metrics = {
-        # On validation a calibration would be measured on the images that it was fitted on.
-        "val": evaluation.measure(val_quality, val.quality, ScoreScale()),
-        "test": evaluation.measure(test_quality, test.quality, ScoreScale.of_card(calibration)),
+    splits = {name: data.splits[name] for name in ("val", "test")}
+    outputs = {
+        name: predict(predictor, split, workers=config.workers, title=name)
+        for name, split in splits.items()
     }
-    for name, found in metrics.items():
-        mlflow.log_metrics({f"best_{name}_{k}": v for k, v in evaluation.numbers(found).items()})
-    for name, quality, split in (("val", val_quality, val), ("test", test_quality, test)):
-        figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
-        mlflow.log_figure(figure, f"plots/{name}.png")
-    mlflow.log_figure(plots.history(trainer.state.history), "plots/history.png")
-    mlflow.log_text(json.dumps(trainer.state.history, indent=2), "history.json")
+    calibration = task.calibrate(outputs["val"], splits["val"])
+    # On validation a calibration would be measured on the images that it was fitted on.
+    facts = {"val": card, "test": {**card, **calibration}}
+    metrics = {}
+    for name, split in splits.items():
+        found = task.evaluate(outputs[name], split.target, facts[name])
+        numbers = evaluation.numbers(found)
+        mlflow.log_metrics({f"best_{name}_{key}": value for key, value in numbers.items()})
+        figure = task.plot(outputs[name], split.target, title=f"{name} split")
+        if figure is not None:
+            mlflow.log_figure(figure, f"plots/{name}.png")
+        metrics[name] = found
+    history = trainer.state.history
+    mlflow.log_figure(plots.history(history, task.leading.key), "plots/history.png")
+    mlflow.log_text(json.dumps(history, indent=2), "history.json")
     return {**calibration, "metrics": metrics}
 
 
@@ -117,7 +124,7 @@ def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoi
     return {
         "data": {
             "dataset": data.name,
-            "mos_range": list(data.mos_range),
+            **({} if data.mos_range is None else {"mos_range": list(data.mos_range)}),
             "is_official_split": data.is_official,
             "counts": data.counts(),
             "digests": digests,
@@ -135,13 +142,9 @@ def report(registered: promotion.Registered | None) -> int:
     """Print what the run gave, and what to do next."""
     if registered is None:
         return 0
-    test = registered.metrics["test"]
-    low, high = test["srocc_ci95"]
-    shown = test.get("calibrated", test)
+    test = registered.task.sentence(registered.metrics["test"])
     print(
-        f"{registered.name} version {registered.version}: test SROCC {test['srocc']:.4f} "
-        f"[{low:.4f}, {high:.4f}], PLCC {test['plcc']:.4f}, RMSE_100 {shown['rmse_100']:.2f}, "
-        f"MAE_100 {shown['mae_100']:.2f}{' calibrated' if 'calibrated' in test else ''}\n"
+        f"{registered.name} version {registered.version}: test {test}\n"
         f"next: python -m scripts.build_mar --version {registered.version}"
     )
     return 0

@@ -26,6 +26,7 @@ from training.compute.parallel import (
 from training.data.images import EpochBatches
 from training.loop.config import TrainConfig
 from training.loop.step import Step
+from training.tasks.known import QUALITY
 
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 PICTURES = 6  # the last four without a rating: two pairs
@@ -41,7 +42,7 @@ def _gradients(one: ProcessGroup) -> list[torch.Tensor]:
     pixels = torch.randint(0, 256, (PICTURES, 64, 64, 3), dtype=torch.uint8)
     target = torch.tensor([0.1, 0.7, *[torch.nan] * 4])
     mine = [*one.share([0, 1]), *(2 + 2 * pair + k for pair in one.share([0, 1]) for k in (0, 1))]
-    step = Step(config, network, one)
+    step = Step(config, network, QUALITY, one)
     step.backward(step.forward(pixels[mine], target[mine]))
     return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
 

@@ -21,11 +21,11 @@ from PIL import Image
 from console.paths import ROOT
 from training.data import ratings
 from training.loop.config import TrainConfig
-from training.loop.losses import LOSSES
 from training.loop.optimiser import average_of, evaluated_network
 from training.loop.run_state import STATE_FILE
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
+from training.tasks.losses import LOSSES
 from training.train import main, train
 
 
@@ -176,7 +176,7 @@ def test_a_reloaded_version_predicts_what_was_measured(few: Path, tmp_path: Path
     test = ratings.load(config).splits["test"]
     network, card = checkpoint.load(folder)
     quality = predict(torch_predictor(network, torch.device("cpu")), test)
-    assert 100 * np.abs(quality - test.quality).mean() == pytest.approx(
+    assert 100 * np.abs(quality - test.target).mean() == pytest.approx(
         card["metrics"]["test"]["mae_100"], abs=1e-3
     )
     assert isinstance(registered, promotion.Registered)

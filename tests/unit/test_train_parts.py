@@ -21,6 +21,7 @@ from training.loop.config import TrainConfig
 from training.loop.run_state import RunState
 from training.loop.schedule import rate_factor, rate_scheduler
 from training.loop.starting_weights import start_from
+from training.tasks.known import QUALITY
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
         paths.append(folder / f"{index}.png")
         Image.fromarray(photograph(*size, seed=index)).save(paths[-1])
     names = [path.name for path in paths]
-    return Split(names=names, paths=paths, quality=np.array([0.2, 0.5, 0.9]))
+    return Split(names=names, paths=paths, target=np.array([0.2, 0.5, 0.9]))
 
 
 # Rates.
@@ -151,7 +152,7 @@ def test_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """One broken file among ten thousand is found by its message."""
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
-    broken = Split(names=["broken.jpg"], paths=[path], quality=np.array([0.5]))
+    broken = Split(names=["broken.jpg"], paths=[path], target=np.array([0.5]))
     with pytest.raises(ValueError, match=r"broken\.jpg: body: expected an image file"):
         TrainingCrops(broken, 64, 0)[0]
 
@@ -210,7 +211,7 @@ def test_backbone_starts_from_a_file_of_torchvision(
     else:
         save_file(state, path)
     network = QualityNetwork(backbone)
-    start_from(network, str(path), 0.6)
+    start_from(network, str(path))
     first = "conv1.weight" if backbone == "resnet18" else "features.0.0.weight"
     loaded = network.features.state_dict()[first.removeprefix("features.")]
     assert torch.equal(loaded, state[first])
@@ -219,7 +220,7 @@ def test_backbone_starts_from_a_file_of_torchvision(
 def test_head_starts_at_the_mean_rating() -> None:
     """Before the first step the network says about the mean of the training ratings."""
     network = QualityNetwork("mobilenet_v2")
-    start_from(network, "none", 0.587)
+    QUALITY.start_head(network.head, np.array([0.4, 0.774]))
     assert torch.sigmoid(network.head.bias).item() == pytest.approx(0.587, abs=1e-6)
     assert network.head.weight.std().item() == pytest.approx(0.01, rel=0.2)
 
@@ -230,13 +231,13 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     save_file(models.resnet18(weights=None).state_dict(), path)
     message = r"--weights: expected \d+ tensors of mobilenet_v2, got 122, of which .* missing"
     with pytest.raises(ValueError, match=message):
-        start_from(QualityNetwork("mobilenet_v2"), str(path), 0.5)
+        start_from(QualityNetwork("mobilenet_v2"), str(path))
 
 
 def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
     """A misspelt path does not start from nothing."""
     with pytest.raises(FileNotFoundError, match="--weights: expected imagenet, none or a file"):
-        start_from(QualityNetwork("mobilenet_v2"), str(tmp_path / "nowhere.pth"), 0.5)
+        start_from(QualityNetwork("mobilenet_v2"), str(tmp_path / "nowhere.pth"))
 
 
 # Saved state.
@@ -255,7 +256,7 @@ def test_interrupted_run_is_continued_where_it_stood(tmp_path: Path) -> None:
     state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, network, optimizer)
     state.after_step(0.5)
     state.end_epoch()
-    assert state.is_best({"srocc": 0.7})
+    assert state.is_best({"srocc": 0.7, "rmse_100": 9.0}, QUALITY.rank)
     state.after_step(0.25)
     state.run_id = "abc"
     state.save(network, optimizer)
@@ -341,6 +342,7 @@ def test_best_epoch_is_the_first_of_the_highest_srocc(tmp_path: Path) -> None:
     verdicts = []
     for srocc in (0.5, 0.7, 0.7, math.nan, 0.6):
         state.end_epoch()
-        verdicts.append(state.is_best({"srocc": srocc}))
+        row = {"srocc": srocc, "rmse_100": 9.0 - len(verdicts)}
+        verdicts.append(state.is_best(row, QUALITY.rank))
     assert verdicts[:4] == [True, True, False, False]
     assert state.best_epoch == 2

@@ -65,12 +65,12 @@ class ProcessGroup:
         return torch.cat(parts)
 
     def gather_shares(self, part: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        """Return an array of n from its `share`s."""
+        """Return an array of n rows from its `share`s."""
         if self.size == 1:
             return part
         parts: list[NDArray[np.float64]] = [part] * self.size
         distributed.all_gather_object(parts, part)
-        whole = np.empty(n)
+        whole = np.empty((n, *parts[0].shape[1:]))
         for rank, one in enumerate(parts):
             whole[rank :: self.size] = one
         return whole

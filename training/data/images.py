@@ -34,8 +34,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
     """
     Random square crops of a split, the same for the same seed, epoch and picture.
 
-    Items are (pixels, quality): uint8 (crop, crop, 3), and float32 scalar in [0, 1]. Beyond the
-    last picture lie the damaged copies, without a rating: `copies_of` says where.
+    Items are (pixels, target): uint8 (crop, crop, C), and a float32 scalar. Beyond the last picture
+    lie the damaged copies, without a target: `copies_of` says where.
     """
 
     def __init__(self, split: Split, crop_px: int, seed: int) -> None:
@@ -53,8 +53,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
         if index >= len(self):
             return self._damaged(*divmod(index - len(self), 2))
         rng = np.random.default_rng((self._seed, self.epoch, index))
-        quality = torch.tensor(self._split.quality[index], dtype=torch.float32)
-        return self._crop(read_pixels(self._split, index), rng), quality
+        target = torch.tensor(self._split.target[index], dtype=torch.float32)
+        return self._crop(read_pixels(self._split, index), rng), target
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
@@ -69,7 +69,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
 
 class WholeImages(Dataset[tuple[int, Tensor]]):
-    """Preprocessed pictures of a split: items are (index, uint8 (H, W, 3))."""
+    """Preprocessed pictures of a split: items are (index, uint8 (H, W, C))."""
 
     def __init__(self, split: Split) -> None:
         self._split = split

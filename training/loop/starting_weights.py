@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,26 +13,37 @@ from torch import Tensor
 from torchvision import models
 
 from training.compute.fast_layers import make_fast
+from training.data.ratings import Ratings
 from training.loop.config import TrainConfig
+from training.tasks.task import TrainingTask
 
 
 def starting_network(
-    config: TrainConfig, mean_quality: float, device: torch.device
+    config: TrainConfig, task: TrainingTask, data: Ratings, device: torch.device
 ) -> QualityNetwork:
     """
     Return the network as it is before the first step, laid out for speed.
 
     Args:
         config: Names the backbone and its weights.
-        mean_quality: Of the training ratings, in (0, 1): what it says at first.
+        task: What it ends in, and where its head starts.
+        data: To train on.
         device: Where it is put.
 
     Raises:
         FileNotFoundError: No such file of weights.
         ValueError: The weights are refused.
     """
-    network = QualityNetwork(config.backbone, config.dropout, config.pooling)
-    start_from(network, config.weights, mean_quality)
+    train = data.splits["train"]
+    network = QualityNetwork(
+        config.backbone,
+        config.dropout,
+        config.pooling,
+        head=task.head(data.facts),
+        n_channels=train.policy.n_channels,
+    )
+    start_from(network, config.weights)
+    task.start_head(network.head, train.target)
     make_fast(network.features, is_norm_frozen=config.norm == "frozen")
     network.to(device)
     # Faster on CPU and GPU; torch's stubs lack the argument.
@@ -41,15 +51,14 @@ def starting_network(
     return network
 
 
-def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> None:
+def start_from(network: QualityNetwork, weights: str) -> None:
     """
-    Load starting weights into the backbone, and centre the head on the ratings.
+    Load starting weights into the backbone.
 
     Args:
         network: Changed in place.
         weights: `imagenet`, `none`, or the path of torchvision-named weights (safetensors, or a
             state dict saved by torch). A classifier in the file is left out.
-        mean_quality: Of the training ratings, in (0, 1): what the head says at first.
 
     Raises:
         FileNotFoundError: No such file.
@@ -59,9 +68,6 @@ def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> No
         network.features.load_state_dict(_as_features(network, _download(network.backbone)))
     elif weights != "none":
         network.features.load_state_dict(_as_features(network, _read(Path(weights))))
-    # Starting at the mean spares the first steps; the sigmoid never saturates on real ratings.
-    torch.nn.init.normal_(network.head.weight, std=0.01)
-    torch.nn.init.constant_(network.head.bias, math.log(mean_quality / (1 - mean_quality)))
 
 
 def identity_of(weights: str) -> str:

@@ -31,9 +31,9 @@ from training.loop.run_state import Interruption, RunState
 from training.loop.schedule import rate_scheduler
 from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
-from training.measure.metrics import agreement
 from training.measure.predict import predict, torch_predictor
 from training.registry import tracking
+from training.tasks.task import TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Trainer:
 
     Args:
         config: The run.
+        task: What is learned.
         data: Its images.
         digests: Of the splits.
         processes: They train it together; the first one saves and logs.
@@ -63,6 +64,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
+        task: TrainingTask,
         data: Ratings,
         digests: dict[str, str],
         processes: ProcessGroup = ONE_PROCESS,
@@ -71,10 +73,11 @@ class Trainer:
             processes.expect_divides(f"--{name.replace('_', '-')}", getattr(config, name))
         self.device = choose_device(config.device)
         prepare(config.seed, self.device)
-        self._config, self._data, self._digests, self._processes = config, data, digests, processes
+        self._config, self._task, self._data, self._digests = config, task, data, digests
+        self._processes = processes
         self._train, self._val = data.splits["train"], data.splits["val"]
-        self._network = starting_network(config, float(self._train.quality.mean()), self.device)
-        self._step = Step(config, self._network, processes)
+        self._network = starting_network(config, task, data, self.device)
+        self._step = Step(config, self._network, task, processes)
         self._average, self._optimizer = self._step.average, self._step.optimizer
         self.state = RunState.open(config, digests, self._network, self._optimizer, self._average)
         steps = len(training_loader(config, self._train, self.state.epoch))
@@ -168,23 +171,25 @@ class Trainer:
         self.state.after_step(float(loss.item()))
 
     def validate(self) -> None:
-        """Measure the epoch on validation; keep the network if its SROCC is the best so far."""
+        """Measure the epoch on validation; keep the network if it is the best so far."""
         network = evaluated_network(self._network, self._average)
-        # In float32 whatever the steps were in: autocast moves SROCC by up to 0.005, more than
-        # what lies between two epochs.
+        # In float32 whatever the steps were in: autocast moves the rank correlation of quality by
+        # up to 0.005, more than what lies between two epochs.
         part = predict(
             torch_predictor(network, self.device),
             self._val.part(self._processes.share),
             workers=self._config.workers,
             title="validation",
         )
-        quality = self._processes.gather_shares(part, len(self._val))
-        metrics = agreement(quality, self._val.quality)
-        is_best = self.state.is_best({"loss": self.state.history_loss, **metrics})
+        outputs = self._processes.gather_shares(part, len(self._val))
+        metrics = self._task.metrics(outputs, self._val.target)
+        row = {"loss": self.state.history_loss, **metrics}
+        is_best = self.state.is_best(row, self._task.rank)
         if self._processes.is_first:
             self._report(metrics)
             if is_best:
-                checkpoint.save(self.best, network, {})
+                facts, policy = self._data.facts, self._val.policy
+                checkpoint.save(self.best, network, facts, self._task, policy)
 
     def save(self) -> None:
         """Write what `--resume` needs."""
@@ -208,7 +213,5 @@ class Trainer:
         epoch, loss = self.state.epoch, self.state.history_loss
         mlflow.log_metrics({f"val_{name}": value for name, value in metrics.items()}, step=epoch)
         mlflow.log_metric("train_loss", loss, step=epoch)
-        logger.info(
-            "epoch %d: loss %.4f, validation SROCC %.4f, PLCC %.4f, RMSE_100 %.2f",
-            epoch, loss, metrics["srocc"], metrics["plcc"], metrics["rmse_100"],
-        )  # fmt: skip
+        told = self._task.sentence(metrics)
+        logger.info("epoch %d: loss %.4f, validation %s", epoch, loss, told)

@@ -1,4 +1,4 @@
-"""Predict the quality of a split's whole images, with torch or the graph that is served."""
+"""The network's outputs for a split's whole images, with torch or the graph that is served."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def predict(
     Predict every image of a split, whole, through the serving preprocessing.
 
     Args:
-        predictor: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
+        predictor: Takes uint8 (N, H, W, C), returns (N,), or (N, n_outputs).
         split: Of which images.
         batch_size: Images of one size in one forward pass.
         workers: Processes that decode.
         title: Of the progress bar.
 
     Returns:
-        float64, shape (len(split),), in the split's order.
+        float64, shape (len(split),) or (len(split), n_outputs), in the split's order.
     """
-    quality = np.full(len(split), np.nan)
+    outputs = np.full(len(split), np.nan)
     loader = DataLoader(
         WholeImages(split),
         batch_size=batch_size,
@@ -50,9 +50,12 @@ def predict(
     with tqdm(total=len(split), desc=title, unit="image", leave=False) as bar:
         for batches in loader:
             for indices, pixels_NHWC in batches:
-                quality[indices] = predictor(pixels_NHWC).double().cpu().numpy()
+                of_batch = predictor(pixels_NHWC).double().cpu().numpy()
+                if of_batch.shape[1:] != outputs.shape[1:]:  # the first tells how many there are
+                    outputs = np.full((len(split), *of_batch.shape[1:]), np.nan)
+                outputs[indices] = of_batch
                 bar.update(len(indices))
-    return quality
+    return outputs
 
 
 def torch_predictor(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -60,7 +63,7 @@ def torch_predictor(network: nn.Module, device: torch.device) -> Callable[[Tenso
     Return the network as a predictor: evaluation mode, no gradients, float32.
 
     Args:
-        network: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
+        network: As `predict` wants it.
         device: Where it is.
     """
     keep_freed_memory(device)
@@ -71,8 +74,8 @@ def torch_predictor(network: nn.Module, device: torch.device) -> Callable[[Tenso
     def predict_batch(pixels_NHWC: Tensor) -> Tensor:
         network.eval()
         with torch.inference_mode():
-            quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
-            return quality
+            outputs: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
+            return outputs
 
     return predict_batch
 

@@ -77,7 +77,7 @@ def describe(
     mlflow.log_params({key: str(value) for key, value in settings.items()})
     mlflow.set_tags(provenance | {f"digest_{name}": digest for name, digest in digests.items()})
     for name, split in ratings.splits.items():
-        table = pd.DataFrame({"image_name": split.names, "quality": split.quality})
+        table = pd.DataFrame({"image_name": split.names, "target": split.target})
         data = from_pandas(table, name=f"{ratings.name}-{name}", digest=digests[name][:16])
         mlflow.log_input(data, context=name)
 

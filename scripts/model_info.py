@@ -71,7 +71,10 @@ def _print_all(name: str) -> None:
 
 def _leading(tags: dict[str, str], split: str) -> str:
     """Return the metric that ranks, as the version's tags have it."""
-    metric = training_task_of(tags).leading
+    try:
+        metric = training_task_of(tags).leading
+    except ValueError:  # registered by other code
+        return "-"
     number = tags.get(f"{split}_{metric.key}")
     return "-" if number is None else f"{metric.title} {metric.text(float(number))}"
 

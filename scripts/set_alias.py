@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect
-from training.registry.promotion import metrics_on_validation
+from training.registry.ranking import metrics_on_validation
 from training.tasks.known import training_task_of
 
 

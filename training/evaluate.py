@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, Runtime
 
 from console import command_line
@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(command, arguments.debug)
 
 
-def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
+def load_model(model: str) -> tuple[ImageNetwork, checkpoint.Card]:
     """
     Load a checkpoint from a folder or from the registry.
 
@@ -143,7 +143,7 @@ def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
 
 
 @contextmanager
-def _graph(network: QualityNetwork, folder: Path | None) -> Iterator[Runtime]:
+def _graph(network: ImageNetwork, folder: Path | None) -> Iterator[Runtime]:
     """Open the graph of a folder; without one, the network's own in float32."""
     threads = torch.get_num_threads()
     if folder is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 
 from console import command_line
 from training.compute.parallel import expect_one_process
@@ -116,7 +116,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     missing = [cell for cell in weights if str(cell) not in record.cells]
     # A wrong file is found now and not hours later, before the backbone's first cell.
     for backbone, value in {cell.backbone: weights[cell] for cell in missing}.items():
-        start_from(QualityNetwork(backbone), value)
+        start_from(ImageNetwork(backbone), value)
     logger.info("%s: %d of %d cells to train", record.directory, len(missing), len(weights))
     connect()
     plot_title = f"{title}: {task.leading.title}, {len(data.splits['test'])} test images"

@@ -16,7 +16,7 @@ from typing import Final
 import mlflow
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, PRECISIONS, has_bf16
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -60,7 +60,7 @@ def choose(
     data: DataConfig | None,
     folder: Path,
     directory: Path,
-    network: QualityNetwork,
+    network: ImageNetwork,
 ) -> Choice:
     """
     Find or make the graph of a version.

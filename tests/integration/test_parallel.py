@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 
 from console.paths import ROOT
 from tests.ports import free_port
@@ -36,7 +36,7 @@ def _gradients(one: ProcessGroup) -> list[torch.Tensor]:
     """Gradients of one step, of which this process takes its share."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    network = ImageNetwork("mobilenet_v2", dropout=0.0)
     make_fast(network.features, is_norm_frozen=True)
     config = TrainConfig(weights="imagenet", norm="frozen", dropout=0.0, precision="f32")
     pixels = torch.randint(0, 256, (PICTURES, 64, 64, 3), dtype=torch.uint8)

@@ -50,7 +50,7 @@ def test_a_version_loads_as_a_pyfunc_with_signature_and_example(tmp_path: Path) 
     assert model.metadata.signature is not None
     assert model.metadata.saved_input_example_info is not None
     network, _ = checkpoint.load(tmp_path / "in")
-    assert type(network).__name__ == "QualityNetwork"
+    assert type(network).__name__ == "ImageNetwork"
 
 
 @pytest.mark.usefixtures("store")

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
@@ -68,7 +68,7 @@ def test_a_network_overfits_eight_pictures() -> None:
         np.stack([rng.integers(0, 32 * (i + 1), (64, 64, 3)) for i in range(8)]).astype(np.uint8)
     )
     target = torch.linspace(0.1, 0.9, 8)
-    network = QualityNetwork("mobilenet_v2", dropout=0.0).train()
+    network = ImageNetwork("mobilenet_v2", dropout=0.0).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     first = None
     for _ in range(80):
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_network(few: Path, tmp_path: Path) -> None
 
 def test_the_moving_average_lags_and_is_what_is_evaluated() -> None:
     """Half of the way after one step at a decay of a half, statistics included; none at 0."""
-    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    network = ImageNetwork("mobilenet_v2", dropout=0.0)
     average = average_of(network, 0.5)
     assert average is not None
     average.update_parameters(network)  # the first is a copy

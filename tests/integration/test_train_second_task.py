@@ -23,7 +23,7 @@ from training.experiments.cells import Cell
 from training.graph import precision
 from training.graph.export import check_graph, export_onnx
 from training.loop.config import TrainConfig
-from training.registry import model_versions, promotion
+from training.registry import model_versions, promotion, ranking
 from training.train import report, train
 
 
@@ -128,9 +128,9 @@ def test_the_alias_goes_to_the_better_by_the_task_s_own_rank(
     assert promotion.promote_if_better("staging", challenger, val) is moves
     assert set_alias.main(["brightness", "--best-of-all", "--alias", "best"]) == 0
     best = model_versions.resolve("brightness", "best")
-    metrics = [promotion.metrics_on_validation(each, first.task)
+    metrics = [ranking.metrics_on_validation(each, first.task)
                for each in model_versions.versions("brightness")]  # fmt: skip
-    assert promotion.metrics_on_validation(best, first.task) == max(metrics, key=first.task.rank)
+    assert ranking.metrics_on_validation(best, first.task) == max(metrics, key=first.task.rank)
 
 
 @pytest.mark.usefixtures("store")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
@@ -75,7 +75,7 @@ def test_a_step_takes_the_error_of_the_rated_and_the_order_of_the_copies() -> No
     config = TrainConfig(
         weights="none", dropout=0.0, precision="f32", damaged_pairs=1, order_weight=3.0
     )
-    network = QualityNetwork("mobilenet_v2", dropout=0.0).eval()
+    network = ImageNetwork("mobilenet_v2", dropout=0.0).eval()
     step = Step(config, network, QUALITY)
     pixels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8)
     target = torch.tensor([0.1, 0.4, 0.6, 0.9, torch.nan, torch.nan])

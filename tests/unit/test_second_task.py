@@ -13,7 +13,7 @@ import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import OpenVINORuntime
 from PIL import Image
 
@@ -34,7 +34,7 @@ def directory(task: Brightness, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A checkpoint that tells bright from dark, with its graph, as in an unpacked archive."""
     folder = tmp_path_factory.mktemp("brightness")
     torch.manual_seed(0)
-    network = QualityNetwork("mobilenet_v2", head=task.head({}), n_channels=1).eval()
+    network = ImageNetwork("mobilenet_v2", head=task.head({}), n_channels=1).eval()
     with torch.inference_mode():  # a head by hand: what differs between black and white decides
         black, white = (
             network._maps(torch.full((1, 28, 28, 1), value, dtype=torch.uint8)).mean(dim=(2, 3))[0]

@@ -18,7 +18,7 @@ import onnx
 import torch
 from iqa.imaging.decoding import decode
 from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import Runtime
 from iqa.tasks.known import task_of
 from iqa.tasks.task import in_words
@@ -32,7 +32,7 @@ OPSET: Final = 18
 MAX_SCORE_DIFFERENCE: Final = 0.01
 
 
-def export_onnx(network: QualityNetwork, path: Path, weights: Path | None = None) -> None:
+def export_onnx(network: ImageNetwork, path: Path, weights: Path | None = None) -> None:
     """
     Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out, N, H, W free.
 
@@ -81,7 +81,7 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _trace(network: QualityNetwork | RoundedNetwork, path: Path) -> None:
+def _trace(network: ImageNetwork | RoundedNetwork, path: Path) -> None:
     example = torch.zeros(2, 96, 128, network.n_channels, dtype=torch.uint8)
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but takes 3 s where its successor takes 25; torch
@@ -132,7 +132,7 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
 
 def check_graph(
     runtime: Runtime,
-    network: QualityNetwork,
+    network: ImageNetwork,
     pictures: list[Path],
     max_points: float,
     card: Card,

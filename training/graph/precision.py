@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from iqa.imaging.preprocessing import DEFAULT, Policy, input_size
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE, OpenVINORuntime, Runtime
 from torch import Tensor
 
@@ -111,7 +111,7 @@ class Gate:
 def make(
     precision: str,
     task: TrainingTask,
-    network: QualityNetwork,
+    network: ImageNetwork,
     weights_sha256: str,
     data: Ratings,
     folder: Path,
@@ -200,7 +200,7 @@ def _measure(
     precision: str,
     folder: Path,
     task: TrainingTask,
-    network: QualityNetwork,
+    network: ImageNetwork,
     weights_sha256: str,
     split: Split,
 ) -> Gate:

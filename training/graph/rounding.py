@@ -22,7 +22,7 @@ import itertools
 from typing import Final
 
 import torch
-from iqa.network.model import QualityNetwork, activated, pool, three_channels
+from iqa.network.model import ImageNetwork, activated, pool, three_channels
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -38,7 +38,7 @@ DAMPING: Final = 1e-5  # of the mean of the Gram matrix's diagonal
 
 class RoundedNetwork(nn.Module):
     """
-    A `QualityNetwork` with folded batch norms and the normalisation folded into its first layer.
+    A `ImageNetwork` with folded batch norms and the normalisation folded into its first layer.
 
     Args:
         network: Is copied; in evaluation mode, on the CPU.
@@ -46,7 +46,7 @@ class RoundedNetwork(nn.Module):
 
     shift: Tensor
 
-    def __init__(self, network: QualityNetwork) -> None:
+    def __init__(self, network: ImageNetwork) -> None:
         super().__init__()
         self.features = copy.deepcopy(network.features)
         self.head = copy.deepcopy(network.head)
@@ -73,7 +73,7 @@ class RoundedNetwork(nn.Module):
 
 
 @torch.no_grad()
-def rounded(network: QualityNetwork, pictures: list[Tensor]) -> RoundedNetwork:
+def rounded(network: ImageNetwork, pictures: list[Tensor]) -> RoundedNetwork:
     """
     Make a network for bfloat16.
 
@@ -132,7 +132,7 @@ def round_with_feedback(network: RoundedNetwork, batches: list[Tensor]) -> None:
         _bias(layer).data = rows[:, -1].contiguous()
 
 
-def match_head(network: RoundedNetwork, reference: QualityNetwork, batches: list[Tensor]) -> None:
+def match_head(network: RoundedNetwork, reference: ImageNetwork, batches: list[Tensor]) -> None:
     """Move the head's biases by the mean difference of the logits."""
     differences = [reference.logits(batch) - network.logits(batch) for batch in batches]
     network.head.bias.data += torch.cat(differences).mean(0)

@@ -7,7 +7,7 @@ from urllib.error import URLError
 
 import torch
 from iqa.network.checkpoint import sha256_of
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
@@ -20,7 +20,7 @@ from training.tasks.task import TrainingTask
 
 def starting_network(
     config: TrainConfig, task: TrainingTask, data: Ratings, device: torch.device
-) -> QualityNetwork:
+) -> ImageNetwork:
     """
     Return the network as it is before the first step, laid out for speed.
 
@@ -35,7 +35,7 @@ def starting_network(
         ValueError: The weights are refused.
     """
     train = data.splits["train"]
-    network = QualityNetwork(
+    network = ImageNetwork(
         config.backbone,
         config.dropout,
         config.pooling,
@@ -51,7 +51,7 @@ def starting_network(
     return network
 
 
-def start_from(network: QualityNetwork, weights: str) -> None:
+def start_from(network: ImageNetwork, weights: str) -> None:
     """
     Load starting weights into the backbone.
 
@@ -99,7 +99,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _as_features(network: QualityNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _as_features(network: ImageNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keep the entries that the feature layers need, under their names there."""
     wanted = network.features.state_dict()
     # torchvision's ResNet has no part called features: its layers lie at the top.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from torch import Tensor, nn
 
 from training.compute.device import autocast, uses_bf16
@@ -32,7 +32,7 @@ class Step:
     def __init__(
         self,
         config: TrainConfig,
-        network: QualityNetwork,
+        network: ImageNetwork,
         task: TrainingTask,
         processes: ProcessGroup = ONE_PROCESS,
     ) -> None:

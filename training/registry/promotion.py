@@ -13,13 +13,13 @@ from typing import Any
 import mlflow
 import torch
 from iqa.network import checkpoint
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model
 
 from training.data.ratings import Split
 from training.measure.predict import predict, torch_predictor
 from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
+from training.registry.ranking import metrics_on_validation
 from training.tasks.known import training_task_of
 from training.tasks.task import TrainingTask
 
@@ -139,27 +139,6 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     )
     print(f"{alias} stays at version {holder.version}: not better: {reason}")
     return False
-
-
-def metrics_on_validation(version: ModelVersion, task: TrainingTask) -> dict[str, float]:
-    """
-    Return what a version's tags say of its rank.
-
-    Raises:
-        ValueError: It is of another task, or was not registered by this project.
-    """
-    own = training_task_of(version.tags)
-    if own.name != task.name:
-        raise ValueError(
-            f"version {version.version}: expected a model of {task.name}, got one of {own.name}."
-        )
-    try:
-        return {key: float(version.tags[f"val_{key}"]) for key in task.rank_keys}
-    except KeyError as error:
-        raise ValueError(
-            f"version {version.version}: expected the tag {error}, got none. "
-            "It was not registered by this project."
-        ) from error
 
 
 def _rounded(task: TrainingTask, metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqa.tasks.quality import Quality
 from iqa.tasks.score import ScoreScale
 from iqa.tasks.task import Card
-from matplotlib.figure import Figure
-from torch import Tensor, nn
 
 from training.data.layouts import Layout
 from training.data.ratings import Split
 from training.data.targets import mos_targets
-from training.measure import evaluation, plots, score_scale
-from training.measure.metrics import agreement
-from training.tasks.losses import LOSSES, order_of_pairs
 from training.tasks.task import Array, Loss, LossSettings, Metric, Metrics, TrainingTask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
 
 
 class QualityTraining(Quality, TrainingTask):
@@ -37,12 +36,16 @@ class QualityTraining(Quality, TrainingTask):
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Let it say the mean rating: that spares the first steps."""
+        from torch.nn import init
+
         mean = float(target.mean())
-        nn.init.normal_(head.weight, std=0.01)
-        nn.init.constant_(head.bias, math.log(mean / (1 - mean)))
+        init.normal_(head.weight, std=0.01)
+        init.constant_(head.bias, math.log(mean / (1 - mean)))
 
     def loss(self, settings: LossSettings) -> Loss:
         """Return the loss of the rated images, and that of the order of the damaged copies."""
+        from training.tasks.losses import LOSSES, order_of_pairs
+
         of_rated, order_weight = LOSSES[settings.loss], settings.order_weight
 
         def loss(quality: Tensor, target: Tensor) -> Tensor:
@@ -57,24 +60,34 @@ class QualityTraining(Quality, TrainingTask):
 
     def metrics(self, outputs: Array, target: Array) -> dict[str, float]:
         """Return correlations and errors; see `agreement`."""
+        from training.measure.metrics import agreement
+
         return agreement(outputs, target)
 
     def evaluate(
         self, outputs: Array, target: Array, card: Card, served: Array | None = None
     ) -> dict[str, Any]:
         """Return them with intervals, calibrated, as served; see `evaluation.measure`."""
+        from training.measure import evaluation
+
         return evaluation.measure(outputs, target, ScoreScale.of_card(card), served)
 
     def calibrate(self, outputs: Array, split: Split) -> dict[str, Any]:
         """Return `calibration` and `interval`, where there are enough images for them."""
+        from training.measure import score_scale
+
         return score_scale.fit_if_possible(outputs, split)
 
     def plot(self, outputs: Array, target: Array, title: str) -> Figure:
         """Plot scores against ratings."""
+        from training.measure import plots
+
         return plots.predicted_against_rated(outputs, target, title)
 
     def report(self, found: Metrics, outputs: Array, split: Split, card: Card, out: Path) -> None:
         """Print and write tables by score and by rating, plots, the worst ten images."""
+        from training.measure import evaluation
+
         scale = ScoreScale.of_card(card)
         evaluation.report(dict(found), outputs, split, scale, str(found["split"]), out)
 

@@ -5,7 +5,8 @@ The training half of a task; `iqa.tasks.task` is the half that serving needs.
     metrics, shown                how good a network is, and which of two is better
     evaluate, calibrate, report   what is said of a finished one, beyond its metrics
 
-A new task answers the first two rows and is entered into `training.tasks.known`.
+A new task answers the first two rows and is entered into `training.tasks.known`. Torch, scipy and
+matplotlib are imported where they are used: whoever only ranks versions does not wait for them.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.tasks.task import Card, Task
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from training.data.layouts import Layout
 from training.data.ratings import Split
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
 Array = NDArray[np.float64]
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(outputs, target) of a whole batch -> scalar. Copies that were damaged have the target NaN."""
 Metrics: TypeAlias = Mapping[str, Any]
 
@@ -93,8 +96,10 @@ class TrainingTask(Task, Protocol):
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Set the head before the first step, by the targets of the training images."""
-        nn.init.normal_(head.weight, std=0.01)
-        nn.init.zeros_(head.bias)
+        from torch.nn import init
+
+        init.normal_(head.weight, std=0.01)
+        init.zeros_(head.bias)
 
     def loss(self, settings: LossSettings) -> Loss:
         """Return what is minimised."""

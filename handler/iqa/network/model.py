@@ -34,7 +34,7 @@ POOLINGS: Final = ("average", "average+std", "average+max")
 VARIANCE_EPS: Final = 1e-5
 
 
-class QualityNetwork(nn.Module):
+class ImageNetwork(nn.Module):
     """
     A convolutional backbone, global pooling, and a linear head.
 

@@ -38,24 +38,29 @@ MAY_IMPORT = {
     "training.measure": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
-    "training.registry": {"console", "iqa.network", "training.data", "training.measure"},
+    "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
+    "training.registry": {
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
+        "training.tasks",
+    },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
+        "training.tasks",
     },
     "training.loop": {
         "iqa.network", "training.compute", "training.data", "training.measure",
-        "training.registry",
+        "training.tasks", "training.registry",
     },
     "training.experiments": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
-        "training.registry", "training.graph", "training.loop",
+        "training.tasks", "training.registry", "training.graph", "training.loop",
     },
     "training": {"console", "iqa*", "training*"},
     "scripts.server": {"console"},
     "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {
-        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
-        "training.registry", "scripts.server", "ts",
+        "console", "iqa.imaging", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "training.tasks", "training.registry", "scripts.server", "ts",
     },
     "scripts.rollout": {
         "console", "training.registry", "scripts.server", "scripts.archive",

@@ -22,9 +22,8 @@ from mlflow.models.utils import _save_example
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
-from training.registry import CHECKPOINT
+from training.registry import CHECKPOINT, FLAVOR
 
-FLAVOR: Final = "iqa"
 SIGNATURE: Final = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "pixels_NHWC")]),
     outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,), "quality")]),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts import archive, archive_note
 from training import command_line
+from training.tracking_uri import add_tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--alias", default="staging")
     parser.add_argument("--model-store", type=Path, default=archive.MODEL_STORE)
+    add_tracking_uri(parser)
     known, _ = parser.parse_known_args()
     status = command_line.run(lambda: first_archive(known.alias, known.model_store), debug=False)
     if status == 0:
@@ -42,7 +44,6 @@ def first_archive(alias: str, store: Path) -> int:
 
     What fails is tried again: the registry may come later, and so may the first version.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     said = ""
     while archive_note.read(alias, store) is None:
         from scripts.served_archive import served_archive  # MLflow takes seconds to import

@@ -28,7 +28,7 @@ from mlflow.entities.model_registry import ModelVersion
 from scripts import archive, graph_choice, server_state
 from training import command_line, export, precision, registry
 from training.config import DataConfig, add_options, data_config
-from training.tracking_uri import ROOT, connect
+from training.tracking_uri import ROOT, add_tracking_uri, connect
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_options(pictures, DataConfig)
     parser.set_defaults(data_dir=None)
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -19,6 +19,7 @@ from scripts import archive, deployment_status, drain, server_state
 from scripts.deployment_terms import Deployment
 from scripts.management_api import Addresses, NotNow, TorchServe
 from training import command_line
+from training.tracking_uri import add_tracking_uri, connect
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
@@ -44,9 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=("sync", "rollback", "status", "versions", "drain"))
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
-    parser.add_argument(
-        "--tracking-uri", help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root)"
-    )
     _add_server(parser)
     _add_sync(parser)
     status = parser.add_argument_group("status")
@@ -54,14 +52,13 @@ def main(argv: list[str] | None = None) -> int:
     draining = parser.add_argument_group("drain")
     draining.add_argument("--version", help="drain one version and unload it, not the server")
     draining.add_argument("--end", action="store_true", help="the server may get requests again")
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     for command, options in OPTIONS_OF.items():
         for option in options if command != arguments.command else ():
             if getattr(arguments, option) != parser.get_default(option):
                 parser.error(f"--{option.replace('_', '-')}: expected with {command}.")
-    if arguments.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
     commands = {
         "sync": _sync, "rollback": _rollback, "status": _status, "versions": _versions,
         "drain": _drain,
@@ -126,7 +123,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 def _sync(arguments: argparse.Namespace) -> int:
     from scripts.deployment import sync
 
-    _connect()
+    connect(is_patient=False)
     if not arguments.watch:
         print(sync(_plan(arguments), retry=arguments.retry))
         return 0
@@ -168,7 +165,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    _connect()
+    connect(is_patient=False)
     status = deployment_status.status_of(_plan(arguments))
     if arguments.json:
         print(json.dumps(status, indent=2))
@@ -178,7 +175,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _versions(arguments: argparse.Namespace) -> int:
-    _connect()
+    connect(is_patient=False)
     print("\n".join(deployment_status.table(_plan(arguments))))
     return 0
 
@@ -237,14 +234,6 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
         longest_request_s=arguments.longest_request_s,
         keeps_previous=not arguments.no_standby,
     )
-
-
-def _connect() -> None:
-    from training.tracking_uri import connect
-
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    connect()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from mlflow.entities.model_registry import ModelVersion
 
 from training import command_line, registry
-from training.tracking_uri import connect, tracking_uri
+from training.tracking_uri import add_tracking_uri, connect, tracking_uri
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("--version", help="a version, by its number")
     which.add_argument("--all", action="store_true", help="all versions, one line each")
     parser.add_argument("--model-name", default=registry.MODEL_NAME, help="(default: %(default)s)")
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

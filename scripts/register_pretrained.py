@@ -14,7 +14,7 @@ from iqa import checkpoint
 from mlflow.entities.model_registry import ModelVersion
 
 from training import command_line, registry
-from training.tracking_uri import ROOT, connect
+from training.tracking_uri import ROOT, add_tracking_uri, connect
 
 ARTIFACTS = "precision"  # `scripts.graph_choice` reads them; its imports take seconds
 PRETRAINED = ROOT / "training" / "pretrained"
@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--if-empty", action="store_true", help="do nothing where the model has a version"
     )
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -87,7 +87,7 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     from scripts.wanted import settle_hold  # MLflow takes seconds to import
     from training.tracking_uri import connect
 
-    connect()
+    connect(is_patient=False)
     good = deployment_state.read().find(hold.version)
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts

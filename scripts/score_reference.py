@@ -22,7 +22,7 @@ from training.config import DataConfig, add_options, data_config
 from training.device import choose_device
 from training.evaluate import load_model
 from training.predict import predict, torch_judge
-from training.tracking_uri import ROOT
+from training.tracking_uri import ROOT, add_tracking_uri
 
 RULES: Final = ROOT / "torchserve" / "monitoring" / "score_reference.yml"
 # An empty tenth has no logarithm. Half a picture more in each is what is usual for counts.
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=RULES,
         help="file of the rules (default: torchserve/monitoring/score_reference.yml)",
     )  # fmt: skip
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -26,6 +26,7 @@ from scripts.start_lock import one_start_at_a_time
 from scripts.supervise import Supervisor, on_signals
 from scripts.usable_cores import usable_cores
 from training import command_line
+from training.tracking_uri import add_tracking_uri
 
 SUPERVISOR_LOG = server_state.LOG_DIR / "supervisor.log"
 FRONT_LOG = server_state.LOG_DIR / "front.log"
@@ -46,8 +47,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--workers: expected at least 1, got {arguments.workers}.")
     if arguments.drain_s < 0:
         parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
-    if arguments.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
     if arguments.docker:
         from scripts import docker_up
 
@@ -133,10 +132,6 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=os.environ.get("WORKERS") or usable_cores(),
         help="processes that score, one thread each [WORKERS] (default: the usable cores)",
     )  # fmt: skip
-    parser.add_argument(
-        "--tracking-uri", default=None,
-        help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root, embedded)",
-    )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--model-store", type=Path, default=archive.MODEL_STORE,
@@ -147,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask no registry: serve the archive that was noted last in the model store, and wait "
         "for the first one. For a server beside `deploy sync --watch` in another container",
     )  # fmt: skip
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     return parser
 

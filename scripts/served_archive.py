@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,9 +27,7 @@ def served_archive(alias: str, store: Path, name: str = registry.MODEL_NAME) -> 
     Raises:
         ValueError: The alias names nothing, or the archive is not the one on record.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a start does not wait
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    connect()
+    connect(is_patient=False)  # a start does not wait
     try:
         version = _resolve(name, alias)
     except registry.RegistryUnavailable as error:

@@ -14,7 +14,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from training import command_line, registry
-from training.tracking_uri import connect
+from training.tracking_uri import add_tracking_uri, connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("--run-id", help="the version that this run registered")
     parser.add_argument("--alias", default=registry.ALIAS, help="(default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would move, move nothing")
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     chosen = (arguments.version, arguments.best_of, arguments.best_of_all, arguments.run_id)

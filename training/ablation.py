@@ -33,7 +33,7 @@ from training.predict import mirrored_too, predict, torch_judge
 from training.ratings import Ratings, Split
 from training.run_state import STATE_FILE
 from training.sweep_record import SweepRecord, parent_run, shared_settings
-from training.tracking_uri import connect
+from training.tracking_uri import add_tracking_uri, connect
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder (default: runs/ablation-DATASET)")
     own = ("out", "resume", "restart", "alias", "model_name")
     add_options(parser, TrainConfig, without=own)
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(

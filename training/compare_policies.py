@@ -26,6 +26,7 @@ from training.layouts import SPLITS
 from training.metrics import agreement
 from training.pictures import NO_LIMITS
 from training.predict import torch_judge
+from training.tracking_uri import add_tracking_uri
 
 Pixels = NDArray[np.uint8]
 BOX: Final = (512, 384)
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="as for training.evaluate")
     add_options(parser, DataConfig)
     parser.add_argument("--split", default="val", choices=SPLITS, help="(default: %(default)s)")
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

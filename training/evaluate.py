@@ -31,7 +31,7 @@ from training.export import export_onnx
 from training.layouts import SPLITS
 from training.predict import predict, runtime_judge, torch_judge
 from training.ratings import ALL
-from training.tracking_uri import connect
+from training.tracking_uri import add_tracking_uri, connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--workers", type=int, default=2, help="processes that decode (default: %(default)s)"
     )
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -22,6 +22,7 @@ from training import command_line, plots
 from training.distortions import LEVELS
 from training.evaluate import load_model
 from training.photographs import read_pictures
+from training.tracking_uri import add_tracking_uri
 from training.variants import CHANGES, KINDS, PictureScores, score_pictures
 
 TOLERANCE: Final = 1.0
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         help="what a worse picture may gain and still count as ordered (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

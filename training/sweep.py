@@ -29,7 +29,7 @@ from training.parallel import expect_alone
 from training.promotion import Registered, promote_if_better
 from training.run_state import STATE_FILE
 from training.sweep_record import SweepRecord, parent_run, shared_settings
-from training.tracking_uri import connect
+from training.tracking_uri import add_tracking_uri, connect
 from training.train import train
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--run-name", help="MLflow name of the parent run (default: sweep-DATASET)")
     add_options(parser, TrainConfig, without=OWN_OPTIONS)
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

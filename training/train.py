@@ -24,7 +24,7 @@ from training.parallel import crew
 from training.predict import predict, torch_judge
 from training.ratings import Ratings
 from training.run_state import RunState
-from training.tracking_uri import connect
+from training.tracking_uri import add_tracking_uri, connect
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
     )
     add_options(parser, TrainConfig)
+    add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)

@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="as for training.evaluate")
     add_options(parser, DataConfig)
     parser.add_argument("--split", default="val", choices=SPLITS, help="(default: %(default)s)")
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=RULES,
         help="file of the rules (default: torchserve/monitoring/score_reference.yml)",
     )  # fmt: skip
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("--run-id", help="the version that this run registered")
     parser.add_argument("--alias", default=model_versions.ALIAS, help="(default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would move, move nothing")
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     chosen = (arguments.version, arguments.best_of, arguments.best_of_all, arguments.run_id)

@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder (default: runs/ablation-DATASET)")
     own = ("out", "resume", "restart", "alias", "model_name")
     add_options(parser, TrainConfig, without=own)
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(

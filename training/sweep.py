@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--run-name", help="MLflow name of the parent run (default: sweep-DATASET)")
     add_options(parser, TrainConfig, without=OWN_OPTIONS)
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

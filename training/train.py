@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
     )
     add_options(parser, TrainConfig)
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)

@@ -128,13 +128,20 @@ def store(version: ModelVersion, choice: Choice) -> None:
     Keep a graph that was made now with the version's run, for builds without data.
 
     Args:
-        version: From the registry; one without a run keeps nothing.
+        version: From the registry; one without a run, or whose run is gone, keeps nothing.
         choice: Once nothing speaks against it any more: a later build takes it as it is.
     """
-    if choice.is_new and version.run_id:
+    if not choice.is_new or not version.run_id:
+        return
+    try:
         mlflow.MlflowClient().log_artifacts(
             str(version.run_id), str(choice.files[0].parent), f"{ARTIFACTS}/{choice.precision}"
         )
+    except MlflowException as error:  # the archive is whole without
+        logger.warning(
+            "precision %s: its graph is not kept with the version: %s",
+            choice.precision, error.message,
+        )  # fmt: skip
 
 
 def _fastest(candidates: dict[str, tuple[Path, Gate | None]], policy: Policy) -> str:

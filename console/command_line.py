@@ -4,15 +4,42 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 FAILED = 1
 INTERRUPTED = 130
 
 # Ours, with a message that says what to do; others are named as well, for their words say less.
 EXPLAINED: Final = (ValueError, OSError, RuntimeError)
+
+
+TRACKING_VARIABLE: Final = "MLFLOW_TRACKING_URI"
+
+
+class _SetTrackingUri(argparse.Action):
+    """Sets the environment variable: no command can forget to, and what it starts inherits it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        if values:
+            os.environ[TRACKING_VARIABLE] = str(values)
+
+
+def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
+    """Add --tracking-uri, the option of every command that reaches MLflow; parsing applies it."""
+    parser.add_argument(
+        "--tracking-uri", action=_SetTrackingUri, metavar="URI",
+        help=f"MLflow [{TRACKING_VARIABLE}] (default: mlflow.db at the root, embedded)",
+    )  # fmt: skip
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:

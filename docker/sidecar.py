@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--alias", default="staging")
     parser.add_argument("--model-name", default=os.environ.get("MODEL_NAME") or "iqa")
     parser.add_argument("--model-store", type=Path, default=mar_file.MODEL_STORE)
+    command_line.add_tracking_uri(parser)
     known, _ = parser.parse_known_args()
     status = command_line.run(
         lambda: first_archive(known.model_name, known.alias, known.model_store), debug=False
@@ -47,7 +48,6 @@ def first_archive(model_name: str, alias: str, store: Path) -> int:
 
     What fails is tried again: the registry may come later, and so may the first version.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     said = ""
     records = Records(state=StateDir.from_environment(), model_name=model_name)
     while note.read(model_name, alias, store) is None:

@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_options(pictures, DataConfig)
     parser.set_defaults(data_dir=None)
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

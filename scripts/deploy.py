@@ -23,6 +23,7 @@ from scripts.rollout.terms import Deployment
 from scripts.server.addresses import Addresses
 from scripts.server.client import NotNow, TorchServe
 from scripts.server.state import StateDir
+from training.registry.address import connect
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
@@ -52,9 +53,6 @@ def main(argv: list[str] | None = None) -> int:
         help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
-    parser.add_argument(
-        "--tracking-uri", help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root)"
-    )
     _add_server(parser)
     _add_sync(parser)
     status = parser.add_argument_group("status")
@@ -62,14 +60,13 @@ def main(argv: list[str] | None = None) -> int:
     draining = parser.add_argument_group("drain")
     draining.add_argument("--version", help="drain one version and unload it, not the server")
     draining.add_argument("--end", action="store_true", help="the server may get requests again")
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     for command, options in OPTIONS_OF.items():
         for option in options if command != arguments.command else ():
             if getattr(arguments, option) != parser.get_default(option):
                 parser.error(f"--{option.replace('_', '-')}: expected with {command}.")
-    if arguments.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
     commands = {
         "sync": _sync, "rollback": _rollback, "status": _status, "versions": _versions,
         "drain": _drain,
@@ -139,7 +136,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 def _sync(arguments: argparse.Namespace) -> int:
     from scripts.rollout.sync import sync
 
-    _connect()
+    connect(is_patient=False)
     if not arguments.watch:
         print(sync(_plan(arguments), retry=arguments.retry))
         return 0
@@ -182,7 +179,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    _connect()
+    connect(is_patient=False)
     found = status.status_of(_plan(arguments))
     if arguments.json:
         print(json.dumps(found, indent=2))
@@ -192,7 +189,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _versions(arguments: argparse.Namespace) -> int:
-    _connect()
+    connect(is_patient=False)
     print("\n".join(status.table(_plan(arguments))))
     return 0
 
@@ -264,14 +261,6 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
         longest_request_s=arguments.longest_request_s,
         keeps_previous=not arguments.no_standby,
     )
-
-
-def _connect() -> None:
-    from training.registry.address import connect
-
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    connect()
 
 
 if __name__ == "__main__":

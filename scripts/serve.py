@@ -50,8 +50,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"FRONT: expected 0 or 1, got {os.environ['FRONT']!r}.")
     if arguments.drain_s < 0:
         parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
-    if arguments.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = arguments.tracking_uri
     if arguments.docker:
         from scripts import docker_up
 
@@ -142,10 +140,6 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=os.environ.get("WORKERS") or usable_cores(),
         help="processes that score, one thread each [WORKERS] (default: the usable cores)",
     )  # fmt: skip
-    parser.add_argument(
-        "--tracking-uri", default=None,
-        help="MLflow [MLFLOW_TRACKING_URI] (default: mlflow.db at the root, embedded)",
-    )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--models", default=os.environ.get("MODELS") or MODEL_NAME, metavar="NAME[@ALIAS],...",
@@ -161,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask no registry: serve the archive that was noted last in the model store, and wait "
         "for the first one. For a server beside `deploy sync --watch` in another container",
     )  # fmt: skip
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     return parser
 

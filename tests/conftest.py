@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from iqa.network import checkpoint, runtime
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 
 from console.paths import ROOT
 from tests.ports import free_ports
@@ -41,7 +41,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
     """Write a checkpoint of an untrained MobileNetV2, with a complete card."""
     torch.manual_seed(seed)
-    network = QualityNetwork("mobilenet_v2").eval()
+    network = ImageNetwork("mobilenet_v2").eval()
     metrics = {**MEASURED, "srocc": srocc}
     facts = {
         "metrics": {"val": metrics, "test": metrics},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib
 import json
 import re
@@ -38,24 +39,29 @@ MAY_IMPORT = {
     "training.measure": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
-    "training.registry": {"console", "iqa.network", "training.data", "training.measure"},
+    "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
+    "training.registry": {
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
+        "training.tasks",
+    },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
+        "training.tasks",
     },
     "training.loop": {
         "iqa.network", "training.compute", "training.data", "training.measure",
-        "training.registry",
+        "training.tasks", "training.registry",
     },
     "training.experiments": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
-        "training.registry", "training.graph", "training.loop",
+        "training.tasks", "training.registry", "training.graph", "training.loop",
     },
     "training": {"console", "iqa*", "training*"},
     "scripts.server": {"console"},
     "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {
-        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
-        "training.registry", "scripts.server", "ts",
+        "console", "iqa.imaging", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "training.tasks", "training.registry", "scripts.server", "ts",
     },
     "scripts.rollout": {
         "console", "training.registry", "scripts.server", "scripts.archive",
@@ -193,6 +199,81 @@ def test_every_command_explains_itself(
     assert code == 0, page
     name = "run_torchserve.sh" if command == "scripts.serve" else command
     assert name in page
+
+
+@functools.cache
+def imported_names(path: Path) -> frozenset[str]:
+    """Return what a file imports, wherever in it: modules, and the names taken from them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def reaches_mlflow(command: str) -> bool:
+    """Tell whether a command's module imports `connect`, itself or by what it imports."""
+    seen, waiting = {command}, [command]
+    while waiting:
+        names = imported_names(ROOT / f"{waiting.pop().replace('.', '/')}.py")
+        if any(name.endswith("registry.address.connect") for name in names):
+            return True
+        ours = {name for name in names if (ROOT / f"{name.replace('.', '/')}.py").is_file()}
+        waiting += ours - seen
+        seen |= ours
+    return False
+
+
+# A benchmark starts an MLflow of its own, and so does the demo, in commands of their own.
+REACH_MLFLOW = [
+    command
+    for command in COMMANDS
+    if not command.startswith("benchmarks.") and reaches_mlflow(command)
+]
+
+
+@pytest.mark.parametrize("command", REACH_MLFLOW)
+def test_every_command_that_reaches_mlflow_takes_its_address(
+    command: str, help_pages: dict[str, tuple[int, str]]
+) -> None:
+    """--tracking-uri is in its help, in the words of the one function that adds it."""
+    _, page = help_pages[command]
+    assert re.search(r"--tracking-uri URI\s+MLflow \[MLFLOW_TRACKING_URI\]", page), page
+
+
+def test_the_commands_that_reach_mlflow_are_found() -> None:
+    """The list above is derived; these are some that it must hold, by both ways of importing."""
+    assert {"training.train", "training.evaluate", "scripts.deploy"} <= set(REACH_MLFLOW)
+    assert {"scripts.serve", "scripts.score_reference", "scripts.build_mar"} <= set(REACH_MLFLOW)
+    assert not {"training.demo_data", "scripts.score_image", "scripts.front"} & set(REACH_MLFLOW)
+    assert reaches_mlflow("docker.sidecar")
+    assert "command_line.add_tracking_uri(parser)" in (ROOT / "docker" / "sidecar.py").read_text()
+
+
+def test_how_long_to_wait_for_mlflow_is_said_in_one_place() -> None:
+    """Its variables for retries and timeouts are named in one file."""
+    naming = {
+        path.name
+        for folder in ("training", "scripts", "docker", "handler")
+        for path in (ROOT / folder).rglob("*.py")
+        if "MLFLOW_HTTP_REQUEST" in path.read_text()
+    }
+    assert naming == {"address.py"}
+
+
+def test_a_versions_files_are_had_in_one_way() -> None:
+    """Only the registry's `download` turns a version into files: it says what else it may be."""
+    naming = {
+        path.name
+        for folder in ("training", "scripts", "docker")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(
+            r"download_artifacts\(\s*f?\"models:|load_model\(\s*f?\"models:", path.read_text()
+        )
+    }
+    assert naming == {"model_versions.py"}
 
 
 def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:

@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         help="what a worse picture may gain and still count as ordered (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

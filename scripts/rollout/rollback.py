@@ -89,7 +89,7 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     from scripts.rollout.target import settle_hold  # MLflow takes seconds to import
     from training.registry.address import connect
 
-    connect()
+    connect(is_patient=False)
     good = plan.records.read().find(hold.version)
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts

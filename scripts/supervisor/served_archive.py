@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import mlflow
@@ -29,9 +28,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     Raises:
         ValueError: The alias names nothing, or the archive is not the one on record.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a start does not wait
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    connect()
+    connect(is_patient=False)  # a start does not wait
     try:
         version = _resolve(name, alias)
     except model_versions.RegistryUnavailable as error:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  # its name everywhere
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from torch import Tensor, nn
 
 from training.compute.fast_layers import FastConv2d, FoldedConv2d, make_fast
@@ -18,10 +18,10 @@ from training.loop.optimiser import average_of
 BACKBONES = ["mobilenet_v2", "efficientnet_b0", "resnet18"]
 
 
-def _network(backbone: str) -> QualityNetwork:
+def _network(backbone: str) -> ImageNetwork:
     """A network whose norms do something, in evaluation mode."""
     torch.manual_seed(0)
-    network = QualityNetwork(backbone, dropout=0.0).eval()
+    network = ImageNetwork(backbone, dropout=0.0).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
@@ -35,7 +35,7 @@ def _pixels() -> torch.Tensor:
     return torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
 
 
-def _gradients(network: QualityNetwork, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _gradients(network: ImageNetwork, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
     logits = network.logits(pixels)
     return (logits, *torch.autograd.grad(logits.sum(), list(network.parameters())))
 

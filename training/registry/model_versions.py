@@ -19,8 +19,16 @@ from training.registry.address import tracking_uri
 
 CHECKPOINT: Final = "checkpoint"
 """Folder of a logged model that holds its checkpoint."""
+FLAVOR: Final = "iqa"
+"""What a version of this project says that it is, see `training.registry.flavor`."""
+CARD_KEYS: Final = ("metrics", "data", "training")
+"""What training adds to a card, beside what `iqa.network.checkpoint` asks for."""
 MODEL_NAME: Final = "iqa"
 ALIAS: Final = "staging"
+_WHAT_TO_DO: Final = (
+    "Use a version that training.train registered: python -m scripts.model_info --all lists them, "
+    "python -m scripts.set_alias moves the alias."
+)
 
 
 class RegistryUnavailable(RuntimeError):
@@ -81,24 +89,92 @@ def get(name: str, version: str) -> ModelVersion:
 
 def download(name: str, version: str, directory: Path) -> Path:
     """
-    Copy a version's checkpoint into a folder.
+    Copy a version's checkpoint into a folder, and check it; the only way to a version's files.
 
     Returns:
         The folder that holds `model.safetensors` and `model.json`, byte for byte as logged.
 
     Raises:
-        ValueError: The version was not made by this project, or its files are gone.
+        ValueError: The version is of another flavor, its files are gone or damaged, or they are
+            of another format. The message names the version and says what to do.
+        RegistryUnavailable: No answer.
     """
+    # It loads torch: whoever wants a version's files has it loaded.
+    from iqa.network import checkpoint
+
+    what = f"model '{name}' version {version}"
     try:
-        fetched = mlflow.artifacts.download_artifacts(
-            f"models:/{name}/{version}/{CHECKPOINT}", dst_path=str(directory)
+        folder = Path(
+            mlflow.artifacts.download_artifacts(
+                f"models:/{name}/{version}/{CHECKPOINT}", dst_path=str(directory)
+            )
         )
     except (MlflowException, OSError) as error:
+        raise ValueError(f"{what}: {_why_not(name, version)} {_WHAT_TO_DO}") from error
+    files = (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE)
+    if missing := [file for file in files if not (folder / file).is_file()]:
         raise ValueError(
-            f"model '{name}' version {version}: expected a folder {CHECKPOINT} with its "
-            f"checkpoint, got: {error}"
+            f"{what}: expected {' and '.join(files)} in its folder {CHECKPOINT}, got no "
+            f"{' and no '.join(missing)}. {_WHAT_TO_DO}"
+        )
+    try:
+        card = checkpoint.load_card(folder)
+        if absent := [key for key in CARD_KEYS if not isinstance(card.get(key), dict)]:
+            raise ValueError(f"{checkpoint.CARD_FILE}: expected {absent[0]!r} in it, got none.")
+        digest = checkpoint.sha256_of(folder / checkpoint.WEIGHTS_FILE)
+        if digest != card["weights_sha256"]:
+            raise ValueError(
+                f"{checkpoint.WEIGHTS_FILE}: expected sha256 {card['weights_sha256']} as in its "
+                f"card, got {digest}."
+            )
+    except (ValueError, AttributeError) as error:
+        said = str(error).replace(f"{folder}/", "")  # a temporary folder tells nobody anything
+        raise ValueError(f"{what}: {said} {_WHAT_TO_DO}") from error
+    return folder
+
+
+def _why_not(name: str, version: str) -> str:
+    """
+    Say what a version is, where its checkpoint cannot be had.
+
+    Raises:
+        RegistryUnavailable: No answer.
+    """
+    try:
+        registered = mlflow.MlflowClient().get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return "expected it in the registry, got none: it was deleted meanwhile."
+        raise RegistryUnavailable(
+            f"registry {tracking_uri()}: expected an answer, got: {error.message}"
         ) from error
-    return Path(fetched)
+    try:
+        flavors = set(mlflow.models.get_model_info(f"models:/{name}/{version}").flavors)
+    except Exception:  # no file MLmodel, or whatever a damaged one makes MLflow raise
+        return (
+            f"expected its files in {registered.source}, got none that MLflow can read"
+            f"{_run_words(registered)}."
+        )
+    if FLAVOR in flavors:
+        return (
+            f"expected the folder {CHECKPOINT} among its files in {registered.source}, got none"
+            f"{_run_words(registered)}."
+        )
+    return (
+        f"expected the flavor {FLAVOR}, as training.train logs it, got "
+        f"{', '.join(sorted(flavors)) or 'none'}: another program logged it."
+    )
+
+
+def _run_words(registered: ModelVersion) -> str:
+    """Say of a version's run what may explain that files are gone; nothing if it is there."""
+    if not registered.run_id:
+        return "; it has no run"
+    try:
+        stage = mlflow.MlflowClient().get_run(registered.run_id).info.lifecycle_stage
+    except MlflowException:
+        return f"; its run {registered.run_id} is gone as well"
+    return "" if stage == "active" else f"; its run {registered.run_id} was {stage}"
 
 
 def versions(name: str) -> list[ModelVersion]:

@@ -104,7 +104,7 @@ def _chosen(fields: Sequence[Field]) -> Field:
         raise ImageRejected(
             "too_many_files",
             f"form: expected one file, got {len(files)}, in the fields {_names(files)}. "
-            "Send each picture as a request of its own.",
+            "Send each image as a request of its own.",
         )
     text = [field for name in TEXT_FIELDS for field in reversed(fields) if field.name == name]
     if files or text:

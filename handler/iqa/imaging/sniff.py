@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from iqa.errors import ImageRejected
+from iqa.imaging import foreign, foreign_headers
 
 # MPO, which many phones write as .jpg, is a JPEG with more frames behind it: Pillow's JPEG plugin
 # opens it.
@@ -28,25 +29,7 @@ SIGNATURES: Final = (
     (b"II+\0", "TIFF"),
 )
 
-# Files that are images to a person: told apart from rubbish, so that the answer helps.
-FOREIGN_SIGNATURES: Final[tuple[tuple[int, bytes, str], ...]] = (
-    (0, b"%PDF", "PDF"),
-    (0, b"8BPS", "Photoshop"),
-    (0, b"<svg", "SVG"),
-    (0, b"<?xml", "XML or SVG"),
-    (0, b"%!PS", "PostScript"),
-    (0, b"\x00\x00\x01\x00", "ICO"),
-    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftyp", "a video"),
-    (0, b"\x1aE\xdf\xa3", "a video"),
-)
+TAKEN: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 
 
 def format_of(body: bytes) -> str:
@@ -59,25 +42,23 @@ def format_of(body: bytes) -> str:
     Raises:
         ImageRejected: Another format (415), or none that is known (400).
     """
-    for signature, name in SIGNATURES:
-        if body.startswith(signature):
-            return name
-    foreign = _foreign_format(body)
-    if foreign is None:
+    name = next((name for start, name in SIGNATURES if body.startswith(start)), None)
+    image = other = None
+    if name == "TIFF":
+        image = foreign_headers.raw_in_tiff(body)
+    elif name is None or (name == "WEBP" and body[8:12] != b"WEBP"):  # RIFF holds sound and video
+        image = foreign.image_of(body)
+        other = None if image else foreign.other_of(body)
+    if image or other:
+        what_to_do = "Convert it first." if image else "Send an image file."
+        raise ImageRejected(
+            "unsupported_format",
+            f"image: expected {TAKEN}, got {image or other}. {what_to_do}",
+        )
+    if name is None:
         raise ImageRejected(
             "undecodable",
             f"body: expected an image file, got {len(body)} bytes that are none. "
             "Send the file itself: curl -T FILE, or -F data=@FILE.",
         )
-    raise ImageRejected(
-        "unsupported_format",
-        f"image: expected JPEG, PNG, WebP, BMP, TIFF or GIF, got {foreign}. Convert it first.",
-    )
-
-
-def _foreign_format(body: bytes) -> str | None:
-    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n") if body[:1] in b"\xef \t\r\n<" else body
-    for offset, signature, name in FOREIGN_SIGNATURES:
-        if start[offset : offset + len(signature)] == signature:
-            return name
-    return None
+    return name

@@ -62,6 +62,8 @@ COPY console/ console/
 COPY scripts/ scripts/
 ENV IQA_STATE_DIR=/state \
     INFERENCE_HOST=0.0.0.0 MANAGEMENT_HOST=0.0.0.0 METRICS_HOST=0.0.0.0 HEALTH_HOST=0.0.0.0
+# The front is a container of its own.
+ENV FRONT=0
 USER iqa
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
@@ -85,6 +87,7 @@ COPY torchserve/front/ torchserve/front/
 COPY console/ console/
 COPY scripts/__init__.py scripts/front.py scripts/
 COPY scripts/server/ scripts/server/
+COPY scripts/nginx/ scripts/nginx/
 COPY docker/front.py docker/
 ENV IQA_STATE_DIR=/state PYTHONPATH=/app FRONT_LISTEN=0.0.0.0:8080 FRONT_DIR=/state/front \
     FRONT_UPSTREAM=torchserve:8080 FRONT_HEALTH=torchserve:8083

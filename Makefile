@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-docker fuzz check demo train mar serve deploy up sbom mlflow \
+.PHONY: help setup test test-fast test-avx2 test-docker fuzz check demo train mar serve deploy up sbom mlflow \
   reproduce-biq2021 bench bench-quick reliability soak lock
 
 help:  ## list the targets
@@ -21,6 +21,15 @@ test: setup  ## all tests, with a real TorchServe and a real MLflow server
 
 test-fast: setup  ## unit and integration tests: no Java, no server
 	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)
+
+# A machine without AVX-512 and bf16, made of any: what limits torch, oneDNN, numpy and OpenVINO.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 WITHOUT_BF16=1
+NUMERIC := $(addprefix tests/unit/test_,fast_layers.py model.py runtime.py losses.py quality_map.py \
+  second_task.py preprocessing.py golden_inputs.py handler.py train_parts.py) \
+  $(addprefix tests/integration/test_,export.py precision.py train.py)
+
+test-avx2: setup  ## the tests of numbers once more, as a CPU without AVX-512 and bf16 computes
+	$(AVX2) $(PYTHON) -m pytest $(NUMERIC) $(BOTH_CORES)
 
 test-docker: setup  ## build the images, run the whole compose file, swap, stop; needs Docker
 	$(PYTHON) -m pytest tests/docker
@@ -91,6 +100,6 @@ soak: setup  ## an hour of constant load; ARGS="--minutes 10": does memory grow?
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/requirements.in -o tests/requirements.txt
-	for part in training torchserve docker/front docker/mlflow docker/no-torch; do uv pip compile -q --universal --python-version 3.11 \
+	for part in training torchserve torchserve/front docker/front docker/mlflow docker/no-torch; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

@@ -4,7 +4,7 @@ What the front costs a request: the whole system asked through nginx, and past i
     python -m benchmarks.front_cost [--seconds 10] [--rounds 5] [--clients 16]
 
 Both ways in turn, so many rounds, on the same processes: CPU time a request by role, throughput,
-latency. Needs nginx and wrk. Writes `front_cost.json` and `front_cost.md`.
+latency. Needs wrk. Writes `front_cost.json` and `front_cost.md`.
 """
 
 from __future__ import annotations

@@ -30,8 +30,10 @@ from training.data import ratings
 from training.data.config import add_options
 from training.data.images import TrainingCrops
 from training.loop.config import TrainConfig, train_config
-from training.loop.fit import epoch_batches, picture_loader, starting_network
+from training.loop.loading import training_loader
+from training.loop.starting_weights import starting_network
 from training.loop.step import Step
+from training.tasks.known import QUALITY
 
 WARM_STEPS = 5
 EPOCH_PICTURES = 10_000
@@ -69,9 +71,10 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     """
     device = choose_device(config.device)
     prepare(config.seed, device)
-    train = ratings.load(config).splits["train"]
-    step = Step(config, starting_network(config, float(train.quality.mean()), device).train())
-    batches = epoch_batches(config, train, epoch=0)
+    data = ratings.load(config)
+    train = data.splits["train"]
+    step = Step(config, starting_network(config, QUALITY, data, device).train(), QUALITY)
+    loader = training_loader(config, train, epoch=0)
 
     def wait() -> None:
         if device.type == "cuda":
@@ -87,7 +90,8 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
 
     clock = _Clock(wait)
     crops = TrainingCrops(train, config.crop_px, config.seed)
-    indices = next(iter(batches))
+    assert loader.batch_sampler is not None  # the loader was made with one
+    indices = next(iter(loader.batch_sampler))
     items = []
     for index in indices * max(1, 64 // len(indices)):
         clock.start()
@@ -101,7 +105,6 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
         clock.start()
         one(pixels, target, clock)
 
-    loader = picture_loader(config, train, batches)
     loop = _Clock(wait)
     for number, (pixels, target) in enumerate(tqdm(loader, desc="loop", unit="step", leave=False)):
         if number > 0:  # the first waits for the processes to start
@@ -109,7 +112,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
         if number == WARM_STEPS:
             loop.forget("waiting", "loop")
             began_s = time.perf_counter()
-        if number == WARM_STEPS + steps or number == len(batches) - 1:
+        if number == WARM_STEPS + steps or number == len(loader) - 1:
             break
         one(pixels, target, lambda _: None)
         wait()
@@ -118,7 +121,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     if timed < 1:
         raise ValueError(
             f"--data-dir: expected more than {WARM_STEPS + 1} steps of {config.batch_size} "
-            f"pictures, got {len(batches)}. Take a smaller --batch-size."
+            f"pictures, got {len(loader)}. Take a smaller --batch-size."
         )
     return {
         "measured_at": time.strftime("%Y-%m-%d %H:%M"),

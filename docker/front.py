@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from scripts.front import Front, Settings, defaults, render
+from scripts.nginx.front import Front
+from scripts.nginx.settings import Settings, defaults, render
 
 logger = logging.getLogger(__name__)
 

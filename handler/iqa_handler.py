@@ -24,7 +24,7 @@ from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation
-from iqa.request.payload import picture_of
+from iqa.request.payload import fields_in, picture_in
 from iqa.request.waiting import START_HEADERS, Clock, waited_s
 from iqa.tasks.known import task_of
 from iqa.tasks.task import CARD_FILE
@@ -123,10 +123,13 @@ class IQAHandler:
             self._expect_fresh(item, context, now_s)
             headers = context.get_all_request_header(index)
             row = encoding.plain_row(row, headers, self._limits.max_bytes)
+            fields = fields_in(row, headers)
             # TorchServe sets it by the address; a client's own does not come through.
             if context.get_request_header(index, "explain") == "True":
-                item.explains = explanation.wanted_format(row, headers)
-            body = picture_of(row)
+                item.explains = explanation.wanted_format(
+                    {field.name: field.content for field in fields}, headers
+                )
+            body = picture_in(fields)
             item.n_bytes = len(body)
             item.decoded = decode(body, self._limits, self._policy)
             item.pixels = item.decoded.pixels()
@@ -260,7 +263,7 @@ class IQAHandler:
         without one it shows what anyone may know.
         """
         is_asked = context.get_request_header(index, "describe") == "True"
-        return is_asked and not (row.get("data") or row.get("body"))
+        return is_asked and not any(row.values())
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

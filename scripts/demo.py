@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "INFERENCE_PORT": "18080",
     "MANAGEMENT_PORT": "18081",
     "METRICS_PORT": "18082",
+    "HEALTH_PORT": "18083",
+    "BACKEND_PORT": "18084",
 }
 STOP = ["-m", "scripts.serve", "--stop"]
 

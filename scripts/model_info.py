@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect, tracking_uri
+from training.tasks.known import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,15 +59,24 @@ def _print_one(version: ModelVersion) -> None:
 
 def _print_all(name: str) -> None:
     print(f"{'version':<8} {'aliases':<12} {'backbone':<16} {'dataset':<10} "
-          f"{'val SROCC':>9} {'test SROCC':>10}  registered")  # fmt: skip
+          f"{'validation':<14} {'test':<14} registered")  # fmt: skip
     for version in model_versions.versions(name):
         tags = version.tags
         print(
             f"{version.version:<8} {', '.join(model_versions.aliases_of(version)) or '-':<12} "
             f"{tags.get('backbone', '-'):<16} {tags.get('dataset', '-'):<10} "
-            f"{tags.get('val_srocc', '-')[:6]:>9} {tags.get('test_srocc', '-')[:6]:>10}  "
-            f"{_time(version)}"
+            f"{_leading(tags, 'val'):<14} {_leading(tags, 'test'):<14} {_time(version)}"
         )
+
+
+def _leading(tags: dict[str, str], split: str) -> str:
+    """Return the metric that ranks, as the version's tags have it."""
+    try:
+        metric = training_task_of(tags).leading
+    except ValueError:  # registered by other code
+        return "-"
+    number = tags.get(f"{split}_{metric.key}")
+    return "-" if number is None else f"{metric.title} {metric.text(float(number))}"
 
 
 def _time(version: ModelVersion) -> str:

@@ -23,7 +23,7 @@ from training.compute.device import choose_device
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.evaluate import load_model
-from training.measure.predict import predict, torch_judge
+from training.measure.predict import predict, torch_predictor
 
 RULES: Final = ROOT / "torchserve" / "monitoring" / "score_reference.yml"
 # An empty tenth has no logarithm. Half a picture more in each is what is usual for counts.
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         network, card = load_model(arguments.model)
         data = ratings.load(data_config(arguments), ("val",))
         device = choose_device("auto")
-        judge = torch_judge(network.to(device), device)
-        quality = predict(judge, data.split("val"), workers=2, title="validation pictures")
+        predictor = torch_predictor(network.to(device), device)
+        quality = predict(predictor, data.split("val"), workers=2, title="validation pictures")
         scale = ScoreScale.of_card(card)
         shares = shares_of(scale.score(float(one)) for one in quality)
         source = f"{len(quality)} validation scores of {data.name}, {identity(card)}"

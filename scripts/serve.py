@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from console import command_line
-from scripts import front
 from scripts.archive import mar_file
+from scripts.nginx import front
+from scripts.nginx.settings import HELP, Settings, defaults
 from scripts.server import process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
@@ -35,7 +36,7 @@ PORTS = {
     "management": (8081, "of the management API"),
     "metrics": (8082, "of the metrics API"),
     "health": (8083, "of /live and /ready; 0: none"),
-    "backend": (8084, "of TorchServe behind the front; only with --front"),
+    "backend": (8084, "of TorchServe behind the front; unused with --no-front"),
 }
 
 
@@ -45,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.workers < 1:
         parser.error(f"--workers: expected at least 1, got {arguments.workers}.")
+    if arguments.front is None:
+        parser.error(f"FRONT: expected 0 or 1, got {os.environ['FRONT']!r}.")
     if arguments.drain_s < 0:
         parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
     if arguments.tracking_uri:
@@ -74,6 +77,8 @@ def serve(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as starting:
         starting.enter_context(one_start_at_a_time(plan.state))
         _expect_none(plan.state)
+        if plan.front is not None:  # of a supervisor that was killed: it would hold the port
+            front.stop_left_over(Path(plan.front["FRONT_DIR"]))
         process.expect_free(plan.ports, plan.front_port, plan.health_port)
         behind: Behind | None = None
         if arguments.detach:
@@ -123,9 +128,11 @@ def _parser() -> argparse.ArgumentParser:
             help=f"port {purpose} [{variable}] (default: {port})",
         )  # fmt: skip
     parser.add_argument(
-        "--front", action="store_true", default=os.environ.get("FRONT", "") not in ("", "0"),
-        help="nginx on the inference port: limits bodies and requests under way, refuses with "
-        "Retry-After, stops without loss [FRONT=1]",
+        "--front", action=argparse.BooleanOptionalAction,
+        default={"": True, "1": True, "0": False}.get(os.environ.get("FRONT", "")),
+        help="nginx on the inference port: takes what clients send, limits bodies and requests "
+        "under way, refuses with Retry-After, stops without loss; --no-front leaves TorchServe "
+        "alone on it [FRONT=0] (default: with it)",
     )  # fmt: skip
     parser.add_argument(
         "--drain-s", type=float, default=os.environ.get("DRAIN_S") or 30.0,
@@ -165,13 +172,13 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if len({model.name for model in models}) < max(len(models), 1):
         raise ValueError(f"--models: expected different names, got {arguments.models!r}.")
     has_front = arguments.front
-    settings: front.Settings | None = None
+    settings: Settings | None = None
     if has_front:
         upstream = f"{LOOPBACK}:{arguments.backend_port}"
         health = f"{LOOPBACK}:{arguments.health_port}" if arguments.health_port else upstream
         settings = {
-            **front.defaults(),
-            **{name: os.environ[name] for name in front.HELP if os.environ.get(name)},
+            **defaults(),
+            **{name: os.environ[name] for name in HELP if os.environ.get(name)},
             "FRONT_LISTEN": f"{hosts.inference}:{arguments.inference_port}",
             "FRONT_UPSTREAM": upstream,
             # Without a supervisor's port /ready is asked of TorchServe, which knows no such path.
@@ -211,7 +218,8 @@ def _expect_none(state: StateDir) -> None:
     """
     server, supervision = state.server(), state.supervision()
     if server is not None:
-        port = (supervision.front_port if supervision else None) or server.ports.inference
+        recorded = state.supervision_on_record()
+        port = (recorded.front_port if recorded else None) or server.ports.inference
         what = f"process {server.pid} serves {', '.join(server.mars)} on port {port}"
     elif supervision is not None:
         what = f"process {supervision.pid} is starting TorchServe again"

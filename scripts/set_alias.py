@@ -16,6 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect
+from training.registry.ranking import metrics_on_validation
+from training.tasks.known import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,10 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("version", nargs="?", help="version, by its number")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--best-of", metavar="EXPERIMENT", help="the version of highest validation SROCC there"
+        "--best-of", metavar="EXPERIMENT", help="the version there that is best on validation"
     )
     which.add_argument(
-        "--best-of-all", action="store_true", help="the version of highest validation SROCC"
+        "--best-of-all", action="store_true", help="the version that is best on validation"
     )
     which.add_argument("--run-id", help="the version that this run registered")
     parser.add_argument("--alias", default=model_versions.ALIAS, help="(default: %(default)s)")
@@ -86,9 +88,9 @@ def _runs_of(experiment: str) -> set[str]:
 
 def _best(versions: list[ModelVersion]) -> ModelVersion:
     """
-    Return the version of highest validation SROCC; a tie goes to the lower RMSE_100.
+    Return the version that is best on validation, as its task says.
 
-    Only versions that were measured on the newest one's pictures and ratings are compared.
+    Only versions that were measured on the newest one's images and targets are compared.
 
     Raises:
         ValueError: There is none, or the newest was not measured by this project.
@@ -108,13 +110,8 @@ def _best(versions: list[ModelVersion]) -> ModelVersion:
             f"left out, measured on other validation pictures than version "
             f"{versions[-1].version}: {', '.join(left_out)}"
         )
-    return max(
-        comparable,
-        key=lambda version: (
-            float(version.tags["val_srocc"]),
-            -float(version.tags["val_rmse_100"]),
-        ),
-    )
+    task = training_task_of(versions[-1].tags)
+    return max(comparable, key=lambda each: task.rank(metrics_on_validation(each, task)))
 
 
 if __name__ == "__main__":

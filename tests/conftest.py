@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network import checkpoint, runtime
+from iqa.network.model import ImageNetwork
 
 from console.paths import ROOT
 from tests.ports import free_ports
-from tests.server import RunningServer
+from tests.server import SECRETS, RunningServer
 from training.registry import address, tracking
 
-PROGRAMS = ("cc", "nginx", "prometheus", "promtool", "wrk")
+PROGRAMS = ("cc", "prometheus", "promtool", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
@@ -41,7 +41,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
     """Write a checkpoint of an untrained MobileNetV2, with a complete card."""
     torch.manual_seed(seed)
-    network = QualityNetwork("mobilenet_v2").eval()
+    network = ImageNetwork("mobilenet_v2").eval()
     metrics = {**MEASURED, "srocc": srocc}
     facts = {
         "metrics": {"val": metrics, "test": metrics},
@@ -62,6 +62,15 @@ def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
 def _one_thread() -> None:
     """Torch on tiny pictures: a second thread on a busy machine only waits for the first."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_cpu() -> Iterator[None]:
+    """With WITHOUT_BF16 in the environment, OpenVINO's part of `make test-avx2`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("WITHOUT_BF16"):  # oneDNN inside OpenVINO takes no limit
+            patch.setattr(runtime, "has_bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -129,12 +138,31 @@ def make_server(
 
 @pytest.fixture(scope="session")
 def server(make_server: Callable[..., RunningServer]) -> RunningServer:
-    """The shipped model, served by scripts/run_torchserve.sh: one server for all tests."""
+    """The shipped model, served by TorchServe alone: one server for all tests that mean that."""
     server = make_server()
-    done = server.run("--detach")
+    done = server.run("--detach", "--no-front")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
-    server.first_words = done.stdout
     return server
+
+
+@pytest.fixture(scope="session")
+def fronted(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
+    """The same as it is served by default, behind the front; there are secrets at its start."""
+    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    fronted.environment |= SECRETS
+    done = fronted.run("--detach")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
+    fronted.first_words = done.stdout
+    return fronted
+
+
+@pytest.fixture(scope="session", params=["torchserve", "front"])
+def door(request: pytest.FixtureRequest, server: RunningServer) -> RunningServer:
+    """TorchServe's own port, and the front's."""
+    if request.param == "torchserve":
+        return server
+    fronted: RunningServer = request.getfixturevalue("fronted")
+    return fronted
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

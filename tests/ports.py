@@ -14,14 +14,16 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 LOWEST = 12000
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+BACKEND = 4  # tests.server puts TorchServe there, behind the front
 GRPC_BELOW = 1010  # scripts.server.process puts the gRPC ports there
 
 
 def free_ports() -> dict[str, str]:
-    """Return three port variables; the seven ports that follow, and gRPC's two, are free too."""
+    """Return three port variables; the seven ports that follow, and gRPC's three, are free too."""
     while True:
         base = secrets.choice(range(LOWEST, _highest(), 10))
-        if all(is_free(base + step) for step in (*range(10), -GRPC_BELOW, 1 - GRPC_BELOW)):
+        grpc = (step - GRPC_BELOW for step in (0, 1, BACKEND))
+        if all(is_free(base + step) for step in (*range(10), *grpc)):
             names = ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT")
             return {name: str(base + i) for i, name in enumerate(names)}
 

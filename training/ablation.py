@@ -2,7 +2,7 @@
 Measure what each part of a training recipe is worth.
 
 The recipe is trained once as it is and once for each change; all are compared on the validation
-pictures, by a bootstrap that draws the same pictures for both. The test split is not looked at and
+images, by a bootstrap that draws the same images for both. The test split is not looked at and
 nothing is registered. An ablation continues where it stopped, as a sweep does.
 """
 
@@ -12,31 +12,29 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import mlflow
 import numpy as np
-import torch
 from iqa.network import checkpoint
-from torch import Tensor
 
 from console import command_line
 from training.compute.device import choose_device
-from training.compute.parallel import expect_alone
+from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
-from training.data.ratings import Ratings, Split
+from training.data.ratings import Ratings
 from training.experiments import ablation_table
-from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Mean, Variant, folder_of
+from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Variant, folder_of
 from training.experiments.record import SweepRecord, parent_run, shared_settings
 from training.loop.config import TrainConfig, train_config
-from training.loop.fit import BEST, fitted
 from training.loop.run_state import STATE_FILE
-from training.mean_network import mean_network
-from training.measure.predict import mirrored_too, predict, torch_judge
+from training.loop.trainer import Trainer
+from training.measure.predict import predict, torch_predictor, with_mirror_image
 from training.registry.address import connect
+from training.tasks.known import QUALITY, task_of_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.ablation",
         description="Train the recipe, and the recipe with one thing changed, on the same "
-        "pictures; compare them on validation. The options are training.train's: they are the "
+        "images; compare them on validation. The options are training.train's: they are the "
         "recipe.",
     )
     parser.add_argument(
@@ -56,66 +54,51 @@ def main(argv: list[str] | None = None) -> int:
         default=[Variant.parse(text) for text in CHANGES],
         help="what to try (default: " + ", ".join(f"'{text}'" for text in CHANGES) + ")",
     )  # fmt: skip
-    parser.add_argument(
-        "--means", nargs="+", type=Mean.parse, metavar="NAME:ROW+ROW", default=[],
-        help="means of the weights of rows trained with --norm frozen, e.g. 'two seeds:"
-        f"{RECIPE}+another seed'",
-    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder (default: runs/ablation-DATASET)")
     own = ("out", "resume", "restart", "alias", "model_name")
     add_options(parser, TrainConfig, without=own)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(
-        lambda: ablate(train_config(arguments), arguments.changes, arguments.means),
-        arguments.debug,
+        lambda: ablate(train_config(arguments), arguments.changes), arguments.debug
     )
 
 
-def ablate(recipe: TrainConfig, variants: Sequence[Variant], means: Sequence[Mean] = ()) -> int:
+def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
     """
     Train what is not trained yet, and write the table and its plot.
 
     Args:
         recipe: The settings that the variants change; `out` is the folder of all.
         variants: What to change.
-        means: Of the networks of which of them (or of the recipe) to take the mean.
 
     Returns:
         0.
 
     Raises:
-        ValueError: The folder holds an ablation of another recipe or of other pictures, or a mean
-            cannot be taken.
+        ValueError: The folder holds an ablation of another recipe or of other images.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
-    expect_alone("training.ablation")
-    device = choose_device(recipe.device)
+    expect_one_process("training.ablation")
+    if task_of_dataset(recipe.dataset) is not QUALITY:
+        raise ValueError(f"--dataset: expected ratings of quality, got {recipe.dataset}.")
+    choose_device(recipe.device)  # no such device? said now
     connect()
     data = ratings.load(recipe)
-    digests = {name: split.digest() for name, split in data.splits.items()}
     record = SweepRecord.open(
         recipe.out or Path("runs") / f"ablation-{recipe.dataset}",
         settings=shared_settings(recipe, without=("run_name",)),
-        digests=digests,
+        digests={name: split.digest() for name, split in data.splits.items()},
     )
     title = recipe.run_name or f"ablation-{recipe.dataset}"
-    for mean in means:
-        mean.expect_rows({RECIPE, *record.cells, *(variant.name for variant in variants)})
     with parent_run(recipe.experiment, title, record) as parent_run_id:
         for variant in (Variant(RECIPE, {}), *variants):
             if variant.name in record.cells:
                 continue
             logger.info("%s: %s", variant.name, variant.changes or "as it is")
-            found = _try(recipe, variant, data, digests, record.directory, parent_run_id, device)
-            record.cells |= found
+            record.cells |= _train_variant(recipe, variant, data, record)
             record.save()
-        for mean in means:
-            if mean.name not in record.cells:
-                val = data.splits["val"]
-                record.cells[mean.name] = _try_mean(mean, record, val, device, recipe.workers)
-                record.save()
-        rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].quality)
+        rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].target)
         for path in ablation_table.write(rows, record.directory):
             mlflow.MlflowClient().log_artifact(parent_run_id, str(path))
     print(ablation_table.as_markdown(rows))
@@ -123,16 +106,11 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant], means: Sequence[Mea
     return 0
 
 
-def _try(
-    recipe: TrainConfig,
-    variant: Variant,
-    data: Ratings,
-    digests: dict[str, str],
-    directory: Path,
-    parent_run_id: str,
-    device: torch.device,
+def _train_variant(
+    recipe: TrainConfig, variant: Variant, data: Ratings, record: SweepRecord
 ) -> dict[str, dict[str, Any]]:
-    """Train one variant, or go on with it; keep its validation scores; return its record."""
+    """Train one variant, or go on with it; keep its predictions; return its rows of the record."""
+    directory = record.directory
     out = directory / folder_of(variant.name)
     config = dataclasses.replace(
         recipe,
@@ -141,52 +119,29 @@ def _try(
         resume=(out / STATE_FILE).exists(),
         **variant.changes,
     )
-    val = data.splits["val"]
-    with fitted(config, data, digests, parent_run_id) as (state, run_id):
-        network, _ = checkpoint.load(out / BEST)
-        judge = torch_judge(network.to(device), device)
-        judges = {variant.name: judge}
+    trainer = Trainer(config, QUALITY, data, record.digests)
+    with trainer.tracked(record.parent_run_id) as run_id:
+        trainer.run()
+        network, _ = checkpoint.load(trainer.best)
+        predictor = torch_predictor(network.to(trainer.device), trainer.device)
+        predictors = {variant.name: predictor}
         if variant.name == RECIPE:
-            judges[MIRRORED] = mirrored_too(judge)
-        found = {
-            name: {
-                "folder": _judged(name, one, val, directory, config.workers),
+            predictors[MIRRORED] = with_mirror_image(predictor)
+        rows = {}
+        for name, one in predictors.items():
+            folder = directory / folder_of(name)
+            folder.mkdir(exist_ok=True)
+            quality = predict(one, data.splits["val"], workers=config.workers, title="validation")
+            np.save(folder / QUALITY_FILE, quality)
+            rows[name] = {
+                "folder": folder.name,
                 "changes": {key: str(value) for key, value in variant.changes.items()},
-                "best_epoch": state.best_epoch,
-                "seconds": round(state.epoch_seconds),
+                "best_epoch": trainer.state.best_epoch,
+                "seconds": round(trainer.state.epoch_seconds),
                 "run_id": run_id,
             }
-            for name, one in judges.items()
-        }
-        state.close()
-    return found
-
-
-def _try_mean(
-    mean: Mean, record: SweepRecord, val: Split, device: torch.device, workers: int
-) -> dict[str, Any]:
-    """Judge the mean of networks that are trained; return its record."""
-    cells = [record.cells[member] for member in mean.members]
-    folders = [record.directory / cell["folder"] for cell in cells]
-    network = mean_network([checkpoint.load(folder / BEST)[0] for folder in folders])
-    judge = torch_judge(network.to(device), device)
-    return {
-        "folder": _judged(mean.name, judge, val, record.directory, workers),
-        "changes": {"mean_of": ", ".join(mean.members)},
-        "best_epoch": max(cell["best_epoch"] for cell in cells),
-        "seconds": sum(cell["seconds"] for cell in cells),
-        "run_id": None,
-    }
-
-
-def _judged(
-    name: str, judge: Callable[[Tensor], Tensor], val: Split, directory: Path, workers: int
-) -> str:
-    """Keep a row's qualities of the validation pictures; return the name of its folder."""
-    folder = directory / folder_of(name)
-    folder.mkdir(exist_ok=True)
-    np.save(folder / QUALITY_FILE, predict(judge, val, workers=workers, title="validation"))
-    return folder.name
+        trainer.state.close()
+    return rows
 
 
 if __name__ == "__main__":

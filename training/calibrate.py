@@ -1,25 +1,23 @@
 """
 Fit a checkpoint's calibration and interval.
 
-Both are fitted on validation pictures and written into the card; the weights stay. They come from
-the same pictures without one flattering the other: the interval's errors are those of pictures
-calibrated by a fit on other pictures (`calibration.cross_fitted`), while the calibration that is
-served is fitted on all of them. `training.train` does the same at the end of a run.
+Both are fitted on validation images and written into the card; the weights stay. How:
+`training.measure.score_scale`. `training.train` does the same at the end of a run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from iqa.network import checkpoint
+from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.score import AFFINE_LOGIT, ScoreScale
 from numpy.typing import NDArray
 
@@ -29,24 +27,17 @@ from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.data.layouts import SPLITS
 from training.data.ratings import ALL, Split
-from training.measure import calibration, conformal, plots
-from training.measure.predict import predict, torch_judge
+from training.measure import calibration, plots
+from training.measure.predict import predict, torch_predictor
 from training.measure.score_bands import (
     LABEL_EDGES,
     best_floors,
-    equal_count_edges,
     error_by_score_band,
     label_agreement,
 )
-
-logger = logging.getLogger(__name__)
+from training.measure.score_scale import BANDS, COVERAGE, fit
 
 Vector = NDArray[np.float64]
-
-COVERAGE: Final = 0.9
-BANDS: Final = 4
-# With fewer, two parameters fit the noise, and the coverage is off by more than 3 points.
-MIN_PICTURES: Final = 100
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,12 +86,18 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         folder: Path = arguments.checkpoint
         network, card = checkpoint.load(folder)
+        if task_of(card).name != QUALITY.name:
+            raise ValueError(
+                f"--checkpoint: expected a model of quality, got one of {task_of(card).name}, "
+                "whose reply is not calibrated."
+            )
         needed = () if arguments.split == ALL else (arguments.split,)
-        split = ratings.load(data_config(arguments), needed).split(arguments.split)
+        data = ratings.load(data_config(arguments), needed, policy=checkpoint.policy_of(card))
+        split = data.split(arguments.split)
         _expect_unseen(split, card)
         device = choose_device(arguments.device)
-        judge = torch_judge(network.to(device), device)
-        quality = predict(judge, split, workers=arguments.workers, title="calibrate")
+        predictor = torch_predictor(network.to(device), device)
+        quality = predict(predictor, split, workers=arguments.workers, title="calibrate")
         facts = fit(quality, split, arguments.coverage, arguments.bands)
         checkpoint.change_card(folder, facts)
         of = {"weights_sha256": card["weights_sha256"]}
@@ -111,60 +108,8 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(command, arguments.debug)
 
 
-def fit(
-    quality: Vector, split: Split, coverage: float = COVERAGE, bands: int = BANDS
-) -> dict[str, Any]:
-    """
-    Fit what a card says of its scores.
-
-    Args:
-        quality: Shape (N,), the network's, of pictures that it was not trained on.
-        split: These pictures.
-        coverage: Of the interval.
-        bands: Of the score, as many as there are pictures for.
-
-    Returns:
-        `calibration` and `interval`, for the card. Beside its parameters the calibration holds
-        `n`, the `digest` of the split, and `validation`: the errors `raw`, `calibrated` (each
-        picture by a fit on others) and with an `isotonic` fit for comparison.
-
-    Raises:
-        ValueError: Too few pictures, or ratings that do not rise with quality.
-    """
-    if len(split) < MIN_PICTURES:
-        raise ValueError(
-            f"calibration: expected at least {MIN_PICTURES} validation pictures, got {len(split)}. "
-            "The card stays without calibration and interval."
-        )
-    target = split.quality
-    fitted = calibration.fit_affine_logit(quality, target)
-    held_out = calibration.cross_fitted(quality, target, AFFINE_LOGIT)
-    rmse_100 = calibration.cross_validated(quality, target)
-    measured = calibration.comparison(quality, held_out, target)
-    validation = {
-        kind: {name: round(rows[name], 3) for name in ("mae_100", "rmse_100")}
-        for kind, rows in measured.items()
-    }
-    validation["isotonic"] = {"rmse_100": round(rmse_100["isotonic"], 3)}
-    # Edges that a person can read: whole points.
-    edges = [round(edge) for edge in equal_count_edges(100 * held_out, bands)]
-    return {
-        "calibration": {**fitted, "digest": split.digest(), "validation": validation},
-        "interval": conformal.fit(100 * held_out, 100 * target, coverage, sorted(set(edges))),
-    }
-
-
-def fit_if_possible(quality: Vector, split: Split) -> dict[str, Any]:
-    """Return what `fit` does; where that is refused, nothing, and a line in the log."""
-    try:
-        return fit(quality, split)
-    except ValueError as error:
-        logger.warning("%s", error)
-        return {}
-
-
 def _expect_unseen(split: Split, card: checkpoint.Card) -> None:
-    """Refuse pictures on which the network looks better than it is, or that judge it in the end."""
+    """Refuse images that the network was trained on, and those that test it in the end."""
     digests = card.get("data", {}).get("digests", {})
     own = split.digest()
     for name, verb in (("train", "trained"), ("test", "tested")):
@@ -176,12 +121,12 @@ def _expect_unseen(split: Split, card: checkpoint.Card) -> None:
 
 
 def _report(facts: dict[str, Any], quality: Vector, split: Split, out: Path) -> None:
-    held_out = calibration.cross_fitted(quality, split.quality, AFFINE_LOGIT)
-    measured = calibration.comparison(quality, held_out, split.quality)
-    labels = label_agreement(100 * held_out, 100 * split.quality)
-    by_band = error_by_score_band(100 * held_out, 100 * split.quality, LABEL_EDGES)
+    held_out = calibration.cross_fitted(quality, split.target, AFFINE_LOGIT)
+    measured = calibration.comparison(quality, held_out, split.target)
+    labels = label_agreement(100 * held_out, 100 * split.target)
+    by_band = error_by_score_band(100 * held_out, 100 * split.target, LABEL_EDGES)
     out.parent.mkdir(parents=True, exist_ok=True)
-    floors, share = best_floors(100 * held_out, 100 * split.quality)
+    floors, share = best_floors(100 * held_out, 100 * split.target)
     document = {
         **facts, "measured": measured, "by_label": by_band, "labels": labels,
         "best_floors": {"floors": floors, "same": share},

@@ -20,9 +20,8 @@ from typing import Any
 
 import torch
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, Runtime
-from iqa.tasks.score import ScoreScale
 
 from console import command_line
 from training.compute.device import choose_device
@@ -32,10 +31,11 @@ from training.data.layouts import SPLITS
 from training.data.ratings import ALL
 from training.graph import precision
 from training.graph.export import export_onnx
-from training.measure import explain, findings
-from training.measure.predict import predict, runtime_judge, torch_judge
+from training.measure import explain
+from training.measure.predict import graph_predictor, predict, torch_predictor
 from training.registry import model_versions
 from training.registry.address import connect
+from training.tasks.known import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,11 +91,12 @@ def main(argv: list[str] | None = None) -> int:
             with _graph(network, arguments.graph) as runtime:
                 return explain.explain(runtime, arguments.explain, arguments.out, arguments.limit)
         needed = () if arguments.split == ALL else (arguments.split,)
-        data = ratings.load(data_config(arguments), needed)
+        task, policy = training_task_of(card), checkpoint.policy_of(card)
+        data = ratings.load(data_config(arguments), needed, task.targets, policy)
         split = data.split(arguments.split)
         device = choose_device(arguments.device)
-        quality = predict(
-            torch_judge(network.to(device), device),
+        outputs = predict(
+            torch_predictor(network.to(device), device),
             split,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
@@ -105,28 +106,27 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.graph is not None:
             with _graph(network, arguments.graph) as runtime:
                 served = predict(
-                    runtime_judge(runtime),
+                    graph_predictor(runtime),
                     split,
                     batch_size=1,  # as the server does
                     workers=arguments.workers,
                     title="graph",
                 )
-        scale = ScoreScale.of_card(card)
         found: dict[str, Any] = {
             "dataset": data.name,
-            "mos_range": list(data.mos_range),
+            **({} if data.mos_range is None else {"mos_range": list(data.mos_range)}),
             "split": arguments.split,
             "is_official_split": data.is_official,
             "weights_sha256": card["weights_sha256"],
-            **findings.measure(quality, split.quality, scale, served),
+            **task.evaluate(outputs, split.target, card, served),
         }
-        findings.report(found, quality, split, scale, arguments.split, arguments.out)
+        task.report(found, outputs, split, card, arguments.out)
         return 0
 
     return command_line.run(command, arguments.debug)
 
 
-def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
+def load_model(model: str) -> tuple[ImageNetwork, checkpoint.Card]:
     """
     Load a checkpoint from a folder or from the registry.
 
@@ -143,7 +143,7 @@ def load_model(model: str) -> tuple[QualityNetwork, checkpoint.Card]:
 
 
 @contextmanager
-def _graph(network: QualityNetwork, folder: Path | None) -> Iterator[Runtime]:
+def _graph(network: ImageNetwork, folder: Path | None) -> Iterator[Runtime]:
     """Open the graph of a folder; without one, the network's own in float32."""
     threads = torch.get_num_threads()
     if folder is not None:

@@ -12,71 +12,36 @@ import argparse
 import dataclasses
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import mlflow
 import pandas as pd
 from iqa.network import checkpoint
-from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.model import ImageNetwork
 
 from console import command_line
-from training.compute.parallel import expect_alone
+from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
 from training.experiments import leaderboard
+from training.experiments.cells import ALL_CELLS, Cell, parse_weights_of
 from training.experiments.record import SweepRecord, parent_run, shared_settings
-from training.loop.backbone_weights import start_from
 from training.loop.config import TrainConfig, train_config
-from training.loop.fit import BEST
 from training.loop.run_state import STATE_FILE
+from training.loop.starting_weights import start_from
+from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
+from training.tasks.known import task_of_dataset
+from training.tasks.task import TrainingTask
 from training.train import train
 
 logger = logging.getLogger(__name__)
 
-SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
-"""Learning rate and epochs of the experiments."""
-
 # The sweep sets these itself, for each cell.
 OWN_OPTIONS: Final = ("backbone", "lr", "epochs", "out", "resume", "restart", "run_name")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One experiment of a sweep."""
-
-    backbone: str
-    lr: float
-    epochs: int
-
-    @classmethod
-    def parse(cls, text: str) -> Cell:
-        """Read BACKBONE:LR:EPOCHS; for argparse."""
-        try:
-            backbone, lr, epochs = text.split(":")
-            cell = cls(backbone, float(lr), int(epochs))
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(
-                f"expected BACKBONE:LR:EPOCHS, e.g. mobilenet_v2:3e-4:5, got {text!r}."
-            ) from error
-        if backbone not in FEATURES_OF_BACKBONE or not (cell.lr > 0 and cell.epochs > 0):
-            known = ", ".join(FEATURES_OF_BACKBONE)
-            raise argparse.ArgumentTypeError(
-                f"expected a backbone of {known} and numbers above 0, got {text!r}."
-            )
-        return cell
-
-    def __str__(self) -> str:
-        return f"{self.backbone}:{self.lr:g}:{self.epochs}"
-
-
-ALL_CELLS: Final = tuple(
-    Cell(backbone, lr, epochs) for backbone in FEATURES_OF_BACKBONE for lr, epochs in SETTINGS
-)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.sweep",
         description="Run the nine experiments, or go on with them, and rank what they gave by "
-        "validation SROCC. All options of training.train that a cell does not set are accepted; "
+        "validation. All options of training.train that a cell does not set are accepted; "
         "--alias goes to the best cell at the end, if it beats the alias's holder.",
     )
     parser.add_argument(
@@ -98,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--weights-of",
         action="append",
-        type=_weights_of,
+        type=parse_weights_of,
         default=[],
         metavar="BACKBONE=VALUE",
         help="--weights for one backbone; may be given for each (default: --weights)",
@@ -129,16 +94,17 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         weights_of: Starting weights by backbone, where they are not `config.weights`.
 
     Returns:
-        The version of the best finished cell, by validation SROCC.
+        The version of the best finished cell, by validation.
 
     Raises:
         ValueError: The folder holds a sweep with other settings or pictures, or a cell failed.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
-    expect_alone("training.sweep")
+    expect_one_process("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
     weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
-    data = ratings.load(config)
+    task = task_of_dataset(config.dataset)
+    data = ratings.load(config, targets=task.targets, policy=task.policy)
     record = SweepRecord.open(
         config.out or Path("runs") / f"sweep-{config.dataset}",
         # Weights are kept cell by cell.
@@ -150,9 +116,10 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     missing = [cell for cell in weights if str(cell) not in record.cells]
     # A wrong file is found now and not hours later, before the backbone's first cell.
     for backbone, value in {cell.backbone: weights[cell] for cell in missing}.items():
-        start_from(QualityNetwork(backbone), value, mean_quality=0.5)
+        start_from(ImageNetwork(backbone), value)
     logger.info("%s: %d of %d cells to train", record.directory, len(missing), len(weights))
     connect()
+    plot_title = f"{title}: {task.leading.title}, {len(data.splits['test'])} test images"
     with parent_run(config.experiment, title, record) as parent_run_id:
         failed: list[str] = []
         for number, cell in enumerate(missing, start=1):
@@ -164,14 +131,15 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
                 logger.warning("%s", failed[-1])
                 continue
             record.save()
-            print(leaderboard.as_text(_publish(record, title, parent_run_id)), flush=True)
+            table = _publish(record, task, plot_title, parent_run_id)
+            print(leaderboard.as_text(table, task), flush=True)
         if failed:
             raise ValueError(f"{len(failed)} cells failed: {'; '.join(failed)}")
-        table = _publish(record, title, parent_run_id)
+        table = _publish(record, task, plot_title, parent_run_id)
         if not missing:
-            print(leaderboard.as_text(table))
+            print(leaderboard.as_text(table, task))
         print(f"written: {record.directory}/leaderboard.md, leaderboard.csv, leaderboard.svg")
-        best = _best(config, table, record)
+        best = _best(config, task, table, record)
         if config.alias:
             _promote(config.alias, best, data.splits["val"])
     return best
@@ -207,25 +175,34 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
     }
 
 
-def _publish(record: SweepRecord, title: str, parent_run_id: str) -> pd.DataFrame:
+def _publish(
+    record: SweepRecord, task: TrainingTask, title: str, parent_run_id: str
+) -> pd.DataFrame:
     """Rank the finished cells; write tables and plot to the folder and the parent run."""
-    table = leaderboard.ranked(record.cells)
-    n = int(next(iter(record.cells.values()))["metrics"]["test"]["n"])
+    table = leaderboard.ranked(record.cells, task)
     client = mlflow.MlflowClient()
-    for path in leaderboard.write(table, f"{title}: SROCC, {n} test pictures", record.directory):
+    for path in leaderboard.write(table, task, title, record.directory):
         client.log_artifact(parent_run_id, str(path))
-    for key in ("val_srocc", "test_srocc", "test_rmse_100"):
-        client.log_metric(parent_run_id, f"best_{key}", float(table[key][0]))
+    for metric in task.shown:
+        for key in (f"val_{metric.key}", f"test_{metric.key}"):
+            if key in table:
+                client.log_metric(parent_run_id, f"best_{key}", float(table[key][0]))
     client.set_tag(parent_run_id, "best_version", str(table["version"][0]))
     return table
 
 
-def _best(config: TrainConfig, table: pd.DataFrame, record: SweepRecord) -> Registered:
+def _best(
+    config: TrainConfig, task: TrainingTask, table: pd.DataFrame, record: SweepRecord
+) -> Registered:
     """Return the first of the ranking as the registry knows it."""
     version = str(table["version"][0])
     cell = next(cell for cell in record.cells.values() if cell["version"] == version)
     return Registered(
-        name=config.model_name, version=version, metrics=cell["metrics"], digests=record.digests
+        name=config.model_name,
+        version=version,
+        task=task,
+        metrics=cell["metrics"],
+        digests=record.digests,
     )
 
 
@@ -235,16 +212,6 @@ def _promote(alias: str, best: Registered, val: ratings.Split) -> None:
         print(f"{alias} stays at version {best.version}: the best of this sweep")
         return
     promote_if_better(alias, best, val)
-
-
-def _weights_of(text: str) -> tuple[str, str]:
-    backbone, _, value = text.partition("=")
-    if backbone not in FEATURES_OF_BACKBONE or not value:
-        known = ", ".join(FEATURES_OF_BACKBONE)
-        raise argparse.ArgumentTypeError(
-            f"expected BACKBONE=VALUE with a backbone of {known}, got {text!r}."
-        )
-    return backbone, value
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """
 Train one network and register it.
 
-One page, read downward: data, epochs (`training.loop.fit`), calibration, test, registration.
+One page, read downward: data, epochs (`training.loop.trainer`), calibration, test, registration.
 """
 
 from __future__ import annotations
@@ -9,34 +9,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
 import mlflow
-import torch
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale
 
 from console import command_line
-from training import calibrate
 from training.compute.device import choose_device
-from training.compute.parallel import crew
+from training.compute.parallel import process_group
 from training.data import ratings
 from training.data.config import add_options
 from training.data.ratings import Ratings
 from training.loop.config import TrainConfig, train_config
-from training.loop.fit import BEST, fitted
-from training.loop.run_state import RunState
-from training.measure import findings, plots
-from training.measure.predict import predict, torch_judge
+from training.loop.trainer import Trainer
+from training.measure import evaluation, plots
+from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.address import connect
+from training.tasks.known import task_of_dataset
+from training.tasks.task import TrainingTask
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train from the command line; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
-        description="Train a network on rated pictures, log it to MLflow, register the version.",
+        description="Train a network on rated images, log it to MLflow, register the version.",
         epilog="Several GPUs: torchrun --nproc-per-node 2 -m training.train ... "
         "Quick try: python -m training.demo_data --out demo/data && python -m "
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
@@ -64,92 +61,93 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
         KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
     """
     device = choose_device(config.device)  # no such device? said now
-    with crew(device) as processes:
+    with process_group(device) as processes:
         if processes.is_first:
             connect()
             model_versions.holder_of(
                 config.model_name, config.alias or model_versions.ALIAS
             )  # away? said now
-        data = ratings.load(config)
+        task = task_of_dataset(config.dataset)
+        data = ratings.load(config, targets=task.targets, policy=task.policy)
         digests = {name: split.digest() for name, split in data.splits.items()}
-        with fitted(config, data, digests, parent_run_id, processes) as (state, run_id):
+        trainer = Trainer(config, task, data, digests, processes)
+        with trainer.tracked(parent_run_id) as run_id:
+            trainer.run()
             if not processes.is_first:
                 return None
-            card = _finish(config, data, digests, state, device)
-            registered = promotion.register(config.model_name, run_id, state.directory / BEST, card)
-            state.close()
+            facts = {**evaluate(trainer, config, task, data), **origin(trainer, data, digests)}
+            card = checkpoint.change_card(trainer.best, facts)
+            registered = promotion.register(config.model_name, run_id, trainer.best, card)
+            trainer.state.close()
             if config.alias:
                 promotion.promote_if_better(config.alias, registered, data.splits["val"])
     return registered
+
+
+def evaluate(
+    trainer: Trainer, config: TrainConfig, task: TrainingTask, data: Ratings
+) -> checkpoint.Card:
+    """
+    Calibrate the best epoch's network on validation, then test it once; log metrics and plots.
+
+    Returns:
+        What the card says of both: `metrics`, and where it could be fitted the calibration.
+    """
+    network, card = checkpoint.load(trainer.best)
+    predictor = torch_predictor(network.to(trainer.device), trainer.device)
+    splits = {name: data.splits[name] for name in ("val", "test")}
+    outputs = {
+        name: predict(predictor, split, workers=config.workers, title=name)
+        for name, split in splits.items()
+    }
+    calibration = task.calibrate(outputs["val"], splits["val"])
+    # On validation a calibration would be measured on the images that it was fitted on.
+    facts = {"val": card, "test": {**card, **calibration}}
+    metrics = {}
+    for name, split in splits.items():
+        found = task.evaluate(outputs[name], split.target, facts[name])
+        numbers = evaluation.numbers(found)
+        mlflow.log_metrics({f"best_{name}_{key}": value for key, value in numbers.items()})
+        figure = task.plot(outputs[name], split.target, title=f"{name} split")
+        if figure is not None:
+            mlflow.log_figure(figure, f"plots/{name}.png")
+        metrics[name] = found
+    history = trainer.state.history
+    mlflow.log_figure(plots.history(history, task.leading.key), "plots/history.png")
+    mlflow.log_text(json.dumps(history, indent=2), "history.json")
+    return {**calibration, "metrics": metrics}
+
+
+def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoint.Card:
+    """Return what the card says of the data and the training."""
+    state = trainer.state
+    return {
+        "data": {
+            "dataset": data.name,
+            **({} if data.mos_range is None else {"mos_range": list(data.mos_range)}),
+            "is_official_split": data.is_official,
+            "counts": data.counts(),
+            "digests": digests,
+        },
+        "training": {
+            "epoch": state.best_epoch,
+            "seconds": round(state.epoch_seconds),
+            "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
+            **state.provenance,
+        },
+    }
 
 
 def report(registered: promotion.Registered | None) -> int:
     """Print what the run gave, and what to do next."""
     if registered is None:
         return 0
-    test = registered.metrics["test"]
-    low, high = test["srocc_ci95"]
-    shown = test.get("calibrated", test)
+    test = registered.task.sentence(registered.metrics["test"])
     print(
-        f"{registered.name} version {registered.version}: test SROCC {test['srocc']:.4f} "
-        f"[{low:.4f}, {high:.4f}], PLCC {test['plcc']:.4f}, RMSE_100 {shown['rmse_100']:.2f}, "
-        f"MAE_100 {shown['mae_100']:.2f}{' calibrated' if 'calibrated' in test else ''}\n"
+        f"{registered.name} version {registered.version}: test {test}\n"
         f"next: python -m scripts.build_mar --version {registered.version}"
     )
     return 0
-
-
-def _finish(
-    config: TrainConfig,
-    data: Ratings,
-    digests: dict[str, str],
-    state: RunState,
-    device: torch.device,
-) -> checkpoint.Card:
-    """Calibrate the best epoch's network, test it; write its card, log metrics and plots."""
-    network, _ = checkpoint.load(state.directory / BEST)
-    network.to(device)
-    measured: dict[str, dict[str, Any]] = {}
-    scores: dict[str, Any] = {}
-    for name in ("val", "test"):
-        split = data.splits[name]
-        judge = torch_judge(network, device)
-        quality = predict(judge, split, workers=config.workers, title=name)
-        # On validation a calibration would be measured on the pictures that it was fitted on.
-        scale = ScoreScale.of_card(scores if name == "test" else {})
-        measured[name] = findings.measure(quality, split.quality, scale)
-        if name == "val":
-            scores = calibrate.fit_if_possible(quality, split)
-        numbers = {k: v for k, v in measured[name].items() if isinstance(v, float)}
-        for part in ("calibrated", "interval"):
-            told = measured[name].get(part, {})
-            numbers |= {f"{part}_{k}": v for k, v in told.items() if isinstance(v, float)}
-        mlflow.log_metrics({f"best_{name}_{k}": v for k, v in numbers.items()})
-        figure = plots.predicted_against_rated(quality, split.quality, title=f"{name} split")
-        mlflow.log_figure(figure, f"plots/{name}.png")
-    mlflow.log_figure(plots.history(state.history), "plots/history.png")
-    mlflow.log_text(json.dumps(state.history, indent=2), "history.json")
-    return checkpoint.save(
-        state.directory / BEST,
-        network,
-        {
-            **scores,
-            "metrics": measured,
-            "data": {
-                "dataset": data.name,
-                "mos_range": list(data.mos_range),
-                "is_official_split": data.is_official,
-                "counts": data.counts(),
-                "digests": digests,
-            },
-            "training": {
-                "epoch": state.best_epoch,
-                "seconds": round(state.epoch_seconds),
-                "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
-                **state.provenance,
-            },
-        },
-    )
 
 
 _LOCAL_SETTINGS = frozenset(

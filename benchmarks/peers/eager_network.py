@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 
 
-class EagerNetwork(QualityNetwork):
+class EagerNetwork(ImageNetwork):
     """The archive's network, with random weights until the stock loader fills them in."""
 
     def __init__(self) -> None:

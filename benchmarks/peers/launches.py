@@ -65,7 +65,7 @@ class Launch:
 
 
 def iqa(site: Site) -> Launch:
-    """Return this project's server: the start of `scripts/run_torchserve.sh`, any archive."""
+    """Return this project's server, without the front: its peers have none. Any archive."""
     return _own_settings(site, site.mar)
 
 

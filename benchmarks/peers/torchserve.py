@@ -81,7 +81,7 @@ def stock_command(mar: Path, port: int, workers: int) -> list[str]:
 
 
 def main(argv: list[str]) -> None:
-    """Start an archive exactly as `scripts/run_torchserve.sh` would."""
+    """Start an archive exactly as `scripts/run_torchserve.sh --no-front` would."""
     from scripts.server import process
     from scripts.server.addresses import Ports
     from scripts.server.state import StateDir

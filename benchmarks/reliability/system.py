@@ -82,7 +82,7 @@ class System:
         self._state_dir = self.disk / "state"
         self._webhook_port = base_port + 6
         self._mar = mar
-        self._options = ["--front"] if is_fronted else []
+        self._options = ["--front" if is_fronted else "--no-front"]
         self._plain_environment = plain_environment(
             MLFLOW_TRACKING_URI=self.mlflow.uri,
             IQA_STATE_DIR=str(self._state_dir),

@@ -17,6 +17,8 @@ STATUS_OF_REASON: Final[dict[str, int]] = {
     "empty": 400,
     "undecodable": 400,
     "truncated": 400,
+    # A form with several files: which one is meant?
+    "too_many_files": 400,
     # Too large.
     "too_many_bytes": 413,
     "too_many_pixels": 413,

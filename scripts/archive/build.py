@@ -7,7 +7,6 @@ packs it with `handler/`, proves the archive in a clean interpreter, and only th
 
 from __future__ import annotations
 
-import dataclasses
 import filecmp
 import json
 import logging
@@ -142,7 +141,7 @@ def _pack(
             "preprocessing": card["preprocessing"],
             "task": task_of(card).name,
             "precision": choice.precision,
-            "gate": None if choice.gate is None else dataclasses.asdict(choice.gate),
+            "gate": None if choice.gate is None else choice.gate.document(),
             "metrics": card["metrics"],
             "data": card["data"],
             "calibration": card.get("calibration"),

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import mlflow
-from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
-from iqa.network.runtime import GRAPH_FILE, PRECISIONS, has_bf16
+from iqa.imaging.preprocessing import Policy
+from iqa.network import checkpoint, runtime
+from iqa.network.model import ImageNetwork
+from iqa.network.runtime import GRAPH_FILE, PRECISIONS
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -24,6 +25,7 @@ from training.data import ratings
 from training.data.config import DataConfig
 from training.graph import export, precision
 from training.graph.precision import GATE_FILE, Gate
+from training.tasks.known import training_task_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def choose(
     data: DataConfig | None,
     folder: Path,
     directory: Path,
-    network: QualityNetwork,
+    network: ImageNetwork,
 ) -> Choice:
     """
     Find or make the graph of a version.
@@ -75,7 +77,12 @@ def choose(
         ValueError: The precision that was asked for does not pass its gate, or is not stored and
             there is no data to make it from.
     """
-    sha256 = checkpoint.load_card(directory)["weights_sha256"]
+    card = checkpoint.load_card(directory)
+    sha256, policy, task = (
+        card["weights_sha256"],
+        checkpoint.policy_of(card),
+        training_task_of(card),
+    )
     float32 = folder / "f32"
     float32.mkdir()
     shutil.copyfile(directory / checkpoint.WEIGHTS_FILE, float32 / checkpoint.WEIGHTS_FILE)
@@ -83,18 +90,18 @@ def choose(
     names = PRECISIONS if wanted == AUTO else (wanted,)
     candidates: dict[str, tuple[Path, Gate | None]] = {}
     made: set[str] = set()
-    loaded = None if data is None else ratings.load(data, ("train", "val"))
+    loaded = None if data is None else ratings.load(data, ("train", "val"), task.targets, policy)
     for name in names:
         if name == "f32":
             candidates[name] = float32, None
             continue
-        if wanted == AUTO and name == "bf16" and not has_bf16():
+        if wanted == AUTO and name == "bf16" and not runtime.has_bf16():
             continue  # it would compute in float32
         place = folder / name
         gate = _stored(version, name, place, sha256)
         if gate is None and loaded is not None:
             place.mkdir()
-            gate = precision.make(name, network, sha256, loaded, place)
+            gate = precision.make(name, task, network, sha256, loaded, place)
             made.add(name)
         if gate is None:
             if wanted != AUTO:
@@ -109,7 +116,7 @@ def choose(
                 "Nothing is built. Use another precision, or auto."
             )
         candidates[name] = place, gate
-    chosen = wanted if wanted != AUTO else _fastest(candidates)
+    chosen = wanted if wanted != AUTO else _fastest(candidates, policy)
     place, gate = candidates[chosen]
     files = sorted(path for path in place.iterdir() if path.name != GATE_FILE)
     files.append(directory / checkpoint.CARD_FILE)
@@ -130,11 +137,11 @@ def store(version: ModelVersion, choice: Choice) -> None:
         )
 
 
-def _fastest(candidates: dict[str, tuple[Path, Gate | None]]) -> str:
+def _fastest(candidates: dict[str, tuple[Path, Gate | None]], policy: Policy) -> str:
     """Time each, say what was seen, and return the fastest that passed."""
     times_ms = {}
     for name, (place, gate) in candidates.items():
-        ms = precision.ms_per_picture(precision.open_graph(place, name))
+        ms = precision.ms_per_picture(precision.open_graph(place, name), policy)
         says = "exact" if gate is None else gate.sentence()
         verdict = "" if gate is None or gate.passed else ": refused"
         logger.info("%-4s %6.1f ms a picture; %s%s", name, ms, says, verdict)

@@ -18,6 +18,8 @@ from scripts.server.addresses import Addresses
 
 ASK_TIMEOUT_S: Final = 15.0
 """TorchServe answers from few threads, and unpacking an archive holds one of them."""
+LOOK_TIMEOUT_S: Final = 5.0
+"""For a look from the same machine, which comes again soon: a hang must show."""
 SCORE_TIMEOUT_S: Final = 35.0
 """The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
 UNPACK_TIMEOUT_S: Final = 60.0
@@ -264,10 +266,10 @@ def predict(
     return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
 
 
-def is_alive(addresses: Addresses, timeout_s: float) -> bool:
-    """Tell whether TorchServe answers at all; what it says does not matter."""
+def is_alive(url: str, timeout_s: float) -> bool:
+    """Tell whether a server answers `/ping` at all; what it says does not matter."""
     try:
-        _send("GET", f"{addresses.inference}/ping", timeout_s)
+        _send("GET", f"{url}/ping", timeout_s)
     except NoAnswer:
         return False
     return True

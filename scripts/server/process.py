@@ -20,7 +20,7 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import LOOPBACK, Hosts, Ports
-from scripts.server.client import NoAnswer, NotNow, TorchServe, ready_workers
+from scripts.server.client import LOOK_TIMEOUT_S, NoAnswer, NotNow, TorchServe, ready_workers
 from scripts.server.state import Server, StateDir
 
 START_TIMEOUT_S: Final = 90.0
@@ -59,7 +59,8 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
                 raise ValueError(
                     f"port {port} ({name}): expected it free, got: {error.strerror}. "
                     "Choose others, e.g. --inference-port 18080 --management-port 18081 "
-                    "--metrics-port 18082 --health-port 18083, or stop what listens there."
+                    "--metrics-port 18082 --health-port 18083 --backend-port 18084, or stop what "
+                    "listens there."
                 ) from error
 
 
@@ -194,7 +195,7 @@ def wait_until_ready(
 
 def _has_workers(model: TorchServe, workers: int) -> bool:
     try:
-        entries = model.entries()
+        entries = model.entries(timeout_s=LOOK_TIMEOUT_S)
     except NotNow:
         return False
     return bool(entries) and ready_workers(entries[0]) >= workers

@@ -20,7 +20,7 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import Addresses, Ports
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Server:
         Raises:
             NotNow: No answer.
         """
-        return [entry for model in self.models() for entry in model.entries("/all")]
+        return [entry for model in self.models() for entry in model.entries("/all", LOOK_TIMEOUT_S)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +154,15 @@ class StateDir:
 
     def supervision(self) -> Supervision | None:
         """Return the supervisor if it lives."""
+        supervision = self.supervision_on_record()
+        return supervision if supervision is not None and supervision.process() else None
+
+    def supervision_on_record(self) -> Supervision | None:
+        """Return the supervisor on record, whether it lives or not: its front may outlive it."""
         try:
-            supervision = Supervision(**json.loads(self._supervisor_file.read_text()))
+            return Supervision(**json.loads(self._supervisor_file.read_text()))
         except (FileNotFoundError, json.JSONDecodeError, TypeError):
             return None
-        return supervision if supervision.process() else None
 
     def record_server(self, server: Server) -> None:
         """Record a server."""

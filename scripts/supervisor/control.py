@@ -7,14 +7,15 @@ import os
 
 import psutil
 
-from scripts import front
+from scripts.nginx import front
 from scripts.server import process
-from scripts.server.client import NotNow, get_json, ready_workers
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive, ready_workers
 from scripts.server.lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
 
 STOP_TIMEOUT_S = 120.0
 """Longer than a drain and the end of TorchServe; then all is ended at once."""
+PING_TIMEOUT_S = 5.0
 
 
 def stop(state: StateDir) -> int:
@@ -55,21 +56,30 @@ def status(state: StateDir) -> int:
             print(f"TorchServe is being started; {_supervisor(supervision)}")
         return 1
     try:
-        defaults = [(model.model_name, model.entries()) for model in server.models()]
+        defaults = [
+            (model.model_name, model.entries(timeout_s=LOOK_TIMEOUT_S)) for model in server.models()
+        ]
     except NotNow as error:
         print(f"process {server.pid} runs and does not answer: {error}")
         return 1
-    port = (supervision.front_port if supervision else None) or server.ports.inference
+    recorded = state.supervision_on_record()
+    front_port = recorded.front_port if recorded else None
     for name, entry in ((name, entries[0]) for name, entries in defaults if entries):
         print(
             f"{name} version {entry['modelVersion']} from {entry['modelUrl']}: "
             f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
-            f"process {server.pid}, inference on port {port}"
+            f"process {server.pid}, inference on port {front_port or server.ports.inference}"
         )
     is_ready = all(entries and ready_workers(entries[0]) > 0 for _, entries in defaults)
     if not is_ready:
         logs = os.path.relpath(state.log_dir)
         print(f"process {server.pid} runs and has no ready worker (see {logs})")
+    if front_port is not None and not is_alive(f"http://127.0.0.1:{front_port}", PING_TIMEOUT_S):
+        is_ready = False
+        print(
+            f"the front does not answer on port {front_port}; behind it TorchServe is on port "
+            f"{server.ports.inference}"
+        )
     if supervision is None:
         print("no supervisor: nothing would start it again. Stop it, and start it anew")
     else:

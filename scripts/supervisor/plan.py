@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts import front
+from scripts.nginx.settings import Settings
 from scripts.server.addresses import Hosts, Ports
 from scripts.server.state import StateDir
 
@@ -67,7 +67,7 @@ class Plan:
     ports: Ports
     hosts: Hosts
     workers: int
-    front: front.Settings | None
+    front: Settings | None
     front_log: Path | None
     health_host: str
     health_port: int

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from scripts.archive import golden, mar_file
 from scripts.rollout import drain
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
 from scripts.server.state import Server, StateDir
 from scripts.supervisor.start_archive import Served
 
@@ -176,7 +176,7 @@ class ModelReadiness:
 
     def _look(self) -> tuple[Verdict, Proof | None]:
         try:
-            entries = self._server.entries()
+            entries = self._server.entries(timeout_s=LOOK_TIMEOUT_S)
         except NotNow as error:
             reason = f"management API: {error}"
             return dataclasses.replace(self.seen, ready=False, reason=reason), None

@@ -24,7 +24,7 @@ from typing import Final
 
 import psutil
 
-from scripts import front
+from scripts.nginx import front
 from scripts.rollout import drain
 from scripts.rollout.records import Records
 from scripts.server import health, process, process_start
@@ -34,7 +34,7 @@ from scripts.supervisor import hung_workers, start_archive
 from scripts.supervisor.idle import wait_until_idle
 from scripts.supervisor.metrics import Census
 from scripts.supervisor.plan import Plan
-from scripts.supervisor.readiness import Proof, Readiness
+from scripts.supervisor.readiness import Proof, Readiness, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Supervisor:
     ) -> tuple[Server, list[Proof]]:
         plan = self._plan
         if plan.front is not None:
-            front.expect_nginx()
+            front.nginx_program()  # said before an archive is built
         plan.state.record_supervision(
             Supervision(
                 pid=os.getpid(),
@@ -241,7 +241,7 @@ class Supervisor:
             if server is None or self._down_since_s is not None:
                 continue
             try:
-                answers = is_alive(server.addresses, PING_TIMEOUT_S)
+                answers = is_alive(server.addresses.inference, PING_TIMEOUT_S)
                 if self._server is server:
                     self._missed_pings = 0 if answers else self._missed_pings + 1
                 self._readiness.look()
@@ -277,8 +277,16 @@ class Supervisor:
         }  # fmt: skip
 
     def _ready(self, model_name: str | None = None) -> health.Answer:
-        verdict = self._readiness.verdict(model_name)
+        verdict = self._verdict(model_name)
         return health.in_json(200 if verdict.ready else 503, dataclasses.asdict(verdict))
+
+    def _verdict(self, model_name: str | None = None) -> Verdict:
+        """Return whether requests may come: past the front, where there is one."""
+        verdict = self._readiness.verdict(model_name)
+        has_way_in = self._front.is_alive() if self._front else self._plan.front is None
+        if verdict.ready and not has_way_in:
+            verdict = dataclasses.replace(verdict, ready=False, reason="the front is away")
+        return verdict
 
     def _live(self) -> health.Answer:
         down_since_s = self._down_since_s
@@ -290,9 +298,7 @@ class Supervisor:
         return health.in_json(200 if is_live else 503, document)
 
     def _metrics(self) -> health.Answer:
-        ready = {
-            model.name: self._readiness.verdict(model.name).ready for model in self._plan.models
-        }
+        ready = {model.name: self._verdict(model.name).ready for model in self._plan.models}
         page = self._census.exposition(self._server, self._restarts, ready)
         return health.Answer(status=200, body=page, content_type=health.PROMETHEUS)
 

@@ -1,9 +1,8 @@
-"""Fixtures for the attacks: the server bare and behind its front, and a watch over its workers."""
+"""Fixtures for the attacks: a watch over the workers of the server, bare and behind its front."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,39 +10,8 @@ import pytest
 
 from tests.server import RunningServer
 
-SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests",
-    "REGISTRY_PASSWORD": "a-secret-of-the-tests",
-    "SERVICE_API_KEY": "a-secret-of-the-tests",
-    "GITHUB_TOKEN": "a-secret-of-the-tests",
-    "IQA_WEBHOOK_SECRET": "a-secret-of-the-tests",
-}
 # Of one worker, whatever it has read: 80 MB at its start, and what its allocator keeps.
 MAX_PSS_BYTES = 350_000_000
-
-
-@pytest.fixture(scope="session")
-def fronted(
-    server: RunningServer, make_server: Callable[..., RunningServer]
-) -> Iterator[RunningServer]:
-    """The shipped model behind the front, with secrets in the environment of the start."""
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx is not installed")
-    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
-    fronted.environment |= SECRETS
-    done = fronted.run("--detach", "--front")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
-    yield fronted
-    assert fronted.run("--stop").returncode == 0  # not at the end of all tests: it holds memory
-
-
-@pytest.fixture(scope="session", params=["torchserve", "front"])
-def door(request: pytest.FixtureRequest, server: RunningServer) -> RunningServer:
-    """TorchServe's own port, and the front's."""
-    if request.param == "torchserve":
-        return server
-    fronted: RunningServer = request.getfixturevalue("fronted")
-    return fronted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ def _large(make: Callable[[], bytes | str], headers: dict[str, str] = JSON) -> A
     return lambda: {"data": make(), "headers": headers}
 
 
-def _files(*parts: tuple[str, tuple[str, bytes]]) -> Callable[[], dict[str, Any]]:
+def _files(*parts: tuple[str, tuple[str | None, bytes]]) -> Callable[[], dict[str, Any]]:
     return lambda: {"files": list(parts)}
 
 
@@ -137,13 +137,20 @@ FORMS: Final[dict[str, Form]] = {
     "json_http_uri": Form(make=_json('{"image": "http://169.254.169.254/"}'), word="base64"),
     "json_as_octets": Form(make=_body(json.dumps({"image": TEXT})), status=200),
     # Forms.
-    "form_wrong_field": Form(make=_files(("picture", ("a.jpg", SMALL_JPEG))), word="'picture'"),
-    "form_two_files": Form(make=_files(GOOD, ("other", ("b.png", SMALL_PNG))), status=200),
+    "form_field_of_any_name": Form(make=_files(("picture", ("a.jpg", SMALL_JPEG))), status=200),
+    "form_of_text_alone": Form(make=_files(("picture", (None, b"abc"))), word="'picture'"),
+    "form_two_files": Form(make=_files(GOOD, ("other", ("b.png", SMALL_PNG))), word="got 2"),
     "form_two_files_of_one_name": Form(
-        make=_files(GOOD, ("data", ("b.png", SMALL_PNG))), status=200
+        make=_files(GOOD, ("data", ("b.png", SMALL_PNG))), word="got 2", bare=200
     ),
     "form_of_100_fields": Form(
-        make=_files(*[(f"f{i}", ("a", b"b")) for i in range(100)], GOOD), status=200
+        make=_files(*[(f"f{i}", (None, b"b")) for i in range(100)], GOOD), status=200
+    ),
+    "form_of_100_files": Form(
+        make=_files(*[(f"f{i}", ("a", b"b")) for i in range(100)]), word="got 100"
+    ),
+    "form_head_of_1000_parameters": Form(
+        make=_form(multipart(("; a=b" * 1000 + '; filename="a"', SMALL_JPEG))), bare=500
     ),
     "form_empty_file": Form(make=_files(("data", ("a.jpg", b""))), word="Send"),
     "form_path_as_file_name": Form(
@@ -153,7 +160,7 @@ FORMS: Final[dict[str, Form]] = {
         make=_form(multipart(('; name="data"; filename="a\0.jpg"', SMALL_JPEG))), status=200
     ),
     "form_nul_in_field_name": Form(
-        make=_form(multipart(('; name="da\0ta"; filename="a"', SMALL_JPEG)))
+        make=_form(multipart(('; name="da\0ta"; filename="a"', SMALL_JPEG))), status=200
     ),
     "form_url_in_a_field": Form(make=lambda: {"data": {"data": "http://127.0.0.1:8081/models"}}),
     "form_cut": Form(make=_form(SOUND[:-300])),
@@ -164,7 +171,7 @@ FORMS: Final[dict[str, Form]] = {
     "form_of_an_empty_boundary": Form(make=_form(SOUND, ""), status=200, bare=500),
     "form_field_without_a_name": Form(make=_form(multipart(("", SMALL_JPEG))), bare=500),
     "form_field_of_an_empty_name": Form(
-        make=_form(multipart(('; name=""; filename="a"', SMALL_JPEG))), bare=500
+        make=_form(multipart(('; name=""; filename="a"', SMALL_JPEG))), status=200, bare=500
     ),
     "form_of_an_unknown_encoding": Form(
         make=_form(SOUND.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: x\r\n\r\n", 1)),

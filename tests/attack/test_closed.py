@@ -16,8 +16,7 @@ import requests
 
 from console.paths import ROOT
 from scripts.server.api import Ports
-from tests.attack.conftest import SECRETS
-from tests.server import RunningServer
+from tests.server import SECRETS, RunningServer
 
 KINDS = {".py", ".onnx", ".safetensors", ".json", ".yaml", ".jpg", ".md"}
 # Each can run what it reads; numpy does so only where it is told to.

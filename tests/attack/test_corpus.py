@@ -143,7 +143,7 @@ def test_a_reply_is_never_a_page(door: RunningServer) -> None:
     """What a client sent in a name comes back as JSON, which no browser runs."""
     script = SCRIPT.decode()
     for reply in (
-        door.post(files={script: ("a.jpg", SMALL_JPEG)}),
+        door.post(files={script: ("a.jpg", SMALL_JPEG), "b": ("b.jpg", SMALL_JPEG)}),
         door.post(json={script: script}),
         door.post(json={"image": f"data:{script},"}),
     ):

@@ -75,13 +75,13 @@ def test_the_mean_of_the_served_map_is_the_served_logit(
 
 
 @pytest.mark.parametrize("way", ["header", "form"])
-def test_an_overlay_comes_by_header_or_by_form(server: RunningServer, way: str) -> None:
+def test_an_overlay_comes_by_header_or_by_form(door: RunningServer, way: str) -> None:
     """Both pass through TorchServe; what comes is a PNG and says so."""
     picture = PARROTS.read_bytes()
     if way == "header":
-        reply = explain(server, picture, Accept="image/png")
+        reply = explain(door, picture, Accept="image/png")
     else:
-        reply = explain_form(server, picture, "png")
+        reply = explain_form(door, picture, "png")
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "image/png"
     assert len(reply.content) < 1_000_000
@@ -90,13 +90,13 @@ def test_an_overlay_comes_by_header_or_by_form(server: RunningServer, way: str) 
 
 
 def test_an_explanation_that_cannot_be_given_is_refused_as_a_prediction_is(
-    server: RunningServer,
+    door: RunningServer,
 ) -> None:
     """Status and JSON body with the reason, also where a PNG was asked for."""
     for reply, reason in (
-        (explain(server, b"no picture", Accept="image/png"), "undecodable"),
-        (explain(server, b""), "empty"),
-        (explain_form(server, PARROTS.read_bytes(), "gif"), "unknown_format"),
+        (explain(door, b"no picture", Accept="image/png"), "undecodable"),
+        (explain(door, b""), "empty"),
+        (explain_form(door, PARROTS.read_bytes(), "gif"), "unknown_format"),
     ):
         assert (reply.status_code, reply.json()["reason"]) == (400, reason)
         assert reply.headers["content-type"] == "application/json"

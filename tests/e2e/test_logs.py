@@ -33,10 +33,10 @@ IQAHandler._reply = _nan
 
 @pytest.fixture(scope="module")
 def talkative(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
-    """A server that writes a line for each request, and a copy of all lines."""
+    """A server without a front that writes a line for each request, and a copy of all lines."""
     other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
     copy = str(other.state_dir.parent / "copy.log")
-    done = other.run("--detach", WORKERS="1", IQA_LOG_LEVEL="INFO", IQA_LOG_TO=copy)
+    done = other.run("--detach", FRONT="0", WORKERS="1", IQA_LOG_LEVEL="INFO", IQA_LOG_TO=copy)
     assert done.returncode == 0, done.stderr + other.logs()
     return other
 

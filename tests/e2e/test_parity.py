@@ -63,7 +63,7 @@ def test_in_process_and_over_http_agree_for_every_picture(
 
 def test_the_archive_in_a_clean_interpreter_agrees_with_http(server: RunningServer) -> None:
     """The handler out of the MAR, without this checkout on its path, gives the served scores."""
-    scores = prove(server.model_store / "iqa-1.mar")["scores"]
+    scores = prove(server.model_store / "iqa-1.mar")["answers"]
     assert set(scores) == {path.name for path in GOLDEN}
     for path in GOLDEN:
         assert abs(scores[path.name] - server.score(path.read_bytes())["score"]) <= TOLERANCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,35 +21,58 @@ from tests.server import RunningServer
 MakeServer = Callable[..., RunningServer]
 
 
-def test_the_first_words_tell_score_addresses_and_next_commands(server: RunningServer) -> None:
+def test_the_first_words_tell_score_addresses_and_next_commands(fronted: RunningServer) -> None:
     """A start ends with a real score, the three addresses, and what to type next."""
-    words = server.first_words
+    words = fronted.first_words
     assert "iqa version 1" in words
     for port in ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT"):
-        assert f"127.0.0.1:{server.environment[port]}/" in words
+        assert f"127.0.0.1:{fronted.environment[port]}/" in words
+    assert fronted.environment["BACKEND_PORT"] not in words
     assert "curl -T" in words
     assert "--stop" in words
 
 
-def test_all_workers_are_ready_when_the_start_returns(server: RunningServer) -> None:
+def test_the_front_is_there_by_default_and_not_with_no_front(
+    server: RunningServer, fronted: RunningServer
+) -> None:
+    """One nginx has the inference port, TorchServe the one behind it; or TorchServe has it."""
+    for one, fronts, name in ((server, 0, "INFERENCE_PORT"), (fronted, 1, "BACKEND_PORT")):
+        found = [line for line in one.processes() if "nginx: master" in line]
+        assert len(found) == fronts, one.processes()
+        assert str(one.state()["ports"]["inference"]) == one.environment[name]
+        told = one.run("--status")
+        assert told.returncode == 0
+        assert f"inference on port {one.environment['INFERENCE_PORT']}\n" in told.stdout
+        assert one.score(_sample())["score"] > 0
+
+
+def test_a_front_that_is_neither_on_nor_off_is_refused(make_server: MakeServer) -> None:
+    """FRONT is 0 or 1, as the help says; nothing is guessed."""
+    done = make_server().run("--detach", FRONT="off")
+    assert done.returncode == 2
+    assert "FRONT: expected 0 or 1, got 'off'." in done.stderr
+
+
+def test_all_workers_are_ready_when_the_start_returns(fronted: RunningServer) -> None:
     """WORKERS decides how many processes score."""
-    entry = server.manage()[0]
+    entry = fronted.manage()[0]
     assert [worker["status"] for worker in entry["workers"]] == ["READY", "READY"]
     assert entry["modelUrl"] == "iqa-1.mar"
 
 
-def test_a_second_start_says_that_one_runs(server: RunningServer) -> None:
+def test_a_second_start_says_that_one_runs(fronted: RunningServer) -> None:
     """A second call changes nothing, says so, and fails."""
-    before = server.members()
-    done = server.run("--detach")
+    before = fronted.members()
+    done = fronted.run("--detach")
     assert done.returncode == 1
     assert "already running" in done.stderr
-    assert server.members() == before
+    assert f"on port {fronted.environment['INFERENCE_PORT']}. Stop it" in done.stderr
+    assert fronted.members() == before
 
 
-def test_the_status_names_version_and_workers(server: RunningServer) -> None:
+def test_the_status_names_version_and_workers(fronted: RunningServer) -> None:
     """--status is a sentence for a person and an exit status for a script."""
-    done = server.run("--status")
+    done = fronted.run("--status")
     assert done.returncode == 0
     assert "iqa version 1 from iqa-1.mar: 2 of 2 workers ready" in done.stdout
 
@@ -105,7 +129,9 @@ def test_an_altered_archive_is_refused(server: RunningServer, make_server: MakeS
     done = other.run("--detach")
     assert done.returncode == 1
     assert "iqa-1.mar: expected sha256" in done.stderr
-    assert "Rebuild: python -m scripts.build_mar --version 1 --replace" in done.stderr
+    assert (
+        "Rebuild: python -m scripts.build_mar --model-name iqa --version 1 --replace" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -130,8 +156,29 @@ def test_a_foreground_server_leaves_no_process_and_no_open_port(
     process.send_signal(number)
     assert process.wait(timeout=40) == 0
     assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert other.processes() == []
     assert not (other.state_dir / "server.json").exists()
     assert server.score(_sample())["score"] > 0
+
+
+def test_a_start_takes_the_port_of_a_front_that_was_left_behind(
+    server: RunningServer, make_server: MakeServer
+) -> None:
+    """Supervisor and TorchServe are killed, nginx is not: the next start ends it, and serves."""
+    other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    assert other.run("--detach").returncode == 0, other.logs()
+    supervisor = json.loads((other.state_dir / "supervisor.json").read_text())["pid"]
+    for pid in (supervisor, *other.members()):
+        os.kill(pid, signal.SIGKILL)
+    left = other.processes()
+    assert len(left) == 1 and "nginx: master" in left[0], left
+    assert other.post(_sample()).status_code == 503
+    done = other.run("--detach")
+    assert done.returncode == 0, done.stderr + other.logs()
+    assert other.score(_sample())["score"] == server.score(_sample())["score"]
+    assert not set(left) & set(other.processes())
+    assert other.run("--stop").returncode == 0
+    assert other.processes() == []
 
 
 def test_a_registry_that_is_away_does_not_stop_a_start(

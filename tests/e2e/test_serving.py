@@ -10,7 +10,6 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.preprocessing import is_upscaled
@@ -23,9 +22,9 @@ from tests.server import RunningServer
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 
 
-def test_the_reply_has_the_documented_shape(server: RunningServer) -> None:
+def test_the_reply_has_the_documented_shape(door: RunningServer) -> None:
     """A scored picture is answered with exactly the fields that the README documents."""
-    reply = server.score(PARROTS.read_bytes())
+    reply = door.score(PARROTS.read_bytes())
     assert set(reply) == {
         "score", "label", "interval", "coverage", "model", "image", "warnings",
     }  # fmt: skip
@@ -38,19 +37,23 @@ def test_the_reply_has_the_documented_shape(server: RunningServer) -> None:
     assert reply["warnings"] == []
 
 
-def test_every_way_of_sending_a_picture_gives_the_same_score(server: RunningServer) -> None:
+def test_every_way_of_sending_a_picture_gives_the_same_score(door: RunningServer) -> None:
     """Raw body, form, JSON and JSON with a data URI are the same request."""
     picture = PARROTS.read_bytes()
     text = base64.b64encode(picture).decode()
     broken_lines = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))
     replies = [
-        server.post(picture, headers={"Content-Type": "application/octet-stream"}),
-        server.post(picture),  # no content type at all, as curl -T
-        server.post(picture, headers={"Content-Type": "image/jpeg"}),
-        server.post(files={"data": ("a.jpg", picture)}),
-        server.post(json={"image": text}),
-        server.post(json={"image": broken_lines}),
-        server.post(json={"image": f"data:image/jpeg;base64,{text}"}),
+        door.post(picture, headers={"Content-Type": "application/octet-stream"}),
+        door.post(picture),  # no content type at all, as curl -T
+        door.post(picture, headers={"Content-Type": "image/jpeg"}),
+        *(door.post(files={name: ("a.jpg", picture)}) for name in ("data", "file", "image", "x")),
+        door.post(
+            files={"photo[]": ("a.jpg", picture), "none": ("", b""), "note": (None, "some text")}
+        ),
+        door.post(files={"photo": (None, picture)}),
+        door.post(json={"image": text}),
+        door.post(json={"image": broken_lines}),
+        door.post(json={"image": f"data:image/jpeg;base64,{text}"}),
     ]
     assert [reply.status_code for reply in replies] == [200] * len(replies)
     assert len({reply.json()["score"] for reply in replies}) == 1
@@ -83,10 +86,10 @@ def test_a_body_in_gzip_or_deflate_is_the_same_request(server: RunningServer) ->
 
 
 @pytest.mark.parametrize("name", ODD_INPUTS)
-def test_an_odd_input_is_answered_over_http_as_in_process(server: RunningServer, name: str) -> None:
+def test_an_odd_input_is_answered_over_http_as_in_process(door: RunningServer, name: str) -> None:
     """Each oddity gets the status, reason, warnings and size that the table states."""
     odd = ODD_INPUTS[name]
-    reply = server.post(odd.body, headers={"Content-Type": "application/octet-stream"})
+    reply = door.post(odd.body, headers={"Content-Type": "application/octet-stream"})
     document = reply.json()
     assert reply.status_code == odd.status, document
     if odd.reason is not None:
@@ -103,42 +106,44 @@ def test_an_odd_input_is_answered_over_http_as_in_process(server: RunningServer,
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"body": "x=y", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}, "'x'"),
-        ({"files": {"picture": ("a.jpg", PARROTS.read_bytes())}}, "'picture'"),
+        ({"body": "x=y", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}, "-F"),
+        ({"files": {"picture": (None, b"abc")}}, "'picture'"),
+        ({"files": {"a": PARROTS.read_bytes(), "b": PARROTS.read_bytes()}}, "'a', 'b'"),
         ({"json": {"picture": "abc"}}, "'picture'"),
         ({"json": {"image": "not base64!"}}, "base64"),
         ({"json": {"image": 7}}, "int"),
         ({"json": [1, 2]}, "list"),
         ({"body": "{broken", "headers": {"Content-Type": "application/json"}}, "expected"),
     ],
-    ids=["urlencoded", "wrong field", "wrong key", "no base64", "number", "list", "broken json"],
-)
+    ids=["urlencoded", "text", "two files", "wrong key", "no base64", "number", "list",
+         "broken json"],
+)  # fmt: skip
 def test_a_request_without_a_picture_is_told_what_to_send(
-    server: RunningServer, arguments: dict[str, object], word: str
+    door: RunningServer, arguments: dict[str, object], word: str
 ) -> None:
     """A request in a wrong form gets a 400 that names what came and how to send a file."""
-    reply = server.post(**arguments)
+    reply = door.post(**arguments)
     assert reply.status_code == 400, reply.text
     assert word in reply.json()["message"]
 
 
-def test_bad_requests_hurt_nobody_else(server: RunningServer) -> None:
+def test_bad_requests_hurt_nobody_else(door: RunningServer) -> None:
     """Good pictures sent between many bad ones get the score that they get alone."""
     picture = PARROTS.read_bytes()
-    alone = server.score(picture)["score"]
+    alone = door.score(picture)["score"]
     bodies = [picture, b"", b"no picture", picture[: len(picture) // 2]] * 8
     with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda body: server.post(body), bodies))
+        replies = list(pool.map(lambda body: door.post(body), bodies))
     assert [reply.status_code for reply in replies] == [200, 400, 400, 400] * 8
     assert {reply.json()["score"] for reply in replies if reply.ok} == {alone}
 
 
-def test_a_describe_header_of_a_client_changes_nothing(server: RunningServer) -> None:
+def test_a_describe_header_of_a_client_changes_nothing(door: RunningServer) -> None:
     """The header that breaks TorchServe's own handlers leaves a prediction as it is."""
     picture = PARROTS.read_bytes()
-    reply = server.post(picture, headers={"describe": "True", "explain": "True"})
+    reply = door.post(picture, headers={"describe": "True", "explain": "True"})
     assert reply.status_code == 200
-    assert reply.json()["score"] == server.score(picture)["score"]
+    assert reply.json()["score"] == door.score(picture)["score"]
 
 
 def test_the_management_api_returns_the_provenance(server: RunningServer) -> None:
@@ -150,7 +155,7 @@ def test_the_management_api_returns_the_provenance(server: RunningServer) -> Non
     assert provenance["model"]["version"] == "1"
     assert provenance["weights_sha256"] == card["weights_sha256"]
     assert provenance["metrics"] == card["metrics"]
-    assert "handler/iqa/imaging/preprocessing.py" in provenance["sha256"]
+    assert "iqa/imaging/preprocessing.py" in provenance["sha256"]
 
 
 def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) -> None:
@@ -169,14 +174,13 @@ def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) 
 
 
 def test_workers_run_without_torch(server: RunningServer) -> None:
-    """No library of torch is mapped: 300 MB that OpenVINO has no use for."""
+    """No file of torch is mapped: 300 MB that OpenVINO has no use for."""
     entry = server.manage()[0]
     assert len(entry["workers"]) == 2
     for worker in entry["workers"]:
         maps = Path(f"/proc/{worker['pid']}/maps").read_text()
         assert "openvino" in maps
-        assert "libtorch" not in maps
-        assert psutil.Process(worker["pid"]).memory_info().rss < 300_000_000
+        assert "libtorch" not in maps and "/torch/" not in maps
 
 
 def test_a_request_writes_no_line(server: RunningServer) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.conftest import python
 from tests.deploying import wait_for
@@ -79,6 +80,10 @@ def test_both_are_started_and_answer_under_their_names(both: RunningServer) -> N
     ours, theirs = score(both, "iqa"), score(both, OTHER)
     assert (ours["model"]["name"], theirs["model"]["name"]) == ("iqa", OTHER)
     assert ours["score"] == theirs["score"]
+    for name, status in (("iqa", 200), (OTHER, 200), ("cats", 404), (f"{OTHER}/1", 404)):
+        url = both.url("INFERENCE_PORT", f"/predictions/{name}")
+        reply = requests.post(url, data=PARROTS, timeout=60)  # through the front
+        assert reply.status_code == status, reply.text
     assert {path.name for path in both.model_store.glob("*.mar")} == {"iqa-1.mar", f"{OTHER}-1.mar"}
 
 

@@ -11,13 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from console.paths import ROOT
 from training import ablation
 from training.experiments import ablation_rows
 from training.loop.config import TrainConfig
 
 Ablation = Callable[..., int]
-PRETRAINED = ROOT / "training" / "pretrained"
 
 
 @pytest.fixture
@@ -71,45 +69,6 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
         assert not [name for name in run.data.metrics if "test" in name]
     logged = {item.path for item in client.list_artifacts(record["parent_run_id"])}
     assert logged == {"ablation.csv", "ablation.md", "ablation.svg"}
-
-
-def test_the_mean_of_two_rows_is_a_row(run_ablation: Ablation, tmp_path: Path) -> None:
-    """Nothing is trained for it; its time is its members'."""
-    options = ["--weights", str(PRETRAINED / "model.safetensors"), "--norm", "frozen"]
-    options += ["--changes", "another seed:seed=1"]
-    means = ["--means", "both:the recipe+another seed"]
-    assert run_ablation(*options, *means) == 0
-    cells = json.loads((tmp_path / "ablation" / "sweep.json").read_text())["cells"]
-    assert cells["both"]["seconds"] == sum(
-        cells[name]["seconds"] for name in (ablation_rows.RECIPE, "another seed")
-    )
-    one, other, both = (
-        np.load(tmp_path / "ablation" / cells[name]["folder"] / ablation.QUALITY_FILE)
-        for name in (ablation_rows.RECIPE, "another seed", "both")
-    )
-    assert not np.array_equal(both, one) and not np.array_equal(both, other)
-    assert run_ablation(*options, *means) == 0  # again: everything is there
-
-
-def test_a_mean_of_rows_that_are_not_there_is_refused_before_training(
-    run_ablation: Ablation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Said with what there is; no folder is made."""
-    changes = ["--changes", "another seed:seed=1"]
-    assert run_ablation(*changes, "--means", "both:the recipe+third seed") == 1
-    told = capsys.readouterr().err
-    assert "expected rows of this ablation, got 'third seed' in 'both'" in told
-    assert not (tmp_path / "ablation").exists()
-
-
-@pytest.mark.parametrize("text", ["both", "both:", ":a+b", "both:a", "both:a+"])
-def test_a_mean_that_cannot_be_read_is_wrong_usage(
-    text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Said at once, with an example."""
-    with pytest.raises(SystemExit, match="2"):
-        ablation.main(["--means", text])
-    assert "expected NAME:ROW+ROW, e.g. 'two seeds:the recipe+" in capsys.readouterr().err
 
 
 def test_another_recipe_in_the_same_folder_is_refused(

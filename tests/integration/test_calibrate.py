@@ -20,7 +20,7 @@ from training import evaluate
 from training.data.images import read_pixels
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
-from training.measure import calibration
+from training.measure import calibration, score_scale
 from training.registry import model_versions, promotion
 from training.train import train
 
@@ -40,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         quality = int(rng.integers(3, 95))
         body = encode(photograph(160, 120, seed=index), "JPEG", quality=quality)
         (folder / name).write_bytes(body)
-    split = Split(names=names, paths=[folder / n for n in names], quality=np.zeros(N))
+    split = Split(names=names, paths=[folder / n for n in names], target=np.zeros(N))
     qualities = np.array(
         [float(runtime.outputs(read_pixels(split, i)[None])[0]) for i in range(N)]
     )  # fmt: skip
@@ -55,7 +55,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a copy of the shipped checkpoint, as it was before calibration, and few pictures."""
-    monkeypatch.setattr(command, "MIN_PICTURES", 20)
+    monkeypatch.setattr(score_scale, "MIN_PICTURES", 20)
     copy = tmp_path / "checkpoint"
     copy.mkdir()
     shutil.copy(PRETRAINED / checkpoint.WEIGHTS_FILE, copy)
@@ -133,7 +133,7 @@ def test_pictures_that_the_model_knows_are_refused(
     known = Split(
         names=list(chosen["image_name"]),
         paths=[pictures / name for name in chosen["image_name"]],
-        quality=chosen["mos"].to_numpy(),
+        target=chosen["mos"].to_numpy(),
     )
     checkpoint.change_card(folder, {"data": {"digests": {split: known.digest()}}})
     before = (folder / checkpoint.CARD_FILE).read_bytes()
@@ -147,7 +147,7 @@ def test_too_few_pictures_leave_the_card_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Two parameters out of thirty pictures would be noise."""
-    monkeypatch.setattr(command, "MIN_PICTURES", 100)
+    monkeypatch.setattr(score_scale, "MIN_PICTURES", 100)
     before = (folder / checkpoint.CARD_FILE).read_bytes()
     arguments = ["--checkpoint", str(folder), *options(pictures, tmp_path / "c.json")]
     assert command.main(arguments) == 1
@@ -165,7 +165,7 @@ def test_a_run_calibrates_before_it_registers(
     labels["set"] = ["training", "validation", "validation", "test"] * (N // 4)
     labels.to_csv(tmp_path / "labels.csv", index=False)
     if is_enough:
-        monkeypatch.setattr(command, "MIN_PICTURES", 20)
+        monkeypatch.setattr(score_scale, "MIN_PICTURES", 20)
         monkeypatch.setattr(calibration, "MIN_PICTURES", 10)
     config = TrainConfig(
         dataset="csv", data_dir=pictures, labels=tmp_path / "labels.csv", mos_range=(0.0, 1.0),

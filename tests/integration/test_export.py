@@ -9,7 +9,7 @@ import torch
 from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import DEFAULT
 from iqa.network import checkpoint
-from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.model import FEATURES_OF_BACKBONE, ImageNetwork
 from iqa.network.runtime import OpenVINORuntime, Runtime
 
 from console.paths import ROOT
@@ -18,9 +18,9 @@ from training.graph.export import MAX_SCORE_DIFFERENCE, check_graph, export_bf16
 from training.graph.rounding import RoundedNetwork, centre, rounded
 
 
-def _network(backbone: str, seed: int = 0) -> QualityNetwork:
+def _network(backbone: str, seed: int = 0) -> ImageNetwork:
     torch.manual_seed(seed)
-    network = QualityNetwork(backbone).eval()
+    network = ImageNetwork(backbone).eval()
     torch.nn.init.normal_(network.head.weight, std=0.5)  # so that scores differ
     return network
 

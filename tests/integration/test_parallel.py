@@ -12,31 +12,37 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 
 from console.paths import ROOT
 from tests.ports import free_port
 from training.compute.fast_layers import make_fast
-from training.compute.parallel import ALONE, Crew, crew, expect_alone
+from training.compute.parallel import (
+    ONE_PROCESS,
+    ProcessGroup,
+    expect_one_process,
+    process_group,
+)
 from training.data.images import EpochBatches
 from training.loop.config import TrainConfig
 from training.loop.step import Step
+from training.tasks.known import QUALITY
 
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 PICTURES = 6  # the last four without a rating: two pairs
 
 
-def _gradients(one: Crew) -> list[torch.Tensor]:
+def _gradients(one: ProcessGroup) -> list[torch.Tensor]:
     """Gradients of one step, of which this process takes its share."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    network = ImageNetwork("mobilenet_v2", dropout=0.0)
     make_fast(network.features, is_norm_frozen=True)
     config = TrainConfig(weights="imagenet", norm="frozen", dropout=0.0, precision="f32")
     pixels = torch.randint(0, 256, (PICTURES, 64, 64, 3), dtype=torch.uint8)
     target = torch.tensor([0.1, 0.7, *[torch.nan] * 4])
     mine = [*one.share([0, 1]), *(2 + 2 * pair + k for pair in one.share([0, 1]) for k in (0, 1))]
-    step = Step(config, network, one)
+    step = Step(config, network, QUALITY, one)
     step.backward(step.forward(pixels[mine], target[mine]))
     return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
 
@@ -46,12 +52,12 @@ def _one_of_two(rank: int, port: int, out: str) -> None:
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
-    with crew(torch.device("cpu")) as both:
+    with process_group(torch.device("cpu")) as both:
         assert (both.rank, both.size, both.is_first) == (rank, 2, rank == 0)
         torch.save(_gradients(both), f"{out}/{rank}.pt")
-        whole = both.assembled(np.array([[1.0, 3.0, 5.0], [2.0, 4.0]][rank], dtype=float), 5)
+        whole = both.gather_shares(np.array([[1.0, 3.0, 5.0], [2.0, 4.0]][rank], dtype=float), 5)
         assert whole.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
-        assert both.is_any(rank == 1) and not both.is_any(False)
+        assert both.any(rank == 1) and not both.any(False)
         with pytest.raises(ValueError, match="--batch-size: expected a multiple of the 2 proc"):
             both.expect_divides("--batch-size", 5)
 
@@ -59,7 +65,7 @@ def _one_of_two(rank: int, port: int, out: str) -> None:
 def test_two_processes_take_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
     """The loss compares pictures with each other, also those of another process."""
     torch.multiprocessing.spawn(_one_of_two, (free_port(), str(tmp_path)), nprocs=2)
-    alone = _gradients(ALONE)
+    alone = _gradients(ONE_PROCESS)
     assert len(alone) > 100
     for rank in (0, 1):
         shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
@@ -71,7 +77,7 @@ def test_two_processes_take_the_gradients_of_the_whole_batch(tmp_path: Path) -> 
 def test_a_batch_is_dealt_out_whole() -> None:
     """Each picture and each pair of copies goes to one process."""
     whole = list(EpochBatches(20, 8, seed=0, damaged_pairs=2))
-    shares = [list(EpochBatches(20, 8, 0, 2, Crew(rank, 2))) for rank in (0, 1)]
+    shares = [list(EpochBatches(20, 8, 0, 2, ProcessGroup(rank, 2))) for rank in (0, 1)]
     for batch, *dealt in zip(whole, *shares, strict=True):
         assert sorted(batch) == sorted(dealt[0] + dealt[1])
         assert [len(share) for share in dealt] == [6, 6]
@@ -111,4 +117,4 @@ def test_a_sweep_is_not_for_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """Better refused than run twice into the same folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"torchrun: expected training\.train, got training\.swe"):
-        expect_alone("training.sweep")
+        expect_one_process("training.sweep")

@@ -20,7 +20,7 @@ from training.registry.pretrained import PRETRAINED
 
 GOOD = Gate(
     precision="bf16", pictures=1000, validation_digest="d", weights_sha256="w", graph_sha256={},
-    srocc_f32=0.85, srocc=0.849, max_points=0.5, share_within=0.995, points_p99=0.4,
+    metric="srocc", value_f32=0.85, value=0.849, max_points=0.5, share_within=0.995, points_p99=0.4,
 )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_a_graph_that_fails_on_a_golden_picture_is_not_kept(
     """It passed its gate, but a later build must not find it and fail again."""
     # Seven synthetic pictures, and three photographs that may not move at all.
     monkeypatch.setattr(precision, "MIN_SHARE_WITHIN", 0.0)
-    monkeypatch.setattr(precision, "MAX_SROCC_DROP", 1.0)
+    monkeypatch.setattr(precision, "MAX_DROP", 1.0)
     monkeypatch.setattr(precision, "MAX_POINTS", {"bf16": 0.0})
     options = ["--precision", "bf16", "--out", str(tmp_path)]
     assert build_mar.main([*options, *rated_options]) == 1
@@ -114,7 +114,7 @@ def test_auto_packs_what_passes_and_a_later_build_repeats_it_without_pictures(
     first, second = tmp_path / "first", tmp_path / "second"
     # The real bounds are for a thousand photographs; seven synthetic ones change places easily.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precision, "MAX_SROCC_DROP", 1.0)
+        patch.setattr(precision, "MAX_DROP", 1.0)
         patch.setattr(precision, "MAX_POINTS", {"bf16": 5.0, "int8": 1e-6})
         with caplog.at_level("INFO"):
             assert build_mar.main(["--precision", "auto", "--out", str(first), *rated_options]) == 0
@@ -138,8 +138,8 @@ def test_float32_holds_the_weights_once(rated_options: list[str], tmp_path: Path
 
 @pytest.mark.parametrize(
     ("change", "passes"),
-    [({}, True), ({"srocc": 0.8479}, False), ({"share_within": 0.9899}, False),
-     ({"srocc": 0.86}, True)],
+    [({}, True), ({"value": 0.8479}, False), ({"share_within": 0.9899}, False),
+     ({"value": 0.86}, True)],
 )  # fmt: skip
 def test_both_bounds_count(change: dict[str, float], passes: bool) -> None:
     """Ranking and scores are asked for separately; a better ranking is no reason to refuse."""

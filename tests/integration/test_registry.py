@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -16,7 +17,7 @@ from training.data.config import DataConfig
 from training.data.ratings import Split
 from training.registry import model_versions, promotion, tracking
 
-NO_PICTURES = Split(names=[], paths=[], quality=np.zeros(0))
+NO_PICTURES = Split(names=[], paths=[], target=np.zeros(0))
 
 
 def register(folder: Path, srocc: float = 0.5, rmse: float = 20.0, digest: str = "b" * 64):
@@ -50,7 +51,7 @@ def test_a_version_loads_as_a_pyfunc_with_signature_and_example(tmp_path: Path) 
     assert model.metadata.signature is not None
     assert model.metadata.saved_input_example_info is not None
     network, _ = checkpoint.load(tmp_path / "in")
-    assert type(network).__name__ == "QualityNetwork"
+    assert type(network).__name__ == "ImageNetwork"
 
 
 @pytest.mark.usefixtures("store")
@@ -86,7 +87,7 @@ def test_the_alias_moves_only_to_the_better_model(
     assert str(now.version) == ("2" if moves else "1")
     said = capsys.readouterr().out
     assert f"SROCC {srocc:.4f}" in said
-    assert "against 0.5000" in said
+    assert "against SROCC 0.5000" in said
     if moves:
         assert now.tags["previous_staging"] == "1"
     else:
@@ -102,7 +103,7 @@ def test_a_holder_measured_on_other_data_is_evaluated_on_the_new_pictures(
     promotion.promote_if_better("staging", register(tmp_path / "a", srocc=0.99), NO_PICTURES)
     challenger = register(tmp_path / "b", srocc=0.98, digest=val.digest())
     assert promotion.promote_if_better("staging", challenger, val)
-    assert "evaluated now on the same validation pictures" in capsys.readouterr().out
+    assert "evaluated now on the same validation images" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("store")
@@ -174,3 +175,17 @@ def test_model_info_tells_what_an_alias_names(
     assert model_info.main(["--all"]) == 0
     assert "mobilenet_v2" in capsys.readouterr().out
     assert model_info.main(["--version", "5"]) == 1
+
+
+def test_a_version_from_before_the_moves_is_still_loaded(store: str, tmp_path: Path) -> None:
+    """Its MLmodel names the loader where it lay then."""
+    registered = register(tmp_path / "a")
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/iqa/{registered.version}"))
+    older = tmp_path / "older"
+    shutil.copytree(folder, older)
+    text = (older / "MLmodel").read_text()
+    assert "loader_module: training.registry.flavor" in text
+    text = text.replace("training.registry.flavor", "training.flavor")
+    (older / "MLmodel").write_text(text)
+    pixels = np.zeros((1, 64, 64, 3), np.uint8)
+    assert mlflow.pyfunc.load_model(str(older)).predict(pixels).shape == (1,)

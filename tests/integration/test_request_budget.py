@@ -54,7 +54,7 @@ def handler(
     export_onnx(network, folder / "model.onnx")
     # With everything that a card can ask of a request: the shipped model's calibration, interval.
     shutil.copy(PRETRAINED / checkpoint.CARD_FILE, folder)
-    (folder / "provenance.json").write_text(json.dumps({"model": {"version": "1"}}))
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "1"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
     context = Context("iqa", str(folder), {}, 1, None, "", True, metrics, {})

@@ -15,17 +15,17 @@ import pandas as pd
 import pytest
 import torch
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
 from training.data import ratings
 from training.loop.config import TrainConfig
-from training.loop.losses import LOSSES
-from training.loop.optimiser import average_of, judged
+from training.loop.optimiser import average_of, evaluated_network
 from training.loop.run_state import STATE_FILE
-from training.measure.predict import predict, torch_judge
+from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
+from training.tasks.losses import LOSSES
 from training.train import main, train
 
 
@@ -68,7 +68,7 @@ def test_a_network_overfits_eight_pictures() -> None:
         np.stack([rng.integers(0, 32 * (i + 1), (64, 64, 3)) for i in range(8)]).astype(np.uint8)
     )
     target = torch.linspace(0.1, 0.9, 8)
-    network = QualityNetwork("mobilenet_v2", dropout=0.0).train()
+    network = ImageNetwork("mobilenet_v2", dropout=0.0).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     first = None
     for _ in range(80):
@@ -91,9 +91,9 @@ def test_the_same_seed_gives_the_same_network(few: Path, tmp_path: Path) -> None
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
-def test_the_moving_average_lags_and_is_what_is_judged() -> None:
+def test_the_moving_average_lags_and_is_what_is_evaluated() -> None:
     """Half of the way after one step at a decay of a half, statistics included; none at 0."""
-    network = QualityNetwork("mobilenet_v2", dropout=0.0)
+    network = ImageNetwork("mobilenet_v2", dropout=0.0)
     average = average_of(network, 0.5)
     assert average is not None
     average.update_parameters(network)  # the first is a copy
@@ -102,11 +102,11 @@ def test_the_moving_average_lags_and_is_what_is_judged() -> None:
         network.head.bias += 1.0
         network.features[0][1].running_mean += 4.0
     average.update_parameters(network)
-    kept = judged(network, average)
+    kept = evaluated_network(network, average)
     assert kept.head.bias.item() == pytest.approx(before + 0.5)
     assert kept.features[0][1].running_mean.mean().item() == pytest.approx(2.0)
     assert average_of(network, 0.0) is None
-    assert judged(network, None) is network
+    assert evaluated_network(network, None) is network
 
 
 @pytest.mark.usefixtures("store")
@@ -175,8 +175,8 @@ def test_a_reloaded_version_predicts_what_was_measured(few: Path, tmp_path: Path
     folder = model_versions.download("iqa", registered.version, tmp_path / "out")
     test = ratings.load(config).splits["test"]
     network, card = checkpoint.load(folder)
-    quality = predict(torch_judge(network, torch.device("cpu")), test)
-    assert 100 * np.abs(quality - test.quality).mean() == pytest.approx(
+    quality = predict(torch_predictor(network, torch.device("cpu")), test)
+    assert 100 * np.abs(quality - test.target).mean() == pytest.approx(
         card["metrics"]["test"]["mae_100"], abs=1e-3
     )
     assert isinstance(registered, promotion.Registered)

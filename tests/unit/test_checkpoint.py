@@ -14,7 +14,7 @@ import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging import preprocessing
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.tasks.score import ScoreScale
 from safetensors.torch import load_file, save_file
 
@@ -22,17 +22,17 @@ from tests.images import photograph
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, QualityNetwork]:
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImageNetwork]:
     """Give a saved network and its folder; not to be changed."""
     torch.manual_seed(1)
-    network = QualityNetwork("mobilenet_v2").eval()
+    network = ImageNetwork("mobilenet_v2").eval()
     directory = tmp_path_factory.mktemp("checkpoint") / "new" / "folder"
     checkpoint.save(directory, network, {"metrics": {"val": {"srocc": 0.5}}})
     return directory, network
 
 
 @pytest.fixture
-def copy(original: tuple[Path, QualityNetwork], tmp_path: Path) -> Path:
+def copy(original: tuple[Path, ImageNetwork], tmp_path: Path) -> Path:
     """Give a copy of it, to be damaged."""
     return Path(shutil.copytree(original[0], tmp_path / "copy"))
 
@@ -51,7 +51,7 @@ def reseal(directory: Path) -> None:
     edit(directory, lambda card: card.update(weights_sha256=digest))
 
 
-def test_reloaded_network_predicts_the_same(original: tuple[Path, QualityNetwork]) -> None:
+def test_reloaded_network_predicts_the_same(original: tuple[Path, ImageNetwork]) -> None:
     """Save and load change no output bit, and the network comes back in evaluation mode."""
     directory, network = original
     loaded, card = checkpoint.load(directory)
@@ -64,7 +64,7 @@ def test_reloaded_network_predicts_the_same(original: tuple[Path, QualityNetwork
 
 
 def test_saving_again_gives_the_same_bytes(
-    original: tuple[Path, QualityNetwork], tmp_path: Path
+    original: tuple[Path, ImageNetwork], tmp_path: Path
 ) -> None:
     """A checkpoint that is loaded and saved is the same file."""
     directory, _ = original
@@ -76,7 +76,7 @@ def test_saving_again_gives_the_same_bytes(
 
 def test_half_precision_is_stored_as_float32(tmp_path: Path) -> None:
     """Whatever it was trained in, a checkpoint holds float32."""
-    checkpoint.save(tmp_path, QualityNetwork("mobilenet_v2").half(), {})
+    checkpoint.save(tmp_path, ImageNetwork("mobilenet_v2").half(), {})
     weights = load_file(tmp_path / checkpoint.WEIGHTS_FILE)
     assert {t.dtype for t in weights.values()} == {torch.float32, torch.int64}
 
@@ -179,7 +179,7 @@ def test_one_changed_byte_of_the_weights_is_noticed(copy: Path) -> None:
 
 def test_weights_of_another_backbone_are_refused(copy: Path, tmp_path: Path) -> None:
     """A card that calls MobileNetV2's file by another name does not load it."""
-    checkpoint.save(tmp_path / "other", QualityNetwork("resnet18"), {})
+    checkpoint.save(tmp_path / "other", ImageNetwork("resnet18"), {})
     shutil.copy(tmp_path / "other" / checkpoint.WEIGHTS_FILE, copy)
     reseal(copy)
     with pytest.raises(CheckpointMismatch, match="expected the weights of mobilenet_v2, got other"):

@@ -104,7 +104,7 @@ def test_every_set_is_read_on_the_common_scale(
     whole = ratings.split("all")
     assert len(whole) == n
     assert all(count >= 2 for count in ratings.counts().values())
-    assert (whole.quality.min(), whole.quality.max()) == pytest.approx((worst, best))
+    assert (whole.target.min(), whole.target.max()) == pytest.approx((worst, best))
     assert not ratings.is_official
 
 
@@ -138,7 +138,7 @@ def test_livec_leaves_out_the_pictures_that_taught_the_raters(tmp_path: Path) ->
     """The first 7 are no part of the set, and the rest keep their own ratings."""
     whole = read(tmp_path, "livec").split("all")
     assert not [name for name in whole.names if name.startswith("t")]
-    mos = dict(zip(whole.names, 100 * whole.quality, strict=True))
+    mos = dict(zip(whole.names, 100 * whole.target, strict=True))
     assert mos["8.PNG"] == pytest.approx(3 + 89 * 8 / 46)
 
 
@@ -169,7 +169,7 @@ def test_livec_with_a_damaged_file_is_refused(tmp_path: Path, content: bytes) ->
 def test_kadid10k_takes_dmos_as_higher_is_better(tmp_path: Path) -> None:
     """In spite of the column's name, the faintest distortion is the best picture."""
     whole = read(tmp_path, "kadid10k").split("all")
-    quality = dict(zip(whole.names, whole.quality, strict=True))
+    quality = dict(zip(whole.names, whole.target, strict=True))
     assert quality["I07_01_01.png"] > quality["I07_01_05.png"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
@@ -13,8 +13,9 @@ from training.data.damage import damaged_pair
 from training.data.images import EpochBatches, TrainingCrops
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
-from training.loop.losses import LOSSES, ORDER_MARGIN, order_of_pairs
 from training.loop.step import Step
+from training.tasks.known import QUALITY
+from training.tasks.losses import LOSSES, ORDER_MARGIN, order_of_pairs
 
 PHOTOGRAPH = ROOT / "handler" / "golden" / "parrots.jpg"
 
@@ -22,7 +23,7 @@ PHOTOGRAPH = ROOT / "handler" / "golden" / "parrots.jpg"
 @pytest.fixture
 def split() -> Split:
     """Three times the same photograph, rated apart."""
-    return Split(names=["a", "b", "c"], paths=[PHOTOGRAPH] * 3, quality=np.array([0.2, 0.5, 0.8]))
+    return Split(names=["a", "b", "c"], paths=[PHOTOGRAPH] * 3, target=np.array([0.2, 0.5, 0.8]))
 
 
 def _distance(one: Image.Image, other: Image.Image) -> float:
@@ -74,8 +75,8 @@ def test_a_step_takes_the_error_of_the_rated_and_the_order_of_the_copies() -> No
     config = TrainConfig(
         weights="none", dropout=0.0, precision="f32", damaged_pairs=1, order_weight=3.0
     )
-    network = QualityNetwork("mobilenet_v2", dropout=0.0).eval()
-    step = Step(config, network)
+    network = ImageNetwork("mobilenet_v2", dropout=0.0).eval()
+    step = Step(config, network, QUALITY)
     pixels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8)
     target = torch.tensor([0.1, 0.4, 0.6, 0.9, torch.nan, torch.nan])
     quality = network(pixels)

@@ -54,7 +54,7 @@ def test_koniq_is_found_in_every_layout(tmp_path: Path, folder: str, labels_in: 
     ratings = load(DataConfig(data_dir=tmp_path))
     assert ratings.counts() == {"train": 18, "val": 6, "test": 6}
     assert ratings.splits["train"].paths[0] == tmp_path / folder / "1000.jpg"
-    assert ratings.splits["train"].quality[0] == pytest.approx(0.04)
+    assert ratings.splits["train"].target[0] == pytest.approx(0.04)
     assert not ratings.is_official
 
 
@@ -154,7 +154,7 @@ def test_plain_csv_takes_its_own_scale(tmp_path: Path) -> None:
         )
     )
     assert ratings.counts() == {"train": 18, "val": 6, "test": 6}
-    assert ratings.splits["test"].quality[-1] == 1.0
+    assert ratings.splits["test"].target[-1] == 1.0
 
 
 @pytest.mark.parametrize("is_absolute", [True, False])
@@ -174,7 +174,7 @@ def test_plain_csv_without_sets_is_all_for_test(tmp_path: Path, is_absolute: boo
     assert [path.resolve().name for path in ratings.splits["test"].paths] == [
         "a.jpg", "B.jpg", "c.jpg",
     ]  # fmt: skip
-    assert ratings.splits["test"].quality.tolist() == [0.2, 0.9, 0.5]
+    assert ratings.splits["test"].target.tolist() == [0.2, 0.9, 0.5]
 
 
 @pytest.mark.parametrize("options", [Options(), Options(labels=Path("x.csv"))])

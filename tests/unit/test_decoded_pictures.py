@@ -24,7 +24,7 @@ def split(tmp_path: Path) -> Split:
     Image.fromarray(photograph(320, 240, seed=3)).save(path, quality=90)
     cache = tmp_path / "cache"
     cache.mkdir()
-    return Split(names=["a.jpg"], paths=[path], quality=np.array([0.5]), cache=cache)
+    return Split(names=["a.jpg"], paths=[path], target=np.array([0.5]), cache=cache)
 
 
 def kept(split: Split) -> list[Path]:

@@ -92,20 +92,40 @@ def test_an_image_of_chosen_files_has_what_they_import(
     name: str, imports: str, tmp_path: Path
 ) -> None:
     """The files that a stage copies, in a folder of their own, find each other."""
+    done = run_in_stage(name, imports, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_serving_image_starts_without_a_front(tmp_path: Path) -> None:
+    """It has no nginx and not the front's settings, so its environment says FRONT=0."""
+    environment = dict(re.findall(r"^ENV (FRONT)=(\S+)$", stage("torchserve"), re.M))
+    program = (
+        "import scripts.serve as serve\n"
+        "plan = serve._plan(serve._parser().parse_args(['--from-store']))\n"
+        "print(plan.front, plan.ports.inference)"
+    )
+    done = run_in_stage("torchserve", program, tmp_path, **environment)
+    assert (done.stdout, done.returncode) == ("None 8080\n", 0), done.stderr
+
+
+def run_in_stage(
+    name: str, program: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run some Python in a folder of the files that a stage copies, without nginx on PATH."""
     for words in re.findall(r"^COPY (?!--)(.+)$", stage(name), re.M):
         *sources, target = words.split()
         for source in sources:
-            into = tmp_path / target
+            into = folder / target
             if (ROOT / source).is_dir():
                 shutil.copytree(ROOT / source, into, dirs_exist_ok=True)
             else:
                 into.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, into)
-    done = subprocess.run(
-        [sys.executable, "-c", imports], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder,
+        env={"PYTHONPATH": str(folder), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 def test_both_builders_understand_the_dockerfile() -> None:

@@ -9,7 +9,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from iqa.errors import ImageRejected
-from iqa.request.form import MAX_FIELDS, fields_of
+from iqa.request.form import MAX_FIELDS, MAX_HEAD_BYTES, Field, fields_of
 from iqa.request.payload import picture_of
 
 PICTURE = b"\xff\xd8 any bytes, \r\n--\r\n-- among them"
@@ -30,12 +30,17 @@ def disposition(parameters: str) -> str:
 
 @given(content=st.binary(), name=st.text("abcdef-_.[]", min_size=1), other=st.binary(max_size=20))
 def test_what_a_client_library_writes_is_read(content: bytes, name: str, other: bytes) -> None:
-    """Any content under any name comes back as it was sent."""
-    files = [(name, ("a.jpg", content)), (f"{name}2", ("b", other))]
+    """Any content under any name comes back as it was sent, and files are told from text."""
+    files = [(name, ("a.jpg", content)), (f"{name}2", (None, other)), (name, ("b", b""))]
     sent = requests.Request("POST", "http://x", files=files).prepare().body
     assert isinstance(sent, bytes)
-    assert fields_of(sent) == {name: content, f"{name}2": other}
-    assert fields_of(bytearray(sent)) == {name: content, f"{name}2": other}
+    expected = [
+        Field(name=name, content=content, is_file=True),
+        Field(name=f"{name}2", content=other, is_file=False),
+        Field(name=name, content=b"", is_file=True),
+    ]
+    assert fields_of(sent) == expected
+    assert fields_of(bytearray(sent)) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,19 +65,50 @@ def test_letters_of_any_encoding_do_no_harm_in_names() -> None:
     head = disposition('; name="data"; filename="NAME"').encode()
     body = form(("HEAD", PICTURE)).replace(b"HEAD", head.replace(b"NAME", b"\xe9t\xe9.jpg"))
     assert picture_of({"body": body}) == PICTURE
-    assert fields_of(form((disposition('; name="\u00e9"'), b"a"))) == {"\u00e9": b"a"}
+    assert fields_of(form((disposition('; name="\u00e9"'), b"a"))) == [
+        Field(name="\u00e9", content=b"a", is_file=False)
+    ]
 
 
-def test_of_two_fields_of_one_name_the_last_counts() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "is_file"),
+    [
+        ('; name="a"; filename="b"', True),
+        ('; filename=b; name="a"', True),
+        ("; name=\"a\"; filename*=UTF-8''b", True),
+        ('; name="a"; filename=""', True),
+        ('; name="a"', False),
+        ('; name="a; filename=b"', False),
+        ('; name="a"; x-filename=b', False),
+    ],
+)
+def test_a_file_is_what_has_a_file_name(parameters: str, is_file: bool) -> None:
+    """In any spelling that clients use; a parameter inside another one's quotes is none."""
+    fields = fields_of(form((disposition(parameters), b"x")))
+    assert fields is not None
+    assert [field.is_file for field in fields] == [is_file]
+
+
+def test_of_two_text_fields_of_one_name_the_last_counts() -> None:
     """As where TorchServe takes the form apart."""
     parts = [(disposition('; name="data"'), content) for content in (b"first", b"last")]
     assert picture_of({"body": form(*parts)}) == b"last"
 
 
+@pytest.mark.parametrize("parameter", ["; a=b", "; ", ";", " ", ";a=", ';a="b"', '; name="'])
+def test_a_head_made_of_anything_is_read_at_once(parameter: str) -> None:
+    """As many parameters as fit, without the one that is looked for: no search goes back."""
+    head = disposition(parameter * ((MAX_HEAD_BYTES - 100) // len(parameter)))
+    body = form(*[(head, b"")] * 100)
+    started_s = time.perf_counter()
+    assert fields_of(body) is not None
+    assert time.perf_counter() - started_s < 2
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (form((disposition('; name="file"'), PICTURE)), "field 'data', got 'file'"),
+        (form((disposition('; name="file"'), PICTURE)), "got only text in the fields 'file'"),
         (form((disposition(""), PICTURE)), "got nothing"),
         (form(("X: y", PICTURE)), "is broken (Missing Content-Disposition"),
         (form((disposition('; name="data"'), PICTURE))[:-10], "breaks off"),
@@ -106,7 +142,7 @@ def test_fields_with_heads_as_long_as_may_be_cost_little(head: str) -> None:
     """As many fields as are taken, with heads made to be parsed for long: under a second."""
     body = form(*[(head, b"")] * MAX_FIELDS)
     start_s = time.process_time()
-    assert len(fields_of(body) or {}) <= 1
+    assert len(fields_of(body) or []) <= MAX_FIELDS
     assert time.process_time() - start_s < 1
 
 

@@ -104,6 +104,9 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
         {"model": {"name": "iqa", "version": "7"}, "runtime": {"name": "torch", "precision": "f32"}}
     ]
     assert "score" in answer(loaded, [GOOD], {"describe": "True"})[0][0]
+    handler, context = loaded
+    (reply,) = handler.handle([{"image": bytearray(GOOD)}], context)
+    assert "score" in json.loads(reply)
 
 
 def test_the_encoding_of_one_body_is_undone_and_its_neighbours_are_left_alone(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from iqa.network import checkpoint
 from iqa.network.quality_map import not_linear
 from PIL import Image
@@ -47,12 +48,12 @@ def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     yield handler, context
 
 
-def answer(loaded: Loaded, requests: list[tuple[dict[str, Any], dict[str, str]]]) -> list[Any]:
+def answer(loaded: Loaded, asked: list[tuple[dict[str, Any], dict[str, str]]]) -> list[Any]:
     """Send a batch of (row, headers) as TorchServe does; return the raw replies."""
     handler, context = loaded
-    context.request_processor = [RequestProcessor(headers) for _, headers in requests]
-    context.request_ids = {index: str(index) for index in range(len(requests))}
-    return handler.handle([row for row, _ in requests], context)
+    context.request_processor = [RequestProcessor(headers) for _, headers in asked]
+    context.request_ids = {index: str(index) for index in range(len(asked))}
+    return handler.handle([row for row, _ in asked], context)
 
 
 def row(**fields: Any) -> dict[str, Any]:
@@ -75,6 +76,16 @@ def test_an_explanation_is_the_score_reply_and_the_map(loaded: Loaded) -> None:
     assert 100 / (1 + np.exp(-calibrated)) == pytest.approx(explained["score"], abs=0.01)
 
 
+def form_body(wanted: str) -> bytearray:
+    """Return the picture in a form as the front hands it over, with the format in a field."""
+    sent = requests.Request(
+        "POST", "http://x", files={"image": ("a.jpg", PICTURE)}, data={"format": wanted}
+    )
+    body = sent.prepare().body
+    assert isinstance(body, bytes)
+    return bytearray(body)
+
+
 def test_a_prediction_has_interval_and_coverage_and_no_map(loaded: Loaded) -> None:
     """What the card promises is told; a map is only for those who ask."""
     (reply,) = map(json.loads, answer(loaded, [(row(), {})]))
@@ -87,8 +98,12 @@ def test_a_prediction_has_interval_and_coverage_and_no_map(loaded: Loaded) -> No
 
 @pytest.mark.parametrize(
     "request_",
-    [(row(format=b"png"), EXPLAIN), (row(), {**EXPLAIN, "Accept": "image/png"})],
-    ids=["field", "header"],
+    [
+        (row(format=b"png"), EXPLAIN),
+        ({"body": form_body("png")}, EXPLAIN),
+        (row(), {**EXPLAIN, "Accept": "image/png"}),
+    ],
+    ids=["field", "field of a form as it was sent", "header"],
 )
 def test_an_overlay_is_a_png_of_the_networks_input(loaded: Loaded, request_: Any) -> None:
     """Declared as such; a neighbour's reply stays JSON."""
@@ -105,6 +120,7 @@ def test_an_overlay_is_a_png_of_the_networks_input(loaded: Loaded, request_: Any
     ("request_", "status", "reason"),
     [
         ((row(format=b"gif"), EXPLAIN), 400, "unknown_format"),
+        (({"body": form_body("gif")}, EXPLAIN), 400, "unknown_format"),
         (({"body": bytearray(b"no picture"), "format": b"png"}, EXPLAIN), 400, "undecodable"),
         (({"body": bytearray(b"")}, EXPLAIN), 400, "empty"),
     ],

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, QualityNetwork, pool
+from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, ImageNetwork, pool
 from torch import Tensor
 
 from tests.images import photograph
 
 
 @pytest.fixture(scope="module", params=list(FEATURES_OF_BACKBONE))
-def network(request: pytest.FixtureRequest) -> QualityNetwork:
+def network(request: pytest.FixtureRequest) -> ImageNetwork:
     """Give each backbone, untrained, with a seed."""
     torch.manual_seed(0)
-    return QualityNetwork(request.param).eval()
+    return ImageNetwork(request.param).eval()
 
 
 def batch(n: int = 2, width: int = 64, height: int = 64) -> Tensor:
@@ -23,7 +23,7 @@ def batch(n: int = 2, width: int = 64, height: int = 64) -> Tensor:
     return torch.from_numpy(np.stack([photograph(width, height, seed) for seed in range(n)]))
 
 
-def test_quality_is_one_number_a_picture_in_0_to_1(network: QualityNetwork) -> None:
+def test_quality_is_one_number_a_picture_in_0_to_1(network: ImageNetwork) -> None:
     """The output is float32, one number in [0, 1] a picture."""
     with torch.inference_mode():
         quality = network(batch(3))
@@ -32,13 +32,13 @@ def test_quality_is_one_number_a_picture_in_0_to_1(network: QualityNetwork) -> N
 
 
 @pytest.mark.parametrize("size", [(32, 32), (160, 48), (96, 224)])
-def test_any_size_of_picture_is_judged(network: QualityNetwork, size: tuple[int, int]) -> None:
+def test_any_size_of_picture_is_judged(network: ImageNetwork, size: tuple[int, int]) -> None:
     """The network is fully convolutional: no size is built in."""
     with torch.inference_mode():
         assert network(batch(1, *size)).shape == (1,)
 
 
-def test_neighbours_in_a_batch_do_not_matter(network: QualityNetwork) -> None:
+def test_neighbours_in_a_batch_do_not_matter(network: ImageNetwork) -> None:
     """A picture alone and in a batch gets the same quality."""
     pixels = batch(3)
     with torch.inference_mode():
@@ -47,7 +47,7 @@ def test_neighbours_in_a_batch_do_not_matter(network: QualityNetwork) -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_output_is_the_mean_of_the_logits_of_all_places(network: QualityNetwork) -> None:
+def test_output_is_the_mean_of_the_logits_of_all_places(network: ImageNetwork) -> None:
     """Before the sigmoid the quality is the mean of a map, so the map explains it exactly."""
     pixels = batch(2)
     normalised = (pixels.permute(0, 3, 1, 2).float() - network.mean) / network.std
@@ -59,14 +59,14 @@ def test_output_is_the_mean_of_the_logits_of_all_places(network: QualityNetwork)
         torch.testing.assert_close(network(pixels), torch.sigmoid(logits))
 
 
-def test_dropout_is_off_when_evaluating(network: QualityNetwork) -> None:
+def test_dropout_is_off_when_evaluating(network: ImageNetwork) -> None:
     """The same picture gets the same quality twice."""
     pixels = batch(1)
     with torch.inference_mode():
         assert torch.equal(network(pixels), network(pixels))
 
 
-def test_normalisation_is_a_constant_and_no_weight(network: QualityNetwork) -> None:
+def test_normalisation_is_a_constant_and_no_weight(network: ImageNetwork) -> None:
     """Mean and deviation of ImageNet are part of the graph and not of the checkpoint."""
     assert not {"mean", "std"} & set(network.state_dict())
     assert network.mean.flatten().tolist() == pytest.approx(MEAN)
@@ -75,7 +75,7 @@ def test_normalisation_is_a_constant_and_no_weight(network: QualityNetwork) -> N
     assert [s / 255 for s in STD] == pytest.approx([0.229, 0.224, 0.225])
 
 
-def test_features_are_as_many_as_the_table_says(network: QualityNetwork) -> None:
+def test_features_are_as_many_as_the_table_says(network: ImageNetwork) -> None:
     """The head fits the backbone."""
     with torch.inference_mode():
         maps = network.features(torch.zeros(1, 3, 64, 64))
@@ -86,7 +86,7 @@ def test_features_are_as_many_as_the_table_says(network: QualityNetwork) -> None
 def test_unknown_backbone_is_refused_with_the_known_ones() -> None:
     """The message lists what there is."""
     with pytest.raises(ValueError, match=r"expected one of efficientnet_b0, .*, got 'x'"):
-        QualityNetwork("x")
+        ImageNetwork("x")
 
 
 def test_pooling_sums_up_each_map() -> None:
@@ -99,10 +99,10 @@ def test_pooling_sums_up_each_map() -> None:
         ("average+max", [2.0, 2.0, 3.0, 2.0]),
     ):
         torch.testing.assert_close(pool(maps, pooling), torch.tensor([expected]))
-        assert QualityNetwork("resnet18", pooling=pooling).head.in_features == 256 * len(expected)
+        assert ImageNetwork("resnet18", pooling=pooling).head.in_features == 256 * len(expected)
 
 
 def test_unknown_pooling_is_refused() -> None:
     """By name, with those that there are."""
     with pytest.raises(ValueError, match=r"pooling: expected one of average, .*got 'median'"):
-        QualityNetwork("resnet18", pooling="median")
+        ImageNetwork("resnet18", pooling="median")

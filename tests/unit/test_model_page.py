@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.model_page import main, page
 from console.paths import ROOT
-from training.model_page import main, page
 
 RESULTS = ROOT / "docs" / "model"
 FILES = ("test.json", "test.worst.csv", "calibration.json")

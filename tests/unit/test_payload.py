@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from iqa.errors import ImageRejected
-from iqa.request.payload import picture_of
+from iqa.request.form import Field
+from iqa.request.payload import fields_in, picture_in, picture_of
 
 PICTURE = b"\xff\xd8 any bytes"
 TEXT = base64.b64encode(PICTURE).decode()
@@ -38,7 +39,7 @@ def test_a_picture_is_found_wherever_it_may_be(row: dict[str, Any]) -> None:
     ("row", "words"),
     [
         ({}, "got nothing"),
-        ({"file": PICTURE}, "expected a file in the field 'data', got 'file'"),
+        ({"file": PICTURE}, "expected a file, got only text in the fields 'file'"),
         ({"body": "text"}, "got text"),
         ({"body": [1]}, "got JSON list"),
         ({"body": {}}, "got the keys none"),
@@ -78,3 +79,57 @@ def test_base64_of_very_many_pieces_takes_no_more_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 4 * len(text)
+
+
+FILE = b"\xff\xd8\0 with a zero byte, as all pictures have"
+
+
+def field(name: str, content: bytes = FILE, is_file: bool = True) -> Field:
+    """Return a field of a form."""
+    return Field(name=name, content=content, is_file=is_file)
+
+
+@pytest.mark.parametrize("name", ["file", "image", "data", "body", "picture[]", "", "x"])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_the_only_file_of_a_form_is_taken_whatever_its_field_is_called(
+    name: str, is_file: bool
+) -> None:
+    """Beside text, an option and a browser's empty inputs; also where it has no file name."""
+    text = [field("note", b"no picture", is_file=False), field("format", b"png", is_file=False)]
+    fields = [*text, field("second", b""), field(name, is_file=is_file), field("third", b"")]
+    assert picture_in(fields) == FILE
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [field("a"), field("b")],
+        [field("data"), field("other")],
+        [field("image"), field("image")],
+        [field("data"), field("notes", b"text in a file")],
+        [field("a", is_file=False), field("b", is_file=False)],
+    ],
+)
+def test_a_form_with_two_files_is_refused_by_their_names(fields: list[Field]) -> None:
+    """Which one is meant cannot be told: 400, and never silently one of them."""
+    with pytest.raises(ImageRejected, match="form: expected one file, got 2, in") as caught:
+        picture_in([field("note", b"text", is_file=False), *fields])
+    assert (caught.value.status, caught.value.reason) == (400, "too_many_files")
+    assert ", ".join(repr(one.name) for one in fields) in str(caught.value)
+
+
+def test_a_file_that_is_empty_is_refused_as_such() -> None:
+    """It is the only one: nothing else could be meant."""
+    assert picture_in([field("a", b"text", is_file=False), field("file", b"")]) == b""
+
+
+def test_what_torchserve_took_apart_tells_files_from_text() -> None:
+    """It gives each field of a form a content type among the headers, an empty one to text."""
+    headers = {
+        "file": {"content-type": "image/svg+xml"},
+        "note": {"content-type": ""},
+        "host": "x",
+    }
+    row = {"note": bytearray(b"text"), "file": bytearray(b"<svg/>"), "host": bytearray(b"text")}
+    assert [one.is_file for one in fields_in(row, headers)] == [False, True, False]
+    assert picture_in(fields_in(row, headers)) == b"<svg/>"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from iqa.errors import ImageRejected
 from iqa.network import checkpoint
-from iqa.network.model import FEATURES_OF_BACKBONE, QualityNetwork
+from iqa.network.model import FEATURES_OF_BACKBONE, ImageNetwork
 from iqa.network.quality_map import QualityMap
 from iqa.network.runtime import OpenVINORuntime, Runtime, TorchRuntime
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ from training.graph.rounding import RoundedNetwork, rounded
 PICTURES = [photograph(128, 96), photograph(96, 160, seed=1), photograph(112, 80, seed=2)]
 
 
-def network_of(backbone: str) -> QualityNetwork:
+def network_of(backbone: str) -> ImageNetwork:
     """Return a network whose scores and places differ."""
     torch.manual_seed(0)
-    network = QualityNetwork(backbone)
+    network = ImageNetwork(backbone)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # the pictures' own statistics: else the features fade to zero
@@ -153,7 +153,7 @@ def test_a_head_that_is_not_linear_on_the_average_is_refused(tmp_path: Path, kin
 def test_another_pooling_has_scores_and_no_map(tmp_path: Path, pooling: str) -> None:
     """Both runtimes score with it alike, and refuse to explain."""
     torch.manual_seed(0)
-    network = QualityNetwork("mobilenet_v2", pooling=pooling).eval()
+    network = ImageNetwork("mobilenet_v2", pooling=pooling).eval()
     checkpoint.save(tmp_path, network, {})
     export_onnx(network, tmp_path / "model.onnx")
     pixels = np.stack([photograph(128, 96, seed) for seed in (0, 1)])

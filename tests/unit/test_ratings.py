@@ -51,7 +51,7 @@ def test_good_data_is_read_in_order(pictures: Path) -> None:
     """Names, files and qualities belong together, in the order of the file."""
     split = read(pictures, table()).splits["train"]
     assert split.names == [path.name for path in split.paths] == [f"{i}.png" for i in range(6)]
-    np.testing.assert_allclose(split.quality, np.arange(6) / 11)
+    np.testing.assert_allclose(split.target, np.arange(6) / 11)
 
 
 def _with(column: str, row: int, value: object) -> Change:
@@ -157,7 +157,7 @@ def test_digest_changes_with_everything_that_matters(pictures: Path, what: str) 
     """A rating, a byte of a picture, a name or a picture less gives another digest."""
     split = read(pictures, table()).splits["train"]
     before = split.digest()
-    names, paths, quality = list(split.names), list(split.paths), split.quality.copy()
+    names, paths, quality = list(split.names), list(split.paths), split.target.copy()
     if what == "rating":
         quality[0] += 1e-6
     elif what == "byte":
@@ -166,4 +166,4 @@ def test_digest_changes_with_everything_that_matters(pictures: Path, what: str) 
         names[0] = "other.png"
     else:
         names, paths, quality = names[1:], paths[1:], quality[1:]
-    assert Split(names=names, paths=paths, quality=quality).digest() != before
+    assert Split(names=names, paths=paths, target=quality).digest() != before

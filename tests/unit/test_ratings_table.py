@@ -231,7 +231,7 @@ def test_columns_may_have_other_headers(tmp_path: Path) -> None:
     add_options(parser, DataConfig)
     config = data_config(parser.parse_args([*command.split(), "set=Part, mos=score,name=filename"]))
     split = load(config, ("test",)).splits["test"]
-    assert (split.names, split.quality.tolist()) == (["a.png", "b.png"], [0.125, 0.75])
+    assert (split.names, split.target.tolist()) == (["a.png", "b.png"], [0.125, 0.75])
     labels.write_text("Filename;Score;Part\na.png;good;test\n")
     with pytest.raises(ValueError, match=r"line 2, column Score: expected a number, got 'good'"):
         load(config, ("test",))

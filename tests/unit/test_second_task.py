@@ -13,16 +13,12 @@ import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import OpenVINORuntime
 from PIL import Image
-from ts.context import Context, RequestProcessor
-from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from console.paths import ROOT
-from iqa_handler import IQAHandler
 from scripts.archive.golden import Golden, NotGolden
-from tests.second_task import POLICY, Brightness, brightness_known
+from tests.second_task import POLICY, Brightness, brightness_known, served
 from training.graph.export import check_graph, export_onnx
 
 
@@ -38,7 +34,7 @@ def directory(task: Brightness, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A checkpoint that tells bright from dark, with its graph, as in an unpacked archive."""
     folder = tmp_path_factory.mktemp("brightness")
     torch.manual_seed(0)
-    network = QualityNetwork("mobilenet_v2", head=task.head({}), n_channels=1).eval()
+    network = ImageNetwork("mobilenet_v2", head=task.head({}), n_channels=1).eval()
     with torch.inference_mode():  # a head by hand: what differs between black and white decides
         black, white = (
             network._maps(torch.full((1, 28, 28, 1), value, dtype=torch.uint8)).mean(dim=(2, 3))[0]
@@ -49,9 +45,7 @@ def directory(task: Brightness, tmp_path_factory: pytest.TempPathFactory) -> Pat
         middle = float(direction @ (white + black) / 2)
         network.head.bias.copy_(torch.tensor([4 * middle, -4 * middle]))
     checkpoint.save(folder, network, {"metrics": {}}, task=task, policy=POLICY)
-    export_onnx(network, folder / "model.onnx", policy=POLICY)
-    provenance = {"model": {"name": "brightness", "version": "1"}, "task": task.name}
-    (folder / "provenance.json").write_text(json.dumps(provenance))
+    export_onnx(network, folder / "model.onnx")
     return folder
 
 
@@ -97,16 +91,8 @@ def test_the_handler_replies_in_the_task_s_own_words(
     task: Brightness, directory: Path, tmp_path: Path
 ) -> None:
     """Label and probability, the model's own name; its labels are counted and no score is."""
-    metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
-    metrics.initialize_cache()
-    config = {"handler": {"runtime": "openvino"}}
-    context = Context("brightness", str(directory), {}, 4, None, "", True, metrics, config)
-    handler = IQAHandler()
-    handler.initialize(context)
     bodies = [image(tmp_path / f"{level}.png", level).read_bytes() for level in (20, 230)]
-    context.request_processor = [RequestProcessor({}) for _ in bodies]
-    rows = [{"body": bytearray(body)} for body in bodies]
-    dark, bright = (json.loads(reply) for reply in handler.handle(rows, context))
+    handler, (dark, bright) = served(directory, bodies)
     assert (dark["label"], bright["label"]) == ("dark", "bright")
     assert bright["model"] == {"name": "brightness", "version": "1"}
     assert "score" not in bright and bright["probability"] > 0.5

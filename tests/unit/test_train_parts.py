@@ -1,26 +1,24 @@
-"""The parts of a training run: rates, crops, batches, starting weights, saved state."""
+"""The parts of a training run: rates, crops, batches, starting weights."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from iqa.imaging.preprocessing import preprocess
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision import models
 
 from tests.images import photograph
-from training.data.images import EpochBatches, TrainingCrops, WholePictures, same_size_batches
+from training.data.images import EpochBatches, TrainingCrops, WholeImages, same_size_batches
 from training.data.ratings import Split
-from training.loop.backbone_weights import start_from
-from training.loop.config import TrainConfig
-from training.loop.run_state import RunState
-from training.loop.schedule import rate_factor
+from training.loop.schedule import rate_factor, rate_scheduler
+from training.loop.starting_weights import start_from
+from training.tasks.known import QUALITY
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
         paths.append(folder / f"{index}.png")
         Image.fromarray(photograph(*size, seed=index)).save(paths[-1])
     names = [path.name for path in paths]
-    return Split(names=names, paths=paths, quality=np.array([0.2, 0.5, 0.9]))
+    return Split(names=names, paths=paths, target=np.array([0.2, 0.5, 0.9]))
 
 
 # Rates.
@@ -52,9 +50,6 @@ def test_rate_rises_to_its_peak_and_falls_to_nearly_nothing(warmup: float, sched
     assert 0 < factors[-1] < 0.02
 
 
-DIGESTS = {"train": "a", "val": "b", "test": "c"}
-
-
 def test_rate_halfway_down_is_a_half() -> None:
     """Both ways down are at a half in the middle, and the cosine is above the line before it."""
     assert rate_factor(100, 200, 0.0, "cosine") == pytest.approx(0.5)
@@ -68,6 +63,25 @@ def test_constant_rate_stays_at_its_peak() -> None:
     """After the warm-up, to the last step."""
     assert [rate_factor(step, 20, 0.2, "constant") for step in (4, 10, 19)] == [1.0, 1.0, 1.0]
     assert rate_factor(1, 20, 0.2, "constant") == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("steps_done", [0, 3, 7])
+def test_scheduler_gives_each_group_its_share_of_its_peak(steps_done: int) -> None:
+    """Head and backbone keep their ratio, to the last bit, and a resumed run goes on in step."""
+    peaks = (3e-4, 3e-3)
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in peaks]
+    groups = [{"params": [w], "lr": lr} for w, lr in zip(weights, peaks, strict=True)]
+    optimizer = torch.optim.AdamW(groups)
+    begun = rate_scheduler(optimizer, 10, 0.2, "cosine")
+    for _ in range(steps_done):
+        optimizer.step()
+        begun.step()
+    resumed = rate_scheduler(optimizer, 10, 0.2, "cosine", steps_done)
+    for step in range(steps_done, 10):
+        factor = rate_factor(step, 10, 0.2, "cosine")
+        assert [group["lr"] for group in optimizer.param_groups] == [lr * factor for lr in peaks]
+        optimizer.step()
+        resumed.step()
 
 
 # Crops.
@@ -121,7 +135,7 @@ def test_crop_larger_than_a_panorama_is_filled_with_its_mirror_image(split: Spli
 
 def test_whole_pictures_are_what_is_served(split: Split) -> None:
     """Evaluation sees the serving preprocessing, and pictures of one size are stacked."""
-    items = [WholePictures(split)[index] for index in (0, 1, 0)]
+    items = [WholeImages(split)[index] for index in (0, 1, 0)]
     batches = same_size_batches(items)
     assert [indices for indices, _ in batches] == [[0, 0], [1]]
     served = preprocess(Image.open(split.paths[0]).convert("RGB"))
@@ -132,7 +146,7 @@ def test_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """One broken file among ten thousand is found by its message."""
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
-    broken = Split(names=["broken.jpg"], paths=[path], quality=np.array([0.5]))
+    broken = Split(names=["broken.jpg"], paths=[path], target=np.array([0.5]))
     with pytest.raises(ValueError, match=r"broken\.jpg: body: expected an image file"):
         TrainingCrops(broken, 64, 0)[0]
 
@@ -190,8 +204,8 @@ def test_backbone_starts_from_a_file_of_torchvision(
         torch.save(state, path)
     else:
         save_file(state, path)
-    network = QualityNetwork(backbone)
-    start_from(network, str(path), 0.6)
+    network = ImageNetwork(backbone)
+    start_from(network, str(path))
     first = "conv1.weight" if backbone == "resnet18" else "features.0.0.weight"
     loaded = network.features.state_dict()[first.removeprefix("features.")]
     assert torch.equal(loaded, state[first])
@@ -199,8 +213,8 @@ def test_backbone_starts_from_a_file_of_torchvision(
 
 def test_head_starts_at_the_mean_rating() -> None:
     """Before the first step the network says about the mean of the training ratings."""
-    network = QualityNetwork("mobilenet_v2")
-    start_from(network, "none", 0.587)
+    network = ImageNetwork("mobilenet_v2")
+    QUALITY.start_head(network.head, np.array([0.4, 0.774]))
     assert torch.sigmoid(network.head.bias).item() == pytest.approx(0.587, abs=1e-6)
     assert network.head.weight.std().item() == pytest.approx(0.01, rel=0.2)
 
@@ -211,104 +225,10 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     save_file(models.resnet18(weights=None).state_dict(), path)
     message = r"--weights: expected \d+ tensors of mobilenet_v2, got 122, of which .* missing"
     with pytest.raises(ValueError, match=message):
-        start_from(QualityNetwork("mobilenet_v2"), str(path), 0.5)
+        start_from(ImageNetwork("mobilenet_v2"), str(path))
 
 
 def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
     """A misspelt path does not start from nothing."""
     with pytest.raises(FileNotFoundError, match="--weights: expected imagenet, none or a file"):
-        start_from(QualityNetwork("mobilenet_v2"), str(tmp_path / "nowhere.pth"), 0.5)
-
-
-# Saved state.
-
-
-def _parts() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
-    network = torch.nn.Linear(2, 1)
-    return network, torch.optim.AdamW(network.parameters())
-
-
-def test_interrupted_run_is_continued_where_it_stood(tmp_path: Path) -> None:
-    """Weights, optimiser, counters, history and the random state come back."""
-    network, optimizer = _parts()
-    network(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, network, optimizer)
-    state.after_step(0.5)
-    state.end_epoch()
-    assert state.is_best({"srocc": 0.7})
-    state.after_step(0.25)
-    state.run_id = "abc"
-    state.save(network, optimizer)
-    drawn = torch.rand(3)
-    other, other_optimizer = _parts()
-    resumed = RunState.open(TrainConfig(out=tmp_path, resume=True), DIGESTS, other, other_optimizer)
-    assert vars(resumed) == vars(state)
-    assert torch.equal(torch.rand(3), drawn)
-    assert torch.equal(other.weight, network.weight)
-    assert len(other_optimizer.state) == len(optimizer.state)
-
-
-@pytest.mark.parametrize("change", [{"lr": 1e-3}, {"seed": 1}, {"backbone": "resnet18"}])
-def test_continuing_with_other_settings_is_refused(
-    tmp_path: Path, change: dict[str, object]
-) -> None:
-    """A run is one configuration; the message gives the setting that it had."""
-    parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
-    (name,) = change
-    was = getattr(TrainConfig(), name)
-    with pytest.raises(ValueError, match=f"settings and pictures .{name}={was}"):
-        RunState.open(TrainConfig(out=tmp_path, resume=True, **change), DIGESTS, *parts)
-
-
-def test_continuing_on_other_pictures_is_refused(tmp_path: Path) -> None:
-    """The data may lie elsewhere, but must be the same pictures and ratings."""
-    parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
-    with pytest.raises(ValueError, match=r"settings and pictures .digests=a b c., got digests=x"):
-        other = {**DIGESTS, "train": "x"}
-        RunState.open(TrainConfig(out=tmp_path, resume=True), other, *parts)
-
-
-def test_machine_settings_may_change_between_the_two(tmp_path: Path) -> None:
-    """Another number of workers, or the data elsewhere, is the same run."""
-    parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
-    config = TrainConfig(out=tmp_path, resume=True, workers=0, data_dir=Path("elsewhere"))
-    assert RunState.open(config, DIGESTS, *parts).step == 0
-
-
-def test_interrupted_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
-    """Neither continued nor discarded without being asked."""
-    parts = _parts()
-    RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).save(*parts)
-    with pytest.raises(ValueError, match=r"Add --resume to continue it or --restart"):
-        RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts)
-    assert RunState.open(TrainConfig(out=tmp_path, restart=True), DIGESTS, *parts).epoch == 0
-
-
-def test_nothing_to_continue_is_said(tmp_path: Path) -> None:
-    """--resume in an empty folder is an error, not a new run."""
-    with pytest.raises(ValueError, match=r"expected an interrupted run in .*, found none"):
-        RunState.open(TrainConfig(out=tmp_path, resume=True), DIGESTS, *_parts())
-
-
-def test_finished_run_leaves_no_state(tmp_path: Path) -> None:
-    """After registration the folder can be trained in again."""
-    parts = _parts()
-    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts)
-    state.save(*parts)
-    state.close()
-    assert RunState.open(TrainConfig(out=tmp_path), DIGESTS, *parts).epoch == 0
-
-
-def test_best_epoch_is_the_first_of_the_highest_srocc(tmp_path: Path) -> None:
-    """A later epoch must be better, not equal; NaN is never best after a number."""
-    state = RunState.open(TrainConfig(out=tmp_path), DIGESTS, *_parts())
-    verdicts = []
-    for srocc in (0.5, 0.7, 0.7, math.nan, 0.6):
-        state.end_epoch()
-        verdicts.append(state.is_best({"srocc": srocc}))
-    assert verdicts[:4] == [True, True, False, False]
-    assert state.best_epoch == 2
+        start_from(ImageNetwork("mobilenet_v2"), str(tmp_path / "nowhere.pth"))

@@ -2,7 +2,7 @@
 One run in several processes, a GPU each: `torchrun --nproc-per-node 2 -m training.train ...`.
 
 There is no second way through training. Each process takes its share of every batch and of the
-validation pictures, and the loss is that of the whole batch; alone, a process's share is all of it.
+validation images, and the loss is that of the whole batch; one process's share is all of it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Crew:
+class ProcessGroup:
     """
-    The processes of a run.
+    The processes that train one network together.
 
     Attributes:
         rank: Of this one, from 0.
@@ -45,36 +45,37 @@ class Crew:
         """Return this process's part: every `size`-th."""
         return items[self.rank :: self.size]
 
-    def wrapped(self, network: nn.Module) -> nn.Module:
+    def data_parallel(self, network: nn.Module) -> nn.Module:
         """Return the network whose gradients are the mean over all processes."""
         return network if self.size == 1 else DistributedDataParallel(network)
 
-    def gathered(self, part: Tensor) -> Tensor:
+    def all_gather(self, part: Tensor) -> Tensor:
         """
         Return the parts of all processes after another; all must have the same shape.
 
-        A gradient goes back only to a process's own part, times `size`: `wrapped` takes the mean
-        over the processes, and what comes out is the gradient of the whole.
+        A gradient goes back only to a process's own part, times `size`: `data_parallel` takes the
+        mean over the processes, and what comes out is the gradient of the whole.
         """
         if self.size == 1:
             return part
+        # torch's own all_gather with gradients is deprecated, its successor not public.
         parts = [torch.empty_like(part) for _ in range(self.size)]
         distributed.all_gather(parts, part.detach().contiguous())
         parts[self.rank] = part + (self.size - 1) * (part - part.detach())
         return torch.cat(parts)
 
-    def assembled(self, part: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        """Return an array of n from its `share`s."""
+    def gather_shares(self, part: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        """Return an array of n rows from its `share`s."""
         if self.size == 1:
             return part
         parts: list[NDArray[np.float64]] = [part] * self.size
         distributed.all_gather_object(parts, part)
-        whole = np.empty(n)
+        whole = np.empty((n, *parts[0].shape[1:]))
         for rank, one in enumerate(parts):
             whole[rank :: self.size] = one
         return whole
 
-    def is_any(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:
         """Tell whether it is so in any of the processes."""
         if self.size == 1:
             return flag
@@ -95,7 +96,7 @@ class Crew:
             )
 
 
-ALONE: Final = Crew()
+ONE_PROCESS: Final = ProcessGroup()
 
 
 def local_rank() -> int | None:
@@ -104,19 +105,19 @@ def local_rank() -> int | None:
 
 
 @contextmanager
-def crew(device: torch.device) -> Iterator[Crew]:
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """
-    Join the processes that torchrun started; without it, be alone.
+    Join the processes that torchrun started; without it, there is one.
 
     Args:
         device: Where this process computes: GPUs talk by NCCL, CPUs by Gloo.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Crew()
+        yield ONE_PROCESS
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        joined = Crew(distributed.get_rank(), distributed.get_world_size())
+        joined = ProcessGroup(distributed.get_rank(), distributed.get_world_size())
         if not joined.is_first:
             logging.getLogger("training").setLevel(logging.ERROR)
         yield joined
@@ -124,7 +125,7 @@ def crew(device: torch.device) -> Iterator[Crew]:
         distributed.destroy_process_group()
 
 
-def expect_alone(command: str) -> None:
+def expect_one_process(command: str) -> None:
     """
     Check that torchrun did not start several processes of a command that is one.
 

@@ -22,7 +22,8 @@ def option(default: Any, text: str, **argument: Any) -> Any:
 class DataConfig:
     """Which rated pictures."""
 
-    dataset: str = option("koniq10k", "layout of the data", choices=sorted(DATASETS))
+    # The table itself: what is entered later is a choice as well.
+    dataset: str = option("koniq10k", "layout of the data", choices=DATASETS)
     data_dir: Path = option(Path("data/koniq10k"), "folder of the data set", type=Path)
     labels: Path | None = option(
         None, "ratings file, where the layout does not name one (--dataset csv)", type=Path

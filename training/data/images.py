@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from training.compute.parallel import ALONE, Crew
+from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.data.cache import decoded_once
 from training.data.damage import damaged_pair
 from training.data.ratings import Split
@@ -34,8 +34,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
     """
     Random square crops of a split, the same for the same seed, epoch and picture.
 
-    Items are (pixels, quality): uint8 (crop, crop, 3), and float32 scalar in [0, 1]. Beyond the
-    last picture lie the damaged copies, without a rating: `copies_of` says where.
+    Items are (pixels, target): uint8 (crop, crop, C), and a float32 scalar. Beyond the last picture
+    lie the damaged copies, without a target: `copies_of` says where.
     """
 
     def __init__(self, split: Split, crop_px: int, seed: int) -> None:
@@ -53,8 +53,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
         if index >= len(self):
             return self._damaged(*divmod(index - len(self), 2))
         rng = np.random.default_rng((self._seed, self.epoch, index))
-        quality = torch.tensor(self._split.quality[index], dtype=torch.float32)
-        return self._crop(read_pixels(self._split, index), rng), quality
+        target = torch.tensor(self._split.target[index], dtype=torch.float32)
+        return self._crop(read_pixels(self._split, index), rng), target
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
@@ -68,8 +68,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(pixels.copy())
 
 
-class WholePictures(Dataset[tuple[int, Tensor]]):
-    """Preprocessed pictures of a split: items are (index, uint8 (H, W, 3))."""
+class WholeImages(Dataset[tuple[int, Tensor]]):
+    """Preprocessed pictures of a split: items are (index, uint8 (H, W, C))."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -94,14 +94,19 @@ class EpochBatches(Sampler[list[int]]):
         batch_size: Of them in a batch.
         seed: Of the order.
         damaged_pairs: So many of a batch's pictures come once more at its end, as two copies each.
-        crew: Each of its processes gets its share of both.
+        processes: Each gets its share of both.
     """
 
     def __init__(
-        self, n: int, batch_size: int, seed: int, damaged_pairs: int = 0, crew: Crew = ALONE
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        damaged_pairs: int = 0,
+        processes: ProcessGroup = ONE_PROCESS,
     ) -> None:
         self._n, self._batch_size, self._seed = n, min(batch_size, n), seed
-        self._damaged_pairs, self._crew = damaged_pairs, crew
+        self._damaged_pairs, self._processes = damaged_pairs, processes
         self.epoch = 0
         self.first_step = 0
 
@@ -115,8 +120,8 @@ class EpochBatches(Sampler[list[int]]):
         for step in range(self.first_step, len(self)):
             start = step * self._batch_size
             batch = order[start : start + self._batch_size].tolist()
-            damaged = self._crew.share(batch[: self._damaged_pairs])
-            yield [*self._crew.share(batch), *copies_of(damaged, self._n)]
+            damaged = self._processes.share(batch[: self._damaged_pairs])
+            yield [*self._processes.share(batch), *copies_of(damaged, self._n)]
 
 
 def copies_of(indices: Sequence[int], n: int) -> list[int]:

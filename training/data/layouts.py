@@ -38,9 +38,10 @@ class Layout:
     What an adapter found.
 
     Attributes:
-        table: Columns image_name, mos, split (train, val or test). Higher mos is better.
+        table: Columns image_name, split (train, val or test), and what the task's targets are made
+            of: for quality mos, of which higher is better.
         image_dirs: Where the pictures may lie; the folder with most of them is taken.
-        mos_range: Lowest and highest possible rating.
+        mos_range: Lowest and highest possible rating; None without ratings.
         official_counts: Pictures per split as the authors publish them; empty if they do not.
         notes: What a person should know of how it was read.
         name: Under which it is logged, where that is not the layout's.
@@ -48,7 +49,7 @@ class Layout:
 
     table: pd.DataFrame
     image_dirs: list[Path]
-    mos_range: tuple[float, float]
+    mos_range: tuple[float, float] | None = None
     official_counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     name: str | None = None

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from iqa.imaging.preprocessing import DEFAULT, Policy
-from iqa.tasks.score import quality_of_mos
 from numpy.typing import NDArray
 
 from training.data.cache import expect_folder
 from training.data.config import DataConfig
 from training.data.datasets import DATASETS
 from training.data.layouts import SPLITS, Layout, Options
+from training.data.targets import Targets, mos_targets, some
 
 logger = logging.getLogger(__name__)
-
-NAMES_SHOWN = 5
 
 ALL = "all"
 """Name of the splits taken together: whoever only measures needs no split."""
@@ -40,14 +38,14 @@ class Split:
     Attributes:
         names: As in the ratings file.
         paths: Same order.
-        quality: float64, shape (N,), ratings mapped to [0, 1].
+        target: float64, shape (N,), what the network is to say: for quality the ratings in [0, 1].
         cache: Folder of decoded pictures, if they are to be kept.
         policy: How an image becomes the network's input.
     """
 
     names: list[str]
     paths: list[Path]
-    quality: NDArray[np.float64]
+    target: NDArray[np.float64]
     cache: Path | None = None
     policy: Policy = DEFAULT
 
@@ -61,7 +59,7 @@ class Split:
         return Split(
             names=[self.names[i] for i in chosen],
             paths=[self.paths[i] for i in chosen],
-            quality=self.quality[np.array(chosen, dtype=int)],
+            target=self.target[np.array(chosen, dtype=int)],
             cache=self.cache,
             policy=self.policy,
         )
@@ -73,8 +71,8 @@ class Split:
         Two models may be compared where this is equal: same pictures, same ratings.
         """
         lines = sorted(
-            f"{name}\0{quality:.9f}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"
-            for name, path, quality in zip(self.names, self.paths, self.quality, strict=True)
+            f"{name}\0{target:.9f}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            for name, path, target in zip(self.names, self.paths, self.target, strict=True)
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -86,15 +84,17 @@ class Ratings:
 
     Attributes:
         name: As on the command line.
-        mos_range: Lowest and highest possible rating, in the data set's unit.
+        mos_range: Lowest and highest possible rating, in the data set's unit; None without ratings.
         splits: By train, val, test.
         is_official: The authors' split, with all its pictures.
+        facts: What a model's card says of the targets, such as the names of classes.
     """
 
     name: str
-    mos_range: tuple[float, float]
+    mos_range: tuple[float, float] | None
     splits: dict[str, Split]
     is_official: bool
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> Split:
         """Return one split, or all pictures in one for the name `all`."""
@@ -104,7 +104,7 @@ class Ratings:
         return Split(
             names=[name for part in parts for name in part.names],
             paths=[path for part in parts for path in part.paths],
-            quality=np.concatenate([part.quality for part in parts]),
+            target=np.concatenate([part.target for part in parts]),
             cache=next(iter(parts)).cache,
             policy=next(iter(parts)).policy,
         )
@@ -114,13 +114,20 @@ class Ratings:
         return {name: len(split) for name, split in self.splits.items()}
 
 
-def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
+def load(
+    config: DataConfig,
+    needed: tuple[str, ...] = SPLITS,
+    targets: Targets = mos_targets,
+    policy: Policy = DEFAULT,
+) -> Ratings:
     """
     Read and check a data set.
 
     Args:
         config: Which one, where, and how much of it.
         needed: Splits that must hold pictures: training wants all three, evaluation one.
+        targets: Of the model's task.
+        policy: Of the model: how an image becomes the network's input.
 
     Raises:
         FileNotFoundError: The folder or the ratings file is missing.
@@ -144,72 +151,50 @@ def load(config: DataConfig, needed: tuple[str, ...] = SPLITS) -> Ratings:
     layout = DATASETS[config.dataset](config.data_dir, options)
     for note in layout.notes:
         logger.info("%s: %s", config.dataset, note)
-    _check_table(layout, needed)
+    _check_names(layout)
+    target, facts = targets(layout)
+    _check_splits(layout, needed)
+    table = layout.table.assign(target=target)
     paths = _find_pictures(layout)
     splits = {}
     for name in SPLITS:
-        rows = layout.table[layout.table["split"] == name]
+        rows = table[table["split"] == name]
         if config.limit is not None and config.limit < len(rows):
             rows = rows.sample(config.limit, random_state=0).sort_index()
         splits[name] = Split(
             names=list(rows["image_name"]),
             paths=[paths[image_name] for image_name in rows["image_name"]],
-            quality=quality_of_mos(rows["mos"].to_numpy(dtype=np.float64), layout.mos_range),
+            target=rows["target"].to_numpy(dtype=np.float64),
             cache=config.cache,
+            policy=policy,
         )
     ratings = Ratings(
         name=layout.name or config.dataset,
         mos_range=layout.mos_range,
         splits=splits,
         is_official=_report_split(config, layout, {k: len(v) for k, v in splits.items()}),
+        facts=facts,
     )
     return ratings
 
 
-def _check_table(layout: Layout, needed: tuple[str, ...]) -> None:
-    table = layout.table
-    names = table["image_name"]
+def _check_names(layout: Layout) -> None:
+    names = layout.table["image_name"]
     doubled = names[names.duplicated()].unique()
     if len(doubled):
         raise ValueError(
             f"ratings: expected each image name once, got {len(doubled)} names more than once "
-            f"({_some(doubled)}). Keep one row for each."
+            f"({some(doubled)}). Keep one row for each."
         )
-    unrated = names[~np.isfinite(table["mos"].astype(float))]
-    if len(unrated):
-        raise ValueError(
-            f"ratings: expected a number in every row, got none in {len(unrated)} "
-            f"({_some(unrated)}). Remove these rows."
-        )
-    if len(table) < 2:
-        raise ValueError(
-            f"ratings: expected at least 2 rated pictures, got {len(table)}. Rate more of them."
-        )
-    _check_scale(table, layout.mos_range)
+
+
+def _check_splits(layout: Layout, needed: tuple[str, ...]) -> None:
+    table = layout.table
     empty = [name for name in needed if (table["split"] == name).sum() < 2]
     if empty:
         raise ValueError(
             f"ratings: expected at least 2 pictures in each of {', '.join(needed)}, got "
             f"{table['split'].value_counts().to_dict()}. Add rows to {', '.join(empty)}."
-        )
-
-
-def _check_scale(table: pd.DataFrame, mos_range: tuple[float, float]) -> None:
-    """Refuse ratings off their range, or in a small part of it: a 1-5 scale read as 0-100."""
-    low, high = mos_range
-    mos = table["mos"]
-    outside = table["image_name"][(mos < low) | (mos > high)]
-    if low < high and len(outside):
-        raise ValueError(
-            f"mos: expected ratings in [{low:g}, {high:g}], got {mos.min():g} to {mos.max():g}, "
-            f"{len(outside)} of {len(table)} outside ({_some(outside)}). Correct them, or give "
-            "the scale of these ratings: --mos-range LOW HIGH."
-        )
-    quality_of_mos(mos.to_numpy(dtype=np.float64), mos_range)  # refuses an empty range
-    if (float(mos.max()) - low) < 0.2 * (high - low):
-        raise ValueError(
-            f"mos: expected ratings that use [{low:g}, {high:g}], got {mos.min():g} to "
-            f"{mos.max():g}. These look like another scale: --mos-range LOW HIGH."
         )
 
 
@@ -228,7 +213,7 @@ def _find_pictures(layout: Layout) -> dict[str, Path]:
         folders = ", ".join(str(directory) for directory in layout.image_dirs)
         raise FileNotFoundError(
             f"pictures: expected {len(wanted)} files, got {len(best)}; missing {len(missing)} "
-            f"({_some(missing)}). Looked in {folders}."
+            f"({some(missing)}). Looked in {folders}."
         )
     return best
 
@@ -254,9 +239,3 @@ def _report_split(config: DataConfig, layout: Layout, counts: dict[str, int]) ->
     verdict = "the official split" if is_official else f"not the official split ({official})"
     logger.info("%s: %s pictures: %s", config.dataset, text, verdict)
     return is_official
-
-
-def _some(names: Iterable[object]) -> str:
-    shown = [str(name) for name in names]
-    more = "" if len(shown) <= NAMES_SHOWN else ", ..."
-    return ", ".join(shown[:NAMES_SHOWN]) + more

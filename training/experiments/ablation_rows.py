@@ -1,11 +1,10 @@
-"""What an ablation compares with the recipe: variants of it, and means of trained networks."""
+"""What an ablation compares with the recipe: variants of it."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,45 +67,6 @@ class Variant:
                 f"expected NAME:SETTING=VALUE, e.g. 'MSE alone:loss=mse', got {text!r} ({error})."
             ) from error
         return cls(name, changes)
-
-
-@dataclass(frozen=True)
-class Mean:
-    """
-    The mean of the weights of networks that other rows have trained.
-
-    Attributes:
-        name: For people.
-        members: Names of rows.
-    """
-
-    name: str
-    members: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Mean:
-        """Read NAME:ROW+ROW[+ROW...]; for argparse."""
-        name, _, rows = text.partition(":")
-        members = tuple(row.strip() for row in rows.split("+"))
-        if not name or len(members) < 2 or not all(members):
-            raise argparse.ArgumentTypeError(
-                f"expected NAME:ROW+ROW, e.g. 'two seeds:{RECIPE}+another seed', got {text!r}."
-            )
-        return cls(name, members)
-
-    def expect_rows(self, names: Collection[str]) -> None:
-        """
-        Check that all members will have been trained.
-
-        Raises:
-            ValueError: One will not.
-        """
-        for member in self.members:
-            if member not in names or member == MIRRORED:
-                raise ValueError(
-                    f"--means: expected rows of this ablation, got {member!r} in '{self.name}'. "
-                    f"Known: {', '.join(sorted(set(names) - {MIRRORED}))}."
-                )
 
 
 def folder_of(name: str) -> str:

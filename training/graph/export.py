@@ -17,14 +17,12 @@ import numpy as np
 import onnx
 import torch
 from iqa.imaging.decoding import decode
-from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import Runtime
 from iqa.tasks.known import task_of
 from iqa.tasks.task import in_words
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from training.graph.rounding import RoundedNetwork
 
@@ -34,20 +32,17 @@ OPSET: Final = 18
 MAX_SCORE_DIFFERENCE: Final = 0.01
 
 
-def export_onnx(
-    network: QualityNetwork, path: Path, weights: Path | None = None, policy: Policy = DEFAULT
-) -> None:
+def export_onnx(network: ImageNetwork, path: Path, weights: Path | None = None) -> None:
     """
     Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out, N, H, W free.
 
     Args:
         network: In evaluation mode, on the CPU.
         path: Of the file. Same network, same bytes.
-        policy: How an image becomes its input; says how many channels it takes.
         weights: The network's `model.safetensors`. If given, the graph points into it, and works
             where that file lies beside it.
     """
-    _trace(network, path, policy.n_channels)
+    _trace(network, path)
     if weights is not None:
         model = onnx.load(str(path))
         _point_into(model, weights)
@@ -62,7 +57,7 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
         network: Exact in bfloat16.
         path: Of the file. Same network, same bytes.
     """
-    _trace(network, path, n_channels=3)
+    _trace(network, path)
     model = onnx.load(str(path))
     graph = model.graph
     casts = []
@@ -86,8 +81,8 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _trace(network: nn.Module, path: Path, n_channels: int) -> None:
-    example = torch.zeros(2, 96, 128, n_channels, dtype=torch.uint8)
+def _trace(network: ImageNetwork | RoundedNetwork, path: Path) -> None:
+    example = torch.zeros(2, 96, 128, network.n_channels, dtype=torch.uint8)
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but takes 3 s where its successor takes 25; torch
         # is pinned, and the graph is checked below.
@@ -137,7 +132,7 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
 
 def check_graph(
     runtime: Runtime,
-    network: QualityNetwork,
+    network: ImageNetwork,
     pictures: list[Path],
     max_points: float,
     card: Card,

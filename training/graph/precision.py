@@ -20,12 +20,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from iqa.imaging.preprocessing import AREA_PX
+from iqa.imaging.preprocessing import DEFAULT, Policy, input_size
 from iqa.network import checkpoint
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE, OpenVINORuntime, Runtime
-from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from training.data.images import read_damaged_copy, read_pixels
@@ -33,12 +31,14 @@ from training.data.ratings import Ratings, Split
 from training.graph import export
 from training.graph.quantisation import quantise
 from training.graph.rounding import rounded
-from training.measure.predict import predict, runtime_judge, torch_judge
+from training.measure.predict import graph_predictor, predict, torch_predictor
+from training.tasks.task import TrainingTask
 
 logger = logging.getLogger(__name__)
 
 GATE_FILE: Final = "gate.json"
-MAX_SROCC_DROP: Final = 0.002
+MAX_DROP: Final = 0.002
+"""Of the task's leading metric, which is at most 1."""
 MIN_SHARE_WITHIN: Final = 0.99
 MAX_POINTS: Final = {"bf16": 0.5, "int8": 1.0}
 CALIBRATION_PICTURES: Final = {"bf16": 60, "int8": 300}
@@ -56,13 +56,14 @@ class Gate:
     Attributes:
         precision: bf16 or int8.
         pictures: How many were scored.
-        validation_digest: Of their names and ratings.
+        validation_digest: Of their names and targets.
         weights_sha256: Of the checkpoint that the graph was made from.
         graph_sha256: Of the graph's files, by name.
-        srocc_f32: Rank correlation of torch with the ratings.
-        srocc: The graph's.
-        max_points: How far a score may move.
-        share_within: Share of the scores that move no further.
+        metric: The task's leading one; the file has its name for `value` and `value_f32`.
+        value_f32: Of torch.
+        value: Of the graph.
+        max_points: How far an answer may move, in hundredths of the scale.
+        share_within: Share of the answers that move no further.
         points_p99: 99th percentile of how far they move.
     """
 
@@ -71,8 +72,9 @@ class Gate:
     validation_digest: str
     weights_sha256: str
     graph_sha256: dict[str, str]
-    srocc_f32: float
-    srocc: float
+    metric: str
+    value_f32: float
+    value: float
     max_points: float
     share_within: float
     points_p99: float
@@ -80,27 +82,46 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Tell whether the graph may be packed."""
-        drop = self.srocc_f32 - self.srocc
-        return drop <= MAX_SROCC_DROP and self.share_within >= MIN_SHARE_WITHIN
+        drop = self.value_f32 - self.value
+        return drop <= MAX_DROP and self.share_within >= MIN_SHARE_WITHIN
 
     def sentence(self) -> str:
         """Return both numbers and their bounds."""
         return (
-            f"SROCC {self.srocc:.4f} against {self.srocc_f32:.4f} in float32 (may drop "
-            f"{MAX_SROCC_DROP}), {100 * self.share_within:.1f} % of {self.pictures} scores within "
+            f"{self.metric.upper()} {self.value:.4f} against {self.value_f32:.4f} in float32 (may "
+            f"drop {MAX_DROP}), {100 * self.share_within:.1f} % of {self.pictures} scores within "
             f"{self.max_points:g} point (at least {100 * MIN_SHARE_WITHIN:g} %; 99th percentile "
             f"{self.points_p99:.2f})"
         )
 
+    def document(self) -> dict[str, Any]:
+        """Return what is written: JSON."""
+        document = dataclasses.asdict(self)
+        key = document.pop("metric")
+        return document | {key: document.pop("value"), f"{key}_f32": document.pop("value_f32")}
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Gate:
+        """Return what was written."""
+        key = next(name for name in document if name.endswith("_f32")).removesuffix("_f32")
+        facts = {name: value for name, value in document.items() if not name.startswith(key)}
+        return cls(metric=key, value=document[key], value_f32=document[f"{key}_f32"], **facts)
+
 
 def make(
-    precision: str, network: QualityNetwork, weights_sha256: str, data: Ratings, folder: Path
+    precision: str,
+    task: TrainingTask,
+    network: ImageNetwork,
+    weights_sha256: str,
+    data: Ratings,
+    folder: Path,
 ) -> Gate:
     """
     Make a graph of lower precision and measure it.
 
     Args:
         precision: bf16 or int8.
+        task: Of the network.
         network: In evaluation mode, on the CPU.
         weights_sha256: Of its checkpoint.
         data: Calibrated on pictures of its training split, measured on all of validation.
@@ -115,10 +136,8 @@ def make(
         export.export_bf16(rounded(network, pictures), folder / GRAPH_FILE)
     else:
         quantise(network, pictures, folder / QUANTISED_GRAPH_FILE)
-    gate = _measure(precision, folder, network, weights_sha256, data.split("val"))
-    (folder / GATE_FILE).write_text(
-        json.dumps(dataclasses.asdict(gate), indent=2, sort_keys=True) + "\n"
-    )
+    gate = _measure(precision, folder, task, network, weights_sha256, data.split("val"))
+    (folder / GATE_FILE).write_text(json.dumps(gate.document(), indent=2, sort_keys=True) + "\n")
     logger.info("%s: %s; %.0f s", precision, gate.sentence(), time.monotonic() - started_s)
     return gate
 
@@ -131,7 +150,7 @@ def read_gate(folder: Path, weights_sha256: str) -> Gate:
         ValueError: The graph is not the one that was measured, or was made from other weights.
     """
     document: dict[str, Any] = json.loads((folder / GATE_FILE).read_text())
-    gate = Gate(**document)
+    gate = Gate.of_document(document)
     if gate.weights_sha256 != weights_sha256:
         raise ValueError(
             f"{folder.name}: expected a graph of the weights {weights_sha256[:12]}, got one of "
@@ -153,10 +172,11 @@ def open_graph(folder: Path, precision: str, threads: int = 1) -> Runtime:
     return OpenVINORuntime(folder / graph, threads, precision)
 
 
-def ms_per_picture(runtime: Runtime) -> float:
-    """Return the median CPU time of one 512 x 384 picture, milliseconds."""
-    side = int(AREA_PX**0.5) // 16 * 16
-    pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+def ms_per_picture(runtime: Runtime, policy: Policy = DEFAULT) -> float:
+    """Return the median CPU time of one photograph of 4 to 3, milliseconds."""
+    width, height = input_size(4000, 3000, policy)
+    shape = (1, height, width, policy.n_channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     times = []
     for _ in range(TIMED_RUNS):
         started_s = time.process_time()
@@ -177,13 +197,20 @@ def _calibration_pictures(split: Split, precision: str) -> list[Tensor]:
 
 
 def _measure(
-    precision: str, folder: Path, network: QualityNetwork, weights_sha256: str, split: Split
+    precision: str,
+    folder: Path,
+    task: TrainingTask,
+    network: ImageNetwork,
+    weights_sha256: str,
+    split: Split,
 ) -> Gate:
     runtime = open_graph(folder, precision, threads=torch.get_num_threads())
-    expected = 100 * predict(torch_judge(network, torch.device("cpu")), split, title="torch f32")
+    predictor = torch_predictor(network, torch.device("cpu"))
+    expected = predict(predictor, split, title="torch f32")
     # One at a time, as the server does.
-    got = 100 * predict(runtime_judge(runtime), split, batch_size=1, title=precision)
-    difference: NDArray[np.float64] = np.abs(got - expected)
+    got = predict(graph_predictor(runtime), split, batch_size=1, title=precision)
+    difference = task.differences(expected, got)
+    key = task.leading.key
     return Gate(
         precision=precision,
         pictures=len(split),
@@ -193,8 +220,9 @@ def _measure(
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.glob("model.*"))
         },
-        srocc_f32=round(float(stats.spearmanr(expected, split.quality)[0]), 5),
-        srocc=round(float(stats.spearmanr(got, split.quality)[0]), 5),
+        metric=key,
+        value_f32=round(task.metrics(expected, split.target)[key], 5),
+        value=round(task.metrics(got, split.target)[key], 5),
         max_points=MAX_POINTS[precision],
         share_within=round(float(np.mean(difference <= MAX_POINTS[precision])), 5),
         points_p99=round(float(np.quantile(difference, 0.99)), 4),

@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 
 import openvino
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from iqa.network.openvino_core import core
 from torch import Tensor
 
 from training.graph.export import export_onnx
 
 
-def quantise(network: QualityNetwork, pictures: list[Tensor], path: Path) -> None:
+def quantise(network: ImageNetwork, pictures: list[Tensor], path: Path) -> None:
     """
     Write the network with 8-bit weights and activations.
 

@@ -22,7 +22,7 @@ import itertools
 from typing import Final
 
 import torch
-from iqa.network.model import QualityNetwork, pool
+from iqa.network.model import ImageNetwork, activated, pool, three_channels
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -38,7 +38,7 @@ DAMPING: Final = 1e-5  # of the mean of the Gram matrix's diagonal
 
 class RoundedNetwork(nn.Module):
     """
-    A `QualityNetwork` with folded batch norms and the normalisation folded into its first layer.
+    A `ImageNetwork` with folded batch norms and the normalisation folded into its first layer.
 
     Args:
         network: Is copied; in evaluation mode, on the CPU.
@@ -46,11 +46,12 @@ class RoundedNetwork(nn.Module):
 
     shift: Tensor
 
-    def __init__(self, network: QualityNetwork) -> None:
+    def __init__(self, network: ImageNetwork) -> None:
         super().__init__()
         self.features = copy.deepcopy(network.features)
         self.head = copy.deepcopy(network.head)
-        self._pooling = network.pooling
+        self._pooling, self._ends_in = network.pooling, network.ends_in
+        self.n_channels = network.n_channels
         _fold_batch_norms(self.features)
         # Whole numbers: pixels minus them are exact in bfloat16. The difference to the true mean,
         # under half a grey level, goes into the bias; only the padding at the edges sees it.
@@ -61,24 +62,24 @@ class RoundedNetwork(nn.Module):
         first.weight.data = weight
 
     def forward(self, pixels_NHWC: Tensor) -> Tensor:
-        """Judge uint8 (N, H, W, 3); float32 quality (N,) in [0, 1]."""
-        return torch.sigmoid(self.logits(pixels_NHWC))
+        """Return the outputs for uint8 (N, H, W, C), as the network does."""
+        return activated(self.logits(pixels_NHWC), self._ends_in)
 
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
-        """Return the quality before the sigmoid: float32, shape (N,)."""
-        maps = self.features(pixels_NHWC.permute(0, 3, 1, 2).float() - self.shift)
-        logits: Tensor = self.head(pool(maps, self._pooling)).squeeze(1)
-        return logits
+        """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
+        maps = self.features(three_channels(pixels_NHWC, self.n_channels) - self.shift)
+        logits: Tensor = self.head(pool(maps, self._pooling))
+        return logits.squeeze(1) if self._ends_in.n_outputs == 1 else logits
 
 
 @torch.no_grad()
-def rounded(network: QualityNetwork, pictures: list[Tensor]) -> RoundedNetwork:
+def rounded(network: ImageNetwork, pictures: list[Tensor]) -> RoundedNetwork:
     """
     Make a network for bfloat16.
 
     Args:
         network: In evaluation mode, on the CPU; unchanged.
-        pictures: Some dozens, uint8 (H, W, 3), preprocessed. Same pictures, same result.
+        pictures: Some dozens, uint8 (H, W, C), preprocessed. Same pictures, same result.
 
     Returns:
         A network whose convolutions are exact in bfloat16, biases included.
@@ -131,10 +132,10 @@ def round_with_feedback(network: RoundedNetwork, batches: list[Tensor]) -> None:
         _bias(layer).data = rows[:, -1].contiguous()
 
 
-def match_head(network: RoundedNetwork, reference: QualityNetwork, batches: list[Tensor]) -> None:
-    """Move the head's bias by the mean difference of the logits."""
+def match_head(network: RoundedNetwork, reference: ImageNetwork, batches: list[Tensor]) -> None:
+    """Move the head's biases by the mean difference of the logits."""
     differences = [reference.logits(batch) - network.logits(batch) for batch in batches]
-    network.head.bias.data += torch.cat(differences).mean()
+    network.head.bias.data += torch.cat(differences).mean(0)
 
 
 def _round_rows(rows: Tensor, gram: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from pathlib import Path
 from iqa.network.model import FEATURES_OF_BACKBONE, POOLINGS
 
 from training.data.config import DataConfig, option, values_of
-from training.loop.losses import LOSSES
 from training.loop.schedule import SCHEDULES
+from training.tasks.losses import LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class TrainConfig(DataConfig):
     clip_norm: float = option(1.0, "largest gradient norm", type=float)
     ema_decay: float = option(
         0.0,
-        "judge with a moving average of the weights that keeps this share a step; 0 is none",
+        "evaluate a moving average of the weights that keeps this share a step; 0 is none",
         type=float,
     )
     norm: str = option(
@@ -83,7 +83,7 @@ class TrainConfig(DataConfig):
     run_name: str | None = option(None, "MLflow run name; default BACKBONE-lrLR-eEPOCHS")
     model_name: str = option("iqa", "registered model that gets the version")
     alias: str | None = option(
-        None, "alias to move to the new version if its validation SROCC is better, e.g. staging"
+        None, "alias to move to the new version if it is the better one on validation, e.g. staging"
     )
 
     def __post_init__(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.loop.config import TrainConfig
 
 
-def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.AdamW:
+def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
     head = {id(parameter) for parameter in network.head.parameters()}
     groups: list[dict[str, Any]] = []
@@ -24,11 +24,11 @@ def optimizer_of(network: QualityNetwork, config: TrainConfig) -> torch.optim.Ad
                 if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
             ]
             decay = config.weight_decay if is_matrix else 0.0
-            groups.append({"params": chosen, "lr": lr, "peak_lr": lr, "weight_decay": decay})
+            groups.append({"params": chosen, "lr": lr, "weight_decay": decay})
     return torch.optim.AdamW(groups)
 
 
-def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
+def average_of(network: ImageNetwork, decay: float) -> AveragedModel | None:
     """
     Return an exponential moving average of weights and batch norm statistics.
 
@@ -42,10 +42,10 @@ def average_of(network: QualityNetwork, decay: float) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
 
-def judged(network: QualityNetwork, average: AveragedModel | None) -> QualityNetwork:
+def evaluated_network(network: ImageNetwork, average: AveragedModel | None) -> ImageNetwork:
     """Return the network that is validated and kept: the average, where there is one."""
     if average is None:
         return network
     module = average.module
-    assert isinstance(module, QualityNetwork)
+    assert isinstance(module, ImageNetwork)
     return module

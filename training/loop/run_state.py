@@ -6,6 +6,7 @@ import dataclasses
 import math
 import signal
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -100,6 +101,8 @@ class RunState:
                 f"{', '.join(f'{key}={settings[key]}' for key in other)}. "
                 "Use the same, or --restart."
             )
+        for group in saved["optimizer"]["param_groups"]:  # as it was named before torch's scheduler
+            group.setdefault("initial_lr", group.pop("peak_lr", None))
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         if average is not None:
@@ -149,11 +152,19 @@ class RunState:
         self.history_loss = self.mean_loss
         self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
 
-    def is_best(self, row: dict[str, float]) -> bool:
-        """Add an epoch's validation row; tell whether its SROCC is the best so far."""
+    def is_best(
+        self, row: dict[str, float], rank: Callable[[dict[str, float]], tuple[float, ...]]
+    ) -> bool:
+        """
+        Add an epoch's validation row; tell whether it is the best so far.
+
+        Args:
+            row: Metrics.
+            rank: Greater for the better one; by its first number alone a later epoch is better.
+        """
         # NaN is never better, and never in the way of a later number.
-        earlier = [old["srocc"] for old in self.history if math.isfinite(old["srocc"])]
-        is_best = not self.history or row["srocc"] > max(earlier, default=-math.inf)
+        earlier = [number for old in self.history if math.isfinite(number := rank(old)[0])]
+        is_best = not self.history or rank(row)[0] > max(earlier, default=-math.inf)
         self.history.append({"epoch": float(self.epoch), **row})
         if is_best:
             self.best_epoch = self.epoch

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
 SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
     "constant": lambda _: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
     "linear": lambda done: 1 - done,
 }
-"""Share of the peak rate, by the share in [0, 1) of the steps after the warm-up that is done."""
+"""Share of the peak rate, by the share in [0, 1] of the steps after the warm-up that is done."""
 
 
 def rate_factor(step: int, total_steps: int, warmup: float, schedule: str) -> float:
@@ -28,3 +31,23 @@ def rate_factor(step: int, total_steps: int, warmup: float, schedule: str) -> fl
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return SCHEDULES[schedule]((step - warmup_steps) / (total_steps - warmup_steps))
+
+
+def rate_scheduler(
+    optimizer: Optimizer, total_steps: int, warmup: float, schedule: str, steps_done: int = 0
+) -> LambdaLR:
+    """
+    Return torch's scheduler with `rate_factor`; its state follows from the steps alone.
+
+    Args:
+        optimizer: Its groups are at their peak rates, or as a resumed run left them.
+        total_steps: See `rate_factor`.
+        warmup: See `rate_factor`.
+        schedule: See `rate_factor`.
+        steps_done: Of the whole run, where it is resumed.
+    """
+    return LambdaLR(
+        optimizer,
+        lambda step: rate_factor(step, total_steps, warmup, schedule),
+        last_epoch=steps_done - 1,
+    )

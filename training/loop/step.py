@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from torch import Tensor, nn
 
 from training.compute.device import autocast, uses_bf16
-from training.compute.parallel import ALONE, Crew
+from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.loop.config import TrainConfig
-from training.loop.losses import LOSSES, order_of_pairs
 from training.loop.optimiser import average_of, optimizer_of
+from training.tasks.task import TrainingTask
 
 
 class Step:
@@ -20,22 +20,28 @@ class Step:
     Args:
         config: Of the run.
         network: On its device, in training mode.
-        crew: The processes that share a step; the loss is that of the whole batch.
+        task: Says what the loss is.
+        processes: They share a step; the loss is that of the whole batch.
 
     Attributes:
-        optimizer: Its groups have their rate in `lr` and their highest one in `peak_lr`.
+        optimizer: At its highest rates; `training.loop.schedule` moves them.
         average: The moving average of the weights; None without one.
         is_bf16: Whether the forward pass computes in bf16.
     """
 
-    def __init__(self, config: TrainConfig, network: QualityNetwork, crew: Crew = ALONE) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: ImageNetwork,
+        task: TrainingTask,
+        processes: ProcessGroup = ONE_PROCESS,
+    ) -> None:
         self._device = next(network.parameters()).device
         self._network = network
-        self._wrapped = crew.wrapped(network)
-        self._crew = crew
+        self._data_parallel = processes.data_parallel(network)
+        self._processes = processes
         self._clip_norm = config.clip_norm
-        self._loss_of = LOSSES[config.loss]
-        self._order_weight = config.order_weight
+        self._loss = task.loss(config)
         self.optimizer = optimizer_of(network, config)
         self.average = average_of(network, config.ema_decay)
         self.is_bf16 = uses_bf16(config.precision, self._device)
@@ -45,19 +51,14 @@ class Step:
         Return the loss of a batch, of which this process has its share: a scalar.
 
         Args:
-            pixels_NHWC: uint8, (N, H, W, 3): rated crops, then milder and heavier copies in turn.
-            target: float32, (N,), in [0, 1]; NaN for the copies.
+            pixels_NHWC: uint8, (N, H, W, C): crops, then milder and heavier damaged copies in turn.
+            target: float32, (N,), see `Split.target`; NaN for the copies.
         """
         with autocast(self._device, self.is_bf16):
-            quality = self._wrapped(pixels_NHWC.to(self._device, non_blocking=True))
-        quality = self._crew.gathered(quality)
-        target = self._crew.gathered(target.to(self._device, non_blocking=True))
-        is_rated = target.isfinite()
-        loss = self._loss_of(quality[is_rated], target[is_rated])
-        copies = quality[~is_rated]
-        if len(copies):
-            loss = loss + self._order_weight * order_of_pairs(copies[::2], copies[1::2])
-        return loss
+            outputs = self._data_parallel(pixels_NHWC.to(self._device, non_blocking=True))
+        outputs = self._processes.all_gather(outputs)
+        target = self._processes.all_gather(target.to(self._device, non_blocking=True))
+        return self._loss(outputs, target)
 
     def backward(self, loss: Tensor) -> None:
         """Take the gradients."""

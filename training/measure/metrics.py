@@ -82,7 +82,7 @@ def paired_difference(
 
     Args:
         quality: As for `agreement`.
-        baseline: The same pictures, judged by another network.
+        baseline: The same images, predicted by another network.
         target: As for `agreement`.
         seed: Of the resampling.
 

@@ -30,16 +30,16 @@ def predicted_against_rated(
     return figure
 
 
-def history(rows: list[dict[str, float]]) -> Figure:
-    """Plot training loss and validation SROCC by epoch."""
+def history(rows: list[dict[str, float]], key: str) -> Figure:
+    """Plot training loss and one metric on validation by epoch."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     left = figure.subplots()
     right = left.twinx()
     epochs = [row["epoch"] for row in rows]
     left.plot(epochs, [row["loss"] for row in rows], "o-", color="tab:gray")
-    right.plot(epochs, [row["srocc"] for row in rows], "s-", color="tab:blue")
+    right.plot(epochs, [row[key] for row in rows], "s-", color="tab:blue")
     left.set(xlabel="epoch", ylabel="training loss (grey)")
-    right.set(ylabel="validation SROCC (blue)")
+    right.set(ylabel=f"validation {key.upper()} (blue)")
     left.set_xticks(epochs)
     return figure
 

@@ -1,4 +1,4 @@
-"""Predict the quality of a split's whole pictures, with torch or the graph that is served."""
+"""The network's outputs for a split's whole images, with torch or the graph that is served."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.compute.device import keep_freed_memory
-from training.data.images import WholePictures, leave_interrupts_to_parent, same_size_batches
+from training.data.images import WholeImages, leave_interrupts_to_parent, same_size_batches
 from training.data.ratings import Split
 
 
 def predict(
-    judge: Callable[[Tensor], Tensor],
+    predictor: Callable[[Tensor], Tensor],
     split: Split,
     *,
     batch_size: int = 16,
@@ -26,41 +26,44 @@ def predict(
     title: str = "predict",
 ) -> NDArray[np.float64]:
     """
-    Judge every picture of a split, whole, through the serving preprocessing.
+    Predict every image of a split, whole, through the serving preprocessing.
 
     Args:
-        judge: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
-        split: What to judge.
-        batch_size: Pictures of one size judged together.
+        predictor: Takes uint8 (N, H, W, C), returns (N,), or (N, n_outputs).
+        split: Of which images.
+        batch_size: Images of one size in one forward pass.
         workers: Processes that decode.
         title: Of the progress bar.
 
     Returns:
-        float64, shape (len(split),), in the split's order.
+        float64, shape (len(split),) or (len(split), n_outputs), in the split's order.
     """
-    quality = np.full(len(split), np.nan)
+    outputs = np.full(len(split), np.nan)
     loader = DataLoader(
-        WholePictures(split),
+        WholeImages(split),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=same_size_batches,
         worker_init_fn=leave_interrupts_to_parent,
         generator=torch.Generator(),  # the global one belongs to training
     )
-    with tqdm(total=len(split), desc=title, unit="picture", leave=False) as bar:
+    with tqdm(total=len(split), desc=title, unit="image", leave=False) as bar:
         for batches in loader:
             for indices, pixels_NHWC in batches:
-                quality[indices] = judge(pixels_NHWC).double().cpu().numpy()
+                of_batch = predictor(pixels_NHWC).double().cpu().numpy()
+                if of_batch.shape[1:] != outputs.shape[1:]:  # the first tells how many there are
+                    outputs = np.full((len(split), *of_batch.shape[1:]), np.nan)
+                outputs[indices] = of_batch
                 bar.update(len(indices))
-    return quality
+    return outputs
 
 
-def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+def torch_predictor(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     """
-    Return the network as a judge: evaluation mode, no gradients, float32.
+    Return the network as a predictor: evaluation mode, no gradients, float32.
 
     Args:
-        network: Takes uint8 (N, H, W, 3), returns (N,) in [0, 1].
+        network: As `predict` wants it.
         device: Where it is.
     """
     keep_freed_memory(device)
@@ -68,28 +71,28 @@ def torch_judge(network: nn.Module, device: torch.device) -> Callable[[Tensor], 
     # torch's stubs lack the argument.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def judge(pixels_NHWC: Tensor) -> Tensor:
+    def predict_batch(pixels_NHWC: Tensor) -> Tensor:
         network.eval()
         with torch.inference_mode():
-            quality: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
-            return quality
+            outputs: Tensor = network(pixels_NHWC.to(device, non_blocking=True))
+            return outputs
 
-    return judge
-
-
-def mirrored_too(judge: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return a judge that takes the mean of a picture and its mirror image: two passes for one."""
-
-    def both(pixels_NHWC: Tensor) -> Tensor:
-        return (judge(pixels_NHWC) + judge(pixels_NHWC.flip(2))) / 2
-
-    return both
+    return predict_batch
 
 
-def runtime_judge(runtime: Runtime) -> Callable[[Tensor], Tensor]:
-    """Return a runtime as a judge."""
+def with_mirror_image(predictor: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a predictor that takes the mean of an image and its mirror image: two passes."""
 
-    def judge(pixels_NHWC: Tensor) -> Tensor:
+    def predict_both(pixels_NHWC: Tensor) -> Tensor:
+        return (predictor(pixels_NHWC) + predictor(pixels_NHWC.flip(2))) / 2
+
+    return predict_both
+
+
+def graph_predictor(runtime: Runtime) -> Callable[[Tensor], Tensor]:
+    """Return a runtime as a predictor."""
+
+    def predict_batch(pixels_NHWC: Tensor) -> Tensor:
         return torch.from_numpy(runtime.outputs(pixels_NHWC.numpy()).copy())
 
-    return judge
+    return predict_batch

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from iqa.network import checkpoint
+from iqa.tasks.known import task_of
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
@@ -25,14 +26,6 @@ from numpy.typing import NDArray
 from training.registry.model_versions import CHECKPOINT
 
 FLAVOR: Final = "iqa"
-SIGNATURE: Final = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "pixels_NHWC")]),
-    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,), "quality")]),
-)
-# A grey ramp; small, because MLflow stores it as text.
-INPUT_EXAMPLE: Final = np.broadcast_to(
-    np.linspace(0, 255, 64).astype(np.uint8)[None, None, :, None], (1, 48, 64, 3)
-).copy()
 
 
 def save_model(path: str, mlflow_model: Model, checkpoint_dir: Path) -> None:
@@ -41,8 +34,18 @@ def save_model(path: str, mlflow_model: Model, checkpoint_dir: Path) -> None:
     (folder / CHECKPOINT).mkdir(parents=True)
     for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
         shutil.copyfile(checkpoint_dir / name, folder / CHECKPOINT / name)
-    mlflow_model.signature = SIGNATURE
-    _save_example(mlflow_model, {"pixels_NHWC": INPUT_EXAMPLE}, path)
+    card = checkpoint.load_card(checkpoint_dir)
+    n_channels = checkpoint.policy_of(card).n_channels
+    n_outputs = task_of(card).head(card).n_outputs
+    shape = (-1,) if n_outputs == 1 else (-1, n_outputs)
+    mlflow_model.signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, n_channels), "pixels_NHWC")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), shape, "outputs")]),
+    )
+    # A grey ramp; small, because MLflow stores it as text.
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)[None, None, :, None]
+    example = np.broadcast_to(ramp, (1, 48, 64, n_channels)).copy()
+    _save_example(mlflow_model, {"pixels_NHWC": example}, path)
     mlflow_model.add_flavor(FLAVOR, checkpoint=CHECKPOINT)
     pyfunc.add_to_model(mlflow_model, loader_module=__name__, data=CHECKPOINT)
     mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
@@ -55,13 +58,13 @@ class _Predictor:
         self._network, _ = checkpoint.load(checkpoint_dir)
 
     def predict(self, pixels: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
-        """Judge uint8 pixels (N, H, W, 3), or a dict that holds them; returns quality (N,)."""
+        """Return the outputs for uint8 pixels (N, H, W, C), or for a dict that holds them."""
         array = pixels["pixels_NHWC"] if isinstance(pixels, dict) else pixels
         with torch.inference_mode():
-            quality: NDArray[np.float32] = self._network(
+            outputs: NDArray[np.float32] = self._network(
                 torch.from_numpy(np.array(array, dtype=np.uint8))
             ).numpy()
-        return quality
+        return outputs
 
 
 def _load_pyfunc(path: str) -> _Predictor:

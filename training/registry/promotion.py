@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from iqa.network import checkpoint
 from mlflow.models import Model
 
 from training.data.ratings import Split
-from training.measure.metrics import agreement
-from training.measure.predict import predict, torch_judge
+from training.measure.predict import predict, torch_predictor
 from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
+from training.registry.ranking import metrics_on_validation
+from training.tasks.known import training_task_of
+from training.tasks.task import TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +34,14 @@ class Registered:
     Attributes:
         name: Of the registered model.
         version: The registry's integer, as text.
+        task: What it does.
         metrics: {split: {name: number}}.
-        digests: {split: digest of its pictures and ratings}.
+        digests: {split: digest of its images and targets}.
     """
 
     name: str
     version: str
+    task: TrainingTask
     metrics: dict[str, dict[str, Any]]
     digests: dict[str, str]
 
@@ -52,7 +58,7 @@ def register(
         checkpoint_dir: What is stored.
         card: Its card; metrics and digests become tags, so that versions can be compared.
     """
-    digests = card["data"]["digests"]
+    digests, task = card["data"]["digests"], training_task_of(card)
     info = Model.log(
         artifact_path=None,
         name=name,
@@ -63,13 +69,14 @@ def register(
     )
     version = str(info.registered_model_version)
     tags = {
+        "task": task.name,
         "backbone": card["architecture"]["backbone"],
         "dataset": card["data"]["dataset"],
         "weights_sha256": card["weights_sha256"],
         **{f"digest_{split}": digest for split, digest in digests.items()},
     }
     for split, metrics in card["metrics"].items():
-        tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in ("srocc", "rmse_100")}
+        tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in task.rank_keys}
     if "calibration" in card:  # the same weights with another one give other scores
         fitted = card["calibration"]
         tags["calibration"] = f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
@@ -77,53 +84,53 @@ def register(
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
     logger.info("registered %s version %s", name, version)
-    return Registered(name=name, version=version, metrics=card["metrics"], digests=digests)
+    return Registered(
+        name=name, version=version, task=task, metrics=card["metrics"], digests=digests
+    )
 
 
 def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     """
-    Give the alias to a new version if it ranks the validation pictures better than the holder.
+    Give the alias to a new version if it is better on the validation images than the holder.
 
-    Both are compared on the same pictures and ratings: where the holder was measured on others
-    (the shipped model, say) it is evaluated now on the candidate's. A tie in SROCC goes to the
-    lower RMSE_100.
+    Both are compared on the same images and targets: where the holder was measured on others
+    (the shipped model, say) it is evaluated now on the candidate's. Which is better, the task says.
 
     Args:
         alias: To be moved.
         candidate: The new version.
-        val: The pictures and ratings that it was measured on.
+        val: The images and targets that it was measured on.
 
     Returns:
         Whether the alias moved. Either way the reason is printed.
     """
-    new = candidate.metrics["val"]
+    task = candidate.task
+    new = _rounded(task, candidate.metrics["val"])
     holder = holder_of(candidate.name, alias)
     if holder is None:
-        reason = f"validation SROCC {new['srocc']:.4f}; nothing held the alias"
+        reason = f"validation {task.sentence(new)}; nothing held the alias"
         move_alias(candidate.name, alias, candidate.version, reason)
         print(f"{alias} -> version {candidate.version}: {reason}")
         return True
-    if holder.tags.get("digest_val") == candidate.digests["val"]:
-        old = {key: float(holder.tags[f"val_{key}"]) for key in ("srocc", "rmse_100")}
-        measured = "measured on the same validation pictures"
-    else:
-        try:
-            old = _evaluate(candidate.name, str(holder.version), val)
-        except ValueError as error:  # another preprocessing, or no checkpoint of this project
-            print(
-                f"{alias} stays at version {holder.version}, which cannot be compared: {error} "
-                f"By hand: python -m scripts.set_alias {candidate.name} {candidate.version} "
-                f"--alias {alias}"
-            )
-            return False
-        measured = "evaluated now on the same validation pictures"
+    try:
+        if holder.tags.get("digest_val") == candidate.digests["val"]:
+            old = metrics_on_validation(holder, task)
+            measured = "measured on the same validation images"
+        else:
+            old = _rounded(task, _evaluate(candidate.name, str(holder.version), task, val))
+            measured = "evaluated now on the same validation images"
+    except ValueError as error:  # another task or preprocessing, or no checkpoint of this project
+        print(
+            f"{alias} stays at version {holder.version}, which cannot be compared: {error} "
+            f"By hand: python -m scripts.set_alias {candidate.name} {candidate.version} "
+            f"--alias {alias}"
+        )
+        return False
     reason = (
-        f"validation SROCC {new['srocc']:.4f}, RMSE_100 {new['rmse_100']:.2f} of version "
-        f"{candidate.version} against {old['srocc']:.4f}, {old['rmse_100']:.2f} of version "
-        f"{holder.version} ({measured})"
+        f"validation {task.sentence(new)} of version {candidate.version} against "
+        f"{task.sentence(old)} of version {holder.version} ({measured})"
     )
-    # Tags hold 6 decimals: an equal model must not win by what they leave out.
-    if _rank(new) > _rank(old):
+    if task.rank(new) > task.rank(old):
         move_alias(candidate.name, alias, candidate.version, reason)
         print(f"{alias} -> version {candidate.version}: better: {reason}")
         return True
@@ -134,14 +141,21 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     return False
 
 
-def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
-    return round(metrics["srocc"], 6), -round(metrics["rmse_100"], 6)
+def _rounded(task: TrainingTask, metrics: Mapping[str, Any]) -> dict[str, float]:
+    # Tags hold 6 decimals: an equal model must not win by what they leave out.
+    return {key: round(metrics[key], 6) for key in task.rank_keys}
 
 
-def _evaluate(name: str, version: str, split: Split) -> dict[str, float]:
+def _evaluate(name: str, version: str, task: TrainingTask, split: Split) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
-        network, _ = checkpoint.load(download(name, version, Path(directory)))
-    quality = predict(
-        torch_judge(network, torch.device("cpu")), split, title=f"evaluate version {version}"
+        network, card = checkpoint.load(download(name, version, Path(directory)))
+    own = training_task_of(card)
+    if own.name != task.name:
+        raise ValueError(
+            f"version {version}: expected a model of {task.name}, got one of {own.name}."
+        )
+    split = dataclasses.replace(split, policy=checkpoint.policy_of(card))
+    outputs = predict(
+        torch_predictor(network, torch.device("cpu")), split, title=f"evaluate version {version}"
     )
-    return agreement(quality, split.quality)
+    return task.metrics(outputs, split.target)

@@ -1,4 +1,4 @@
-"""The MLflow side of a run: parameters, metrics, data, code and environment, pictures of it."""
+"""The MLflow side of a run: parameters, metrics, data, code and environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mlflow
 import pandas as pd
@@ -62,10 +62,22 @@ def _artifact_location() -> str | None:
     return folder.as_uri()
 
 
-def log_inputs(ratings: Ratings, digests: dict[str, str]) -> None:
-    """Log each split as an MLflow data set, with the digest of its pictures and ratings."""
+def describe(
+    settings: dict[str, Any], provenance: dict[str, str], ratings: Ratings, digests: dict[str, str]
+) -> None:
+    """
+    Log what the open run is made of, before its first step.
+
+    Args:
+        settings: Its parameters.
+        provenance: Its tags: commit, packages, starting weights.
+        ratings: Its splits, each logged as an MLflow data set.
+        digests: Of each split's images and ratings.
+    """
+    mlflow.log_params({key: str(value) for key, value in settings.items()})
+    mlflow.set_tags(provenance | {f"digest_{name}": digest for name, digest in digests.items()})
     for name, split in ratings.splits.items():
-        table = pd.DataFrame({"image_name": split.names, "quality": split.quality})
+        table = pd.DataFrame({"image_name": split.names, "target": split.target})
         data = from_pandas(table, name=f"{ratings.name}-{name}", digest=digests[name][:16])
         mlflow.log_input(data, context=name)
 

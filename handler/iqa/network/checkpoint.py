@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
-from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, QualityNetwork
+from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, ImageNetwork
 from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task
@@ -38,7 +38,7 @@ they were fitted `calibration` and `interval`, see `iqa.tasks.score`)."""
 
 def save(
     directory: Path,
-    network: QualityNetwork,
+    network: ImageNetwork,
     facts: Card,
     task: Task = QUALITY,
     policy: Policy = DEFAULT,
@@ -93,7 +93,7 @@ def change_card(directory: Path, facts: Card) -> Card:
     return card
 
 
-def load(directory: Path) -> tuple[QualityNetwork, Card]:
+def load(directory: Path) -> tuple[ImageNetwork, Card]:
     """
     Read a checkpoint and rebuild its network.
 
@@ -111,7 +111,7 @@ def load(directory: Path) -> tuple[QualityNetwork, Card]:
     digest = sha256_of(directory / WEIGHTS_FILE)
     _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
     architecture = card["architecture"]
-    network = QualityNetwork(
+    network = ImageNetwork(
         architecture["backbone"],
         pooling=architecture["pooling"],
         head=task_of(card).head(card),

@@ -34,7 +34,7 @@ POOLINGS: Final = ("average", "average+std", "average+max")
 VARIANCE_EPS: Final = 1e-5
 
 
-class QualityNetwork(nn.Module):
+class ImageNetwork(nn.Module):
     """
     A convolutional backbone, global pooling, and a linear head.
 
@@ -86,10 +86,7 @@ class QualityNetwork(nn.Module):
         Returns:
             float32, in [0, 1], shape (N,) with one output, else (N, K).
         """
-        logits = self.logits(pixels_NHWC)
-        if self.ends_in.activation == "softmax":
-            return torch.softmax(logits, dim=1)
-        return torch.sigmoid(logits)
+        return activated(self.logits(pixels_NHWC), self.ends_in)
 
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
         """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
@@ -112,11 +109,23 @@ class QualityNetwork(nn.Module):
         return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
 
     def _maps(self, pixels_NHWC: Tensor) -> Tensor:
-        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
-        if self.n_channels == 1:  # grey: the backbones were made for three channels
-            batch_NCHW = batch_NCHW.expand(-1, 3, -1, -1)
-        maps: Tensor = self.features((batch_NCHW - self.mean) / self.std)
+        maps: Tensor = self.features(
+            (three_channels(pixels_NHWC, self.n_channels) - self.mean) / self.std
+        )
         return maps
+
+
+def activated(logits: Tensor, head: Head) -> Tensor:
+    """Return what a head's logits, (N,) or (N, K), say in [0, 1]."""
+    if head.activation == "softmax":
+        return torch.softmax(logits, dim=1)
+    return torch.sigmoid(logits)
+
+
+def three_channels(pixels_NHWC: Tensor, n_channels: int) -> Tensor:
+    """Return the batch as the backbones want it: float32, (N, 3, H, W), grey three times."""
+    batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+    return batch_NCHW.expand(-1, 3, -1, -1) if n_channels == 1 else batch_NCHW
 
 
 def pool(maps: Tensor, pooling: str) -> Tensor:

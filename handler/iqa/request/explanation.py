@@ -24,7 +24,7 @@ def wanted_format(row: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
     Tell in which form the map is wanted.
 
     Args:
-        row: What TorchServe made of the request: the fields of a form.
+        row: Contents of the fields of a form, by their names.
         headers: Of the request, in whatever spelling. TorchServe puts something about each field
             of a form between them.
 

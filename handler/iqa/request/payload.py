@@ -6,15 +6,17 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
-from iqa.request.form import fields_of
+from iqa.request.form import Field, fields_of
 
 IMAGE_KEY: Final = "image"
+TEXT_FIELDS: Final = ("data", "body")
+"""Where text is looked at where a form has no file; `body` is TorchServe's name of a raw body."""
 HINT: Final = (
-    'Send the file itself (curl -T FILE), a form (-F data=@FILE), or JSON {"image": "<base64>"}.'
+    'Send the file itself (curl -T FILE), a form (-F file=@FILE), or JSON {"image": "<base64>"}.'
 )
 
 # No picture begins like this.
@@ -25,38 +27,53 @@ MAX_JSON_MARKS: Final = 1000
 
 def picture_of(row: Mapping[str, Any]) -> bytes:
     """
-    Find the picture's bytes in a request.
-
-    Args:
-        row: What TorchServe made of the request: `data` for a form field, `body` for a raw
-            body, which is bytes, or a form or JSON as it was sent; with `decode_input_request`,
-            also text and parsed JSON, by its content type.
-
-    Returns:
-        The file's content, perhaps empty.
+    Find the picture's bytes in a request: `picture_in` of its `fields_in`.
 
     Raises:
-        ImageRejected: The request holds no picture where one is expected (400).
+        ImageRejected: See there.
+    """
+    return picture_in(fields_in(row, {}))
+
+
+def fields_in(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Field]:
+    """
+    Return the fields of a request, whoever has taken its form apart.
+
+    Args:
+        row: What TorchServe made of the request: one key for each field of a form that it took
+            apart, of several of one name the last; else `body`, which is bytes, or a form or JSON
+            as it was sent; with `decode_input_request`, also text and parsed JSON.
+        headers: Of the request. Between them TorchServe puts a content type for each field, which
+            is empty where the field is no file.
+
+    Returns:
+        The fields of the form; of a raw body one, `body`.
+
+    Raises:
+        ImageRejected: The form is broken (400).
     """
     body = row.get("body")
     if row.get("data") is None and isinstance(body, bytes | bytearray):
         fields = fields_of(body)
         if fields is not None:
-            return _picture_in(fields)
-    return _picture_in(row)
+            return fields
+    return [
+        Field(name=str(name), content=content, is_file=_has_content_type(headers.get(name)))
+        for name, content in row.items()
+    ]
 
 
-def _picture_in(row: Mapping[str, Any]) -> bytes:
-    payload = row.get("data")
-    if payload is None:
-        payload = row.get("body")
-    if payload is None:
-        if not row:
-            raise ImageRejected("empty", f"body: expected an image file, got nothing. {HINT}")
-        fields = ", ".join(repr(str(name)[:40]) for name in list(row)[:5])
-        raise ImageRejected(
-            "undecodable", f"form: expected a file in the field 'data', got {fields}. {HINT}"
-        )
+def picture_in(fields: Sequence[Field]) -> bytes:
+    """
+    Find the picture's bytes in the fields of a request.
+
+    Returns:
+        The file's content, perhaps empty.
+
+    Raises:
+        ImageRejected: There is no picture where one is expected, or more than one (400).
+    """
+    payload = _chosen(fields).content
     if isinstance(payload, bytes | bytearray | memoryview):
         content = bytes(payload)
         if not JSON_START.match(content):
@@ -71,6 +88,45 @@ def _picture_in(row: Mapping[str, Any]) -> bytes:
     raise ImageRejected(
         "undecodable", f"body: expected an image file, got JSON {type(payload).__name__}. {HINT}"
     )
+
+
+def _chosen(fields: Sequence[Field]) -> Field:
+    """
+    Return the field that holds the picture: the only file, whatever its name is.
+
+    Raises:
+        ImageRejected: There is none, or which one is meant cannot be told (400).
+    """
+    # Some clients give no file a name. Text has no zero bytes, all formats of pictures do.
+    files = [field for field in fields if field.is_file or _is_binary(field.content)]
+    files = [field for field in files if field.content] or files[:1]  # a browser's empty inputs
+    if len(files) > 1:
+        raise ImageRejected(
+            "too_many_files",
+            f"form: expected one file, got {len(files)}, in the fields {_names(files)}. "
+            "Send each picture as a request of its own.",
+        )
+    text = [field for name in TEXT_FIELDS for field in reversed(fields) if field.name == name]
+    if files or text:
+        return (files or text)[0]
+    if not fields:
+        raise ImageRejected("empty", f"body: expected an image file, got nothing. {HINT}")
+    raise ImageRejected(
+        "undecodable",
+        f"form: expected a file, got only text in the fields {_names(fields)}. {HINT}",
+    )
+
+
+def _is_binary(content: Any) -> bool:
+    return isinstance(content, bytes | bytearray) and b"\0" in content
+
+
+def _has_content_type(header: Any) -> bool:
+    return isinstance(header, Mapping) and bool(header.get("content-type"))
+
+
+def _names(fields: Sequence[Field]) -> str:
+    return ", ".join(repr(field.name[:40]) for field in fields[:5])
 
 
 def _parsed(body: bytes) -> Any:

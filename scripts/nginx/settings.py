@@ -1,0 +1,80 @@
+"""The front's settings, and nginx's configuration that is made of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from typing import Final
+
+from console.paths import ROOT
+from scripts.server.state import StateDir
+
+TEMPLATE: Final = ROOT / "torchserve" / "front" / "nginx.conf.template"
+MAX_CONNECTIONS: Final = 16384
+SPARE_FILES: Final = 512
+"""Descriptors for TorchServe's side, large bodies and logs."""
+
+Settings = dict[str, str]
+
+HELP: Final = {
+    "FRONT_LISTEN": "address and port for clients",
+    "FRONT_UPSTREAM": "TorchServe's inference address",
+    "FRONT_HEALTH": "the supervisor's address, for /ready",
+    "FRONT_IN_FLIGHT": "requests under way at most; the next one gets 503 `overloaded`",
+    "FRONT_PER_ADDRESS": "requests and uploads of one client address at once",
+    "FRONT_MAX_BYTES": "size of a body; above it 413",
+    "FRONT_CONNECTIONS": "connections, idle ones included",
+    "FRONT_DRAIN_S": "seconds that accepted requests get at the end",
+    "FRONT_DIR": "folder for its process id and large bodies; exists",
+    "FRONT_MODELS": "names of the models, with | between them",
+    "FRONT_ERROR_LEVEL": "nginx's level; below `crit` it writes a line for each refusal",
+    "FRONT_ACCESS_LOG": "`off`, or e.g. `/dev/stdout iqa`: one JSON line a request",
+}
+
+
+def defaults() -> Settings:
+    """Return what each placeholder of the template is when nobody says otherwise."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else files - SPARE_FILES
+    connections = str(max(min(most, MAX_CONNECTIONS), SPARE_FILES))
+    level = os.environ.get("IQA_LOG_LEVEL", "").upper()
+    return {
+        "FRONT_LISTEN": "127.0.0.1:8080",
+        "FRONT_UPSTREAM": "127.0.0.1:8084",
+        "FRONT_HEALTH": "127.0.0.1:8083",
+        # What TorchServe's queue takes: with workers that hold some as well, it is never full.
+        "FRONT_IN_FLIGHT": _setting("torchserve/model-config.yaml", r"^jobQueueSize: (\d+)"),
+        "FRONT_PER_ADDRESS": connections,
+        "FRONT_MAX_BYTES": _setting("config.properties", r"^max_request_size=(\d+)"),
+        "FRONT_CONNECTIONS": connections,
+        "FRONT_DRAIN_S": "35",
+        "FRONT_DIR": str(StateDir.from_environment().front),
+        "FRONT_MODELS": "iqa",
+        "FRONT_ERROR_LEVEL": "info" if level == "DEBUG" else "crit",
+        "FRONT_ACCESS_LOG": "/dev/stdout iqa" if level in ("INFO", "DEBUG") else "off",
+    }
+
+
+def render(settings: Settings) -> str:
+    """
+    Return the configuration.
+
+    Args:
+        settings: Values of the template's placeholders.
+
+    Raises:
+        ValueError: A value would end its directive and begin another.
+    """
+    for variable, value in settings.items():
+        if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
+            raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")
+    return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], TEMPLATE.read_text())
+
+
+def _setting(file: str, pattern: str) -> str:
+    """Return a number of one of the server's own settings, so that it stands in one place."""
+    found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{file}: expected a line like {pattern}, got none.")
+    return found[1]

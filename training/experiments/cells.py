@@ -1,0 +1,57 @@
+"""The cells of a sweep: a backbone, a learning rate, a number of epochs; and how they are named."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Final
+
+from iqa.network.model import FEATURES_OF_BACKBONE
+
+SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
+"""Learning rate and epochs of the experiments."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment of a sweep."""
+
+    backbone: str
+    lr: float
+    epochs: int
+
+    @classmethod
+    def parse(cls, text: str) -> Cell:
+        """Read BACKBONE:LR:EPOCHS; for argparse."""
+        try:
+            backbone, lr, epochs = text.split(":")
+            cell = cls(backbone, float(lr), int(epochs))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"expected BACKBONE:LR:EPOCHS, e.g. mobilenet_v2:3e-4:5, got {text!r}."
+            ) from error
+        if backbone not in FEATURES_OF_BACKBONE or not (cell.lr > 0 and cell.epochs > 0):
+            known = ", ".join(FEATURES_OF_BACKBONE)
+            raise argparse.ArgumentTypeError(
+                f"expected a backbone of {known} and numbers above 0, got {text!r}."
+            )
+        return cell
+
+    def __str__(self) -> str:
+        return f"{self.backbone}:{self.lr:g}:{self.epochs}"
+
+
+ALL_CELLS: Final = tuple(
+    Cell(backbone, lr, epochs) for backbone in FEATURES_OF_BACKBONE for lr, epochs in SETTINGS
+)
+
+
+def parse_weights_of(text: str) -> tuple[str, str]:
+    """Read BACKBONE=VALUE; for argparse."""
+    backbone, _, value = text.partition("=")
+    if backbone not in FEATURES_OF_BACKBONE or not value:
+        known = ", ".join(FEATURES_OF_BACKBONE)
+        raise argparse.ArgumentTypeError(
+            f"expected BACKBONE=VALUE with a backbone of {known}, got {text!r}."
+        )
+    return backbone, value

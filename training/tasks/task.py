@@ -1,0 +1,176 @@
+"""
+The training half of a task; `iqa.tasks.task` is the half that serving needs.
+
+    targets, start_head, loss     what is learned
+    metrics, shown                how good a network is, and which of two is better
+    evaluate, calibrate, report   what is said of a finished one, beyond its metrics
+
+A new task answers the first two rows and is entered into `training.tasks.known`. Torch, scipy and
+matplotlib are imported where they are used: whoever only ranks versions does not wait for them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from iqa.imaging.preprocessing import DEFAULT, Policy
+from iqa.tasks.task import Card, Task
+from numpy.typing import NDArray
+
+from training.data.layouts import Layout
+from training.data.ratings import Split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+Array = NDArray[np.float64]
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+"""(outputs, target) of a whole batch -> scalar. Copies that were damaged have the target NaN."""
+Metrics: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """
+    A number to show.
+
+    Attributes:
+        key: Among the metrics; `KEY_ci95` may hold its 95 % interval.
+        decimals: To print.
+        ranks: 1 where the greater is better, -1 where the smaller is, 0 where it chooses nothing.
+    """
+
+    key: str
+    decimals: int = 4
+    ranks: int = 0
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+        return self.key.upper()
+
+    def text(self, value: float) -> str:
+        """Return a value as it is printed."""
+        return f"{value:.{self.decimals}f}"
+
+
+class LossSettings(Protocol):
+    """What `--loss` and `--order-weight` say."""
+
+    @property
+    def loss(self) -> str:
+        """Name of the loss."""
+
+    @property
+    def order_weight(self) -> float:
+        """Weight of the order of damaged copies."""
+
+
+class TrainingTask(Task, Protocol):
+    """
+    One kind of model, as training sees it.
+
+    Outputs are the network's: float64 (N,) where the head has one, else (N, n_outputs).
+
+    Attributes:
+        policy: How an image becomes the input of a network that is trained now.
+        shown: The metrics that tell of a network; the first of those that rank decides.
+    """
+
+    policy: Policy = DEFAULT
+    shown: tuple[Metric, ...]
+
+    def targets(self, layout: Layout) -> tuple[Array, dict[str, Any]]:
+        """
+        Return the target of each row, float64 (N,), and what the card says of the targets.
+
+        Raises:
+            ValueError: The table does not hold them.
+        """
+
+    def start_head(self, head: nn.Linear, target: Array) -> None:
+        """Set the head before the first step, by the targets of the training images."""
+        from torch.nn import init
+
+        init.normal_(head.weight, std=0.01)
+        init.zeros_(head.bias)
+
+    def loss(self, settings: LossSettings) -> Loss:
+        """Return what is minimised."""
+
+    def metrics(self, outputs: Array, target: Array) -> dict[str, float]:
+        """Measure predictions: quick, for each epoch, and to compare two networks."""
+
+    def differences(self, expected: Array, got: Array) -> Array:
+        """Return how far two predictions of each image lie apart, in hundredths of the scale."""
+        apart = np.abs(100 * got - 100 * expected)
+        return apart if apart.ndim == 1 else apart.max(axis=1)
+
+    def evaluate(
+        self, outputs: Array, target: Array, card: Card, served: Array | None = None
+    ) -> dict[str, Any]:
+        """
+        Measure a finished network, for its card.
+
+        Args:
+            outputs: The network's.
+            target: Shape (N,).
+            card: May hold what `calibrate` returned.
+            served: The outputs of the graph that is served, measured under `served`.
+        """
+        found: dict[str, Any] = self.metrics(outputs, target)
+        return found if served is None else {**found, "served": self.metrics(served, target)}
+
+    def calibrate(self, outputs: Array, split: Split) -> dict[str, Any]:
+        """Return what the card says of how outputs become a reply, fitted on validation."""
+        return {}
+
+    def plot(self, outputs: Array, target: Array, title: str) -> Figure | None:
+        """Plot predictions against targets, if that is of use."""
+        return None
+
+    def report(self, found: Metrics, outputs: Array, split: Split, card: Card, out: Path) -> None:
+        """
+        Print what `evaluate` found, and write it.
+
+        Args:
+            found: And what it is of.
+            outputs: The network's.
+            split: Of these images.
+            card: The network's.
+            out: File of the figures; others may be written beside it.
+        """
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+        print(f"{self.sentence(found)}; {len(split)} images\nwritten: {out}")
+
+    @property
+    def leading(self) -> Metric:
+        """The metric that decides."""
+        return next(metric for metric in self.shown if metric.ranks)
+
+    @property
+    def rank_keys(self) -> tuple[str, ...]:
+        """What `rank` needs of the metrics."""
+        return tuple(metric.key for metric in self.shown if metric.ranks)
+
+    def rank(self, metrics: Metrics) -> tuple[float, ...]:
+        """Return what is greater for the better of two networks."""
+        return tuple(metric.ranks * metrics[metric.key] for metric in self.shown if metric.ranks)
+
+    def sentence(self, metrics: Metrics) -> str:
+        """Return the metrics that are there in words, with the leading one's interval."""
+        words = []
+        for metric in self.shown:
+            if metric.key not in metrics:
+                continue
+            ends = metrics.get(f"{metric.key}_ci95") if metric == self.leading else None
+            interval = f" [{metric.text(ends[0])}, {metric.text(ends[1])}]" if ends else ""
+            words.append(f"{metric.title} {metric.text(metrics[metric.key])}{interval}")
+        return ", ".join(words)

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from console.paths import ROOT
-from scripts.server.api import Ports
+from scripts.server.addresses import Ports
 from tests.server import SECRETS, RunningServer
 
 KINDS = {".py", ".onnx", ".safetensors", ".json", ".yaml", ".jpg", ".md"}

@@ -1,5 +1,5 @@
 """
-What deployments leave on record in `.state/`, and the two locks that keep them apart.
+What deployments leave on record in `.state/`, and the locks that keep them apart.
 
 The record is one JSON file, replaced by a rename, so a process that is killed leaves the old one
 or the new one. It holds what neither MLflow nor TorchServe remembers: which versions were good,
@@ -8,9 +8,7 @@ which one failed and why, and a rollback that the registry does not know of yet.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import logging
 import os
@@ -18,8 +16,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
+from scripts import file_lock
 from scripts.server_state import STATE_DIR
 
 logger = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Record:
         good: Served with success, oldest first; the last one is what should be served now.
         hold: See `Hold`.
         quarantine: See `Quarantine`; lifted when the alias moves or by --retry.
-        retired_at_s: {version: when it lost the default}, on the system's monotonic clock: a
-            clock that is set must not cut a drain short.
+        retired_at_s: {version: since when it neither serves nor is kept}, on the system's
+            monotonic clock: a clock that is set must not cut a drain short.
         no_standby: A version before the current one that could not be kept loaded.
         last_error: Of the last sync; None if it succeeded.
     """
@@ -177,7 +177,8 @@ def changing() -> Iterator[Record]:
     Raises:
         OSError: The record cannot be written, e.g. with a full disk; the old one is whole.
     """
-    with _locked("deployment.lock", wait_s=30.0, what="a change of the deployment record"):
+    lock = STATE_DIR / "deployment.lock"
+    with file_lock.locked(lock, 30.0, "a change of the deployment record"):
         record = read()
         before = dataclasses.asdict(record)
         yield record
@@ -193,8 +194,25 @@ def one_sync_at_a_time(wait_s: float = SYNC_WAIT_S) -> Iterator[None]:
     Raises:
         TimeoutError: It is still held after `wait_s`.
     """
-    with _locked("sync.lock", wait_s, what="another sync"):
+    with file_lock.locked(STATE_DIR / "sync.lock", wait_s, "another sync"):
         yield
+
+
+@contextmanager
+def one_tidying_at_a_time(wait_s: float = SYNC_WAIT_S) -> Iterator[None]:
+    """
+    Hold the lock of whoever unloads retired versions; taken before that of syncs, never after.
+
+    Raises:
+        TimeoutError: It is still held after `wait_s`.
+    """
+    with file_lock.locked(_tidying_lock(), wait_s, "another process that unloads versions"):
+        yield
+
+
+def is_tidying() -> bool:
+    """Tell whether somebody waits to unload retired versions."""
+    return file_lock.holder_of(_tidying_lock()) is not None
 
 
 def write(record: Record) -> None:
@@ -214,34 +232,5 @@ def write(record: Record) -> None:
     os.replace(fresh, RECORD_FILE)
 
 
-@contextmanager
-def _locked(name: str, wait_s: float, what: str) -> Iterator[None]:
-    """Hold a lock file; the system releases it with the process, however that ends."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (STATE_DIR / name).open("a+") as lock:
-        deadline = time.monotonic() + wait_s
-        is_said = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"{what}: expected it to end within {wait_s:g} s, got process "
-                        f"{_holder(lock)} still at it. Look at that process, then try again."
-                    ) from error
-                if not is_said and wait_s > 1:
-                    logger.info("waiting for %s, process %s", what, _holder(lock))
-                    is_said = True
-                time.sleep(0.05)
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        yield
-
-
-def _holder(lock: Any) -> str:
-    lock.seek(0)
-    return lock.read().strip() or "unknown"
+def _tidying_lock() -> Path:
+    return STATE_DIR / "tidying.lock"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from scripts import archive, deployment_state, drain, server_state
+from scripts import archive, deployment_state, drain, retired, server_state
 from scripts.deployment_terms import Deployment
 from scripts.management_api import Loaded, NotNow
 
@@ -18,13 +18,17 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         alias, alias_version (None: it names nothing, or MLflow is away), served_version, ready
         (a worker of the served version can answer, and no drain is on), workers (that can
         answer), queue (requests that wait), previous_version (where a rollback leads), hold,
-        quarantine, draining, last_error.
+        quarantine, draining, retired (versions that serve no more and are still loaded: in how
+        many seconds each may be unloaded), is_tidying (whether a process waits to unload them),
+        last_error.
     """
     record = deployment_state.read()
     last_error = record.last_error
     served: Loaded | None = None
+    remaining_s: dict[str, float] = {}
     try:
         served = plan.server.default()
+        remaining_s = retired.remaining_s(plan)
     except NotNow as error:
         last_error = str(error)
     alias_version, registry_error = _alias_version(plan)
@@ -42,6 +46,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "hold": record.hold.reason if record.hold else None,
         "quarantine": record.quarantine.version if record.quarantine else None,
         "draining": is_draining,
+        "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
+        "is_tidying": deployment_state.is_tidying(),
         "last_error": last_error or registry_error,
     }
 
@@ -65,6 +71,10 @@ def sentence(status: dict[str, Any]) -> str:
         lines.append(f"version {status['quarantine']} is in quarantine")
     if status["draining"]:
         lines.append("draining; end it: python -m scripts.deploy drain --end")
+    for version, left_s in status["retired"].items():
+        by_whom = "" if status["is_tidying"] else " by the next sync"
+        when = f"in about {left_s:.0f} s" if left_s >= 1 else "once it is idle"
+        lines.append(f"version {version} is draining, unloaded{by_whom} {when}")
     if status["last_error"]:
         lines.append(f"last error: {status['last_error']}")
     return "\n".join(lines)
@@ -78,6 +88,7 @@ def table(plan: Deployment) -> list[str]:
     served = default.version if default else None
     alias_version, _ = _alias_version(plan)
     previous = record.before(served)
+    draining = retired.retired(plan)
     numbers = {*loaded, *(good.version for good in record.good)}
     numbers |= {number for number in (alias_version,) if number}
     numbers |= {record.quarantine.version} if record.quarantine else set()
@@ -90,6 +101,7 @@ def table(plan: Deployment) -> list[str]:
             ("where a rollback leads", previous is not None and number == previous.version),
             ("held", record.hold is not None and number == record.hold.version),
             (_refusal(record), bool(record.quarantine and number == record.quarantine.version)),
+            ("draining", number in draining),
             ("was good", number != served and record.find(number) is not None),
         ]
         is_there = archive.mar_path(plan.store, plan.model_name, number).exists()

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from scripts import archive_note, candidate, deployment_state, drain, golden
+from scripts import archive_note, candidate, deployment_state, golden
 from scripts.deployment_state import Good, Hold, Record
 from scripts.deployment_terms import Deployment
 from scripts.management_api import NotNow
@@ -20,12 +20,12 @@ from scripts.management_api import NotNow
 logger = logging.getLogger(__name__)
 
 
-def roll_back(plan: Deployment) -> str:
+def roll_back(plan: Deployment) -> tuple[str, str]:
     """
-    Serve the good version before the default one, and move the alias back.
+    Serve the good version before the default one, say so, and move the alias back.
 
     Returns:
-        What is served, and since when.
+        The version left, which is loaded and serves no more, and what became of the alias.
 
     Raises:
         NotNow: No earlier version is on record or its archive is gone; what is served stays.
@@ -41,10 +41,6 @@ def roll_back(plan: Deployment) -> str:
             f"rollback: expected a good version before {left.version} on record, got none. "
             "Name one: python -m scripts.set_alias iqa VERSION, then: python -m scripts.deploy sync"
         )
-    standby = plan.server.find(target.version)
-    is_warm = standby is not None and standby.ready > 0
-    if not is_warm:
-        candidate.expect_unaltered(plan, target)
     hold = Hold(
         version=target.version,
         alias_version=deployment_state.read().alias_version,
@@ -54,8 +50,11 @@ def roll_back(plan: Deployment) -> str:
     with _record_where_possible() as record:
         record.hold = hold
     try:
-        if not is_warm:
-            candidate.load(plan, target, left)
+        # Not before the hold, which keeps whoever tidies from unloading it.
+        standby = plan.server.find(target.version)
+        if standby is None or standby.ready == 0:
+            reading = candidate.expect_unaltered(plan, target)
+            candidate.load(plan, target, left, reading)
         with _record_where_possible() as record:
             record.go_back_to(target.version)
             record.retired_at_s[left.version] = deployment_state.now_s()
@@ -71,7 +70,7 @@ def roll_back(plan: Deployment) -> str:
         f"the command began: {score:.2f} ({label})",
         flush=True,
     )
-    return _tell_registry(plan, hold, left.version)
+    return left.version, _tell_registry(plan, hold)
 
 
 def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
@@ -82,8 +81,8 @@ def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
     return float(reply["score"]), str(reply["label"])
 
 
-def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
-    """Move the alias back, note it for the next start, and unload the version left."""
+def _tell_registry(plan: Deployment, hold: Hold) -> str:
+    """Move the alias back, and note it for the next start."""
     from scripts.wanted import settle_hold  # MLflow takes seconds to import
     from training.tracking_uri import connect
 
@@ -92,10 +91,7 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
             archive_note.write(plan.alias, plan.store / good.mar)
-    is_told = settle_hold(plan, hold)
-    with contextlib.suppress(TimeoutError), deployment_state.one_sync_at_a_time(wait_s=0.0):
-        drain.unload_idle(plan.server, left, plan.longest_request_s)
-    if is_told:
+    if settle_hold(plan, hold):
         return f"{plan.alias} names the version that is served"
     return (
         f"held until MLflow answers: {plan.alias} still names another version there. The next sync "

@@ -35,26 +35,41 @@ def served_archive(alias: str, store: Path, name: str = registry.MODEL_NAME) -> 
     refused = deployment_state.read().instead_of(str(version.version))
     if refused is not None:
         return _good_instead(store, str(version.version), *refused)
-    target = archive_of(version, store, _build_here)
+    target = archive_of(version, store, _build_here).path
     archive_note.write(alias, target)
     return target
 
 
 def archive_of(
-    version: ModelVersion, store: Path, build: Callable[[ModelVersion, Path], object]
-) -> Path:
+    version: ModelVersion,
+    store: Path,
+    build: Callable[[ModelVersion, Path], object],
+    reading: archive.Reading | None = None,
+) -> archive.Reading:
     """
-    Return the archive of a version, built by `build` where there is none or it is stale.
+    Return the archive of a version, read; built by `build` where there is none or it is stale.
+
+    Args:
+        version: From the registry.
+        store: Model store.
+        build: Puts the archive into the store.
+        reading: Of the archive that is there, where it was read already.
 
     Raises:
         ValueError: The archive is not the one on record.
     """
     target = archive.mar_path(store, str(version.name), str(version.version))
-    reason = _reason_to_build(target, version)
-    if reason is not None:
-        logger.info("building %s: %s", target.name, reason)
-        build(version, store)
-    return target
+    if reading is None and target.exists():
+        reading = archive.Reading(target)
+    if reading is None:
+        reason: str | None = "not in the model store"
+    else:
+        reason = _reason_to_build(reading, version)
+    if reading is not None and reason is None:
+        return reading
+    logger.info("building %s: %s", target.name, reason)
+    build(version, store)
+    return archive.Reading(target)
 
 
 def _build_here(version: ModelVersion, store: Path) -> Path:
@@ -96,16 +111,14 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     return register(name, alias)
 
 
-def _reason_to_build(target: Path, version: ModelVersion) -> str | None:
+def _reason_to_build(reading: archive.Reading, version: ModelVersion) -> str | None:
     """
     Say why the archive has to be built, or None if it can be served as it is.
 
     Raises:
         ValueError: An archive is there, and its digest is not the one on record.
     """
-    if not target.exists():
-        return "not in the model store"
-    digest = archive.sha256_of(target)
+    target, digest = reading.path, reading.sha256
     if version.tags.get(archive.digest_tag(digest)) == digest:
         changed = archive.changed_sources(archive.read_provenance(target))
         return f"{', '.join(changed)} changed since" if changed else None

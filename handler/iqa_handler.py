@@ -23,7 +23,7 @@ from iqa.imaging.decoding import DecodedImage, Limits, decode
 from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
-from iqa.request import explanation
+from iqa.request import encoding, explanation
 from iqa.request.payload import fields_in, picture_in
 from iqa.request.waiting import START_HEADERS, Clock, waited_s
 from iqa.tasks.known import task_of
@@ -122,6 +122,7 @@ class IQAHandler:
         try:
             self._expect_fresh(item, context, now_s)
             headers = context.get_all_request_header(index)
+            row = encoding.plain_row(row, headers, self._limits.max_bytes)
             fields = fields_in(row, headers)
             # TorchServe sets it by the address; a client's own does not come through.
             if context.get_request_header(index, "explain") == "True":
@@ -134,6 +135,8 @@ class IQAHandler:
             item.pixels = item.decoded.pixels()
         except ImageRejected as rejection:
             item.reason = rejection.reason
+            if rejection.reason == "unsupported_encoding":  # RFC 9110, section 15.5.16
+                context.set_response_header(index, "Accept-Encoding", encoding.TAKEN)
             self._refuse(item, "rejected", rejection, context)
         except NotScored as expiry:
             self._refuse(item, "expired", expiry, context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Final
 
 from console import command_line
 from scripts.archive import mar_file
-from scripts.rollout import drain, status
+from scripts.rollout import drain, status, tidy
 from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
 from scripts.server.addresses import Addresses
@@ -31,23 +32,31 @@ SECRET: Final = "IQA_WEBHOOK_SECRET"
 OPTIONS_OF: Final = {
     "sync": {
         "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
-        "metrics_host", "no_standby",
+        "metrics_host", "no_standby", "wait",
     },
+    "rollback": {"wait"},
     "status": {"json"},
     "drain": {"version", "end"},
+    "tidy": {"no_standby"},
 }  # fmt: skip
+"""Options that not all commands take."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one of the five."""
+    """Run one of the six."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.deploy",
         description="sync: make the server serve what the alias names. rollback: back to the good "
         "version before, alias included. status: what is served and what should be. versions: "
-        "all that are loaded or on record. drain: wait until the server, or a version, is idle.",
+        "all that are loaded or on record. drain: wait until the server, or a version, is idle. "
+        "tidy: unload what serves no more once it is idle; sync starts this behind.",
         epilog="What each error means and what to do: docs/operations.md",
     )
-    parser.add_argument("command", choices=("sync", "rollback", "status", "versions", "drain"))
+    commands = {
+        "sync": _sync, "rollback": _rollback, "status": _status, "versions": _versions,
+        "drain": _drain, "tidy": _tidy,
+    }  # fmt: skip
+    parser.add_argument("command", choices=commands)
     parser.add_argument(
         "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
         help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
@@ -63,14 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
-    for command, options in OPTIONS_OF.items():
-        for option in options if command != arguments.command else ():
-            if getattr(arguments, option) != parser.get_default(option):
-                parser.error(f"--{option.replace('_', '-')}: expected with {command}.")
-    commands = {
-        "sync": _sync, "rollback": _rollback, "status": _status, "versions": _versions,
-        "drain": _drain,
-    }  # fmt: skip
+    for option in set().union(*OPTIONS_OF.values()) - OPTIONS_OF.get(arguments.command, set()):
+        if getattr(arguments, option) != parser.get_default(option):
+            takers = [command for command, options in OPTIONS_OF.items() if option in options]
+            parser.error(f"--{option.replace('_', '-')}: expected with {' or '.join(takers)}.")
     return command_line.run(lambda: commands[arguments.command](arguments), arguments.debug)
 
 
@@ -112,6 +117,10 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         help="unload the version before: half the memory, and a rollback has to load it again",
     )  # fmt: skip
     sync.add_argument(
+        "--wait", action="store_true",
+        help="return only when all that serves no more is unloaded, half a minute later",
+    )  # fmt: skip
+    sync.add_argument(
         "--poll-s", type=float, default=15.0,
         help="with --watch: pause between two looks (default: %(default)g)",
     )  # fmt: skip
@@ -134,12 +143,9 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from scripts.rollout.sync import sync
-
     connect(is_patient=False)
     if not arguments.watch:
-        print(sync(_plan(arguments), retry=arguments.retry))
-        return 0
+        return _sync_once(arguments)
     from scripts.rollout.metrics import SidecarMetrics
     from scripts.rollout.reconcile import follow
     from scripts.rollout.webhook import Deliveries, listening
@@ -171,10 +177,40 @@ def _sync(arguments: argparse.Namespace) -> int:
         )
 
 
+def _sync_once(arguments: argparse.Namespace) -> int:
+    from scripts.rollout.sync import sync
+
+    plan = _plan(arguments)
+    try:
+        print(sync(plan, retry=arguments.retry), flush=True)
+    finally:  # a refused version is unloaded as well
+        with contextlib.suppress(NotNow):  # the server is away: the next sync tidies
+            act = tidy.due(plan)
+            if act and arguments.wait:
+                tidy.tidy(plan)
+            elif act:
+                tidy.go_behind(plan, ["tidy", *_words(arguments)], act)
+    return 0
+
+
 def _rollback(arguments: argparse.Namespace) -> int:
     from scripts.rollout.rollback import roll_back
 
-    print(roll_back(_plan(arguments)))
+    plan = _plan(arguments)
+    left, said = roll_back(plan)
+    print(said, flush=True)
+    if arguments.wait:
+        _unload(plan, left)
+    else:
+        act = f"unloads version {left} in about {plan.longest_request_s:.0f} s"
+        tidy.go_behind(plan, ["drain", "--version", left, *_words(arguments)], act)
+    return 0
+
+
+def _tidy(arguments: argparse.Namespace) -> int:
+    for handler in logging.getLogger().handlers:  # of a process behind, which has no reader
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    tidy.tidy(_plan(arguments))
     return 0
 
 
@@ -207,7 +243,7 @@ def _drain(arguments: argparse.Namespace) -> int:
                 f"version {arguments.version}: expected one that does not serve, got the default "
                 "one. Let another one serve first, or drain the server: drain without --version"
             )
-        if not drain.unload_idle(plan, arguments.version, plan.longest_request_s):
+        if not _unload(plan, arguments.version):
             raise NotNow(f"version {arguments.version}: expected it idle, got requests for it.")
         return 0
     server = plan.state.server() if plan.is_local else None
@@ -219,6 +255,29 @@ def _drain(arguments: argparse.Namespace) -> int:
         )
     print("idle: nothing waits and nothing is being scored. Requests again: drain --end")
     return 0
+
+
+def _unload(plan: Deployment, version: str) -> bool:
+    """Drain a version and unload it; a sync that runs ends first, for it may have chosen it."""
+    with plan.records.one_tidying_at_a_time():
+        return drain.unload_idle(
+            plan,
+            version,
+            plan.longest_request_s,
+            exclusive=plan.records.one_sync_at_a_time,
+        )
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of a command behind, which works on the same server."""
+    words = ["--model-name", arguments.model_name, "--alias", arguments.alias]
+    words += ["--longest-request-s", str(arguments.longest_request_s)]
+    for kind in ("inference", "management", "metrics", "health"):
+        url = getattr(arguments, f"{kind}_url")
+        words += [f"--{kind}-url", url] if url else []
+    if arguments.model_store is not None:
+        words += ["--model-store", str(arguments.model_store.resolve())]
+    return words + (["--no-standby"] if arguments.no_standby else [])
 
 
 def _plan(arguments: argparse.Namespace) -> Deployment:

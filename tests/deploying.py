@@ -139,7 +139,9 @@ class Deployer:
         """Start a command with short times to wait."""
         self._count += 1
         told, said = (self._folder / f"{self._count}.{kind}" for kind in ("out", "err"))
-        arguments = [*argv, "--longest-request-s", "0.5"]
+        arguments = [*argv]
+        if "--longest-request-s" not in argv:
+            arguments += ["--longest-request-s", "0.5"]
         if argv[0] == "sync" and "--watch-s" not in argv:
             arguments += ["--watch-s", "0.5"]
         process = self._context.Process(

@@ -425,7 +425,6 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     "empty": _refused(400, "empty", lambda: b""),
     "text": _refused(400, "undecodable", lambda: b"hello, this is no picture\n"),
     "zeros": _refused(400, "undecodable", lambda: bytes(4096)),
-    "html": _refused(400, "undecodable", lambda: b"<!doctype html><p>404 not found</p>"),
     **{
         f"cut_{int(share * 100)}_{name.lower()}": _refused(400, "truncated", _cut(name, share))
         for name in PLAIN_FORMATS
@@ -440,6 +439,10 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
         413, "too_many_pixels", lambda: png((10000, 5001, 8, 2), b"\0")
     ),
     # 415.
+    "html": _refused(
+        415, "unsupported_format", lambda: b"<!doctype html><p>404 not found</p>"
+    ),
+    "tga": _refused(415, "unsupported_format", lambda: encode(quarters(), "TGA")),
     "svg": _refused(415, "unsupported_format", lambda: b"\n<svg xmlns='x'></svg>"),
     "svg_after_xml": _refused(
         415, "unsupported_format", lambda: b"\xef\xbb\xbf<?xml version='1.0'?><svg></svg>"

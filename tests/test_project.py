@@ -79,7 +79,9 @@ OWN = {
     "iqa", "iqa_handler", "request_log", "telemetry", "console", "training", "scripts", "tests",
     "benchmarks", "ts",
 }  # fmt: skip
-SERVING_PACKAGES = {"torch", "torchvision", "PIL", "numpy", "safetensors", "openvino"}
+SERVING_PACKAGES = {
+    "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart",
+}  # fmt: skip
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
     for folder in ("training", "scripts", "benchmarks")

@@ -78,7 +78,7 @@ def swaps(system: System, rate_per_s: float, count: int, series: str, by: str) -
 def _swap(system: System, version: str, by: str) -> None:
     system.move_alias(version)
     if by == "command":
-        done = system.deploy("sync")
+        done = system.deploy("sync", "--wait")
         if done.returncode != 0:
             raise RuntimeError(f"sync to version {version}: expected it done, got: {done.stderr}")
     else:

@@ -22,9 +22,10 @@ STATUS_OF_REASON: Final[dict[str, int]] = {
     # Too large.
     "too_many_bytes": 413,
     "too_many_pixels": 413,
-    # A format or mode that is not supported.
+    # A format, mode or Content-Encoding that is not supported.
     "unsupported_format": 415,
     "unsupported_mode": 415,
+    "unsupported_encoding": 415,
     # Decodable, but cannot be scored.
     "too_small": 422,
     "too_narrow": 422,

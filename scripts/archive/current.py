@@ -14,32 +14,45 @@ logger = logging.getLogger(__name__)
 
 
 def archive_of(
-    version: ModelVersion, store: Path, build: Callable[[ModelVersion, Path], object]
-) -> Path:
+    version: ModelVersion,
+    store: Path,
+    build: Callable[[ModelVersion, Path], object],
+    reading: mar_file.Reading | None = None,
+) -> mar_file.Reading:
     """
-    Return the archive of a version, built by `build` where there is none or it is stale.
+    Return the archive of a version, read; built by `build` where there is none or it is stale.
+
+    Args:
+        version: From the registry.
+        store: Model store.
+        build: Puts the archive into the store.
+        reading: Of the archive that is there, where it was read already.
 
     Raises:
         ValueError: The archive is not the one on record.
     """
     target = mar_file.mar_path(store, str(version.name), str(version.version))
-    reason = _reason_to_build(target, version)
-    if reason is not None:
-        logger.info("building %s: %s", target.name, reason)
-        build(version, store)
-    return target
+    if reading is None and target.exists():
+        reading = mar_file.Reading(target)
+    if reading is None:
+        reason: str | None = "not in the model store"
+    else:
+        reason = _reason_to_build(reading, version)
+    if reading is not None and reason is None:
+        return reading
+    logger.info("building %s: %s", target.name, reason)
+    build(version, store)
+    return mar_file.Reading(target)
 
 
-def _reason_to_build(target: Path, version: ModelVersion) -> str | None:
+def _reason_to_build(reading: mar_file.Reading, version: ModelVersion) -> str | None:
     """
     Say why the archive has to be built, or None if it can be served as it is.
 
     Raises:
         ValueError: An archive is there, and its digest is not the one on record.
     """
-    if not target.exists():
-        return "not in the model store"
-    digest = mar_file.sha256_of(target)
+    target, digest = reading.path, reading.sha256
     if version.tags.get(mar_file.digest_tag(digest)) == digest:
         changed = mar_file.changed_sources(mar_file.read_provenance(target))
         return f"{', '.join(changed)} changed since" if changed else None

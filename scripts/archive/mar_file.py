@@ -50,6 +50,41 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Reading:
+    """
+    A file that was read once from end to end.
+
+    Its digest is known from then on without reading it again, as long as it is still that file:
+    another one under its name has another inode, one that was written to another time (unless it
+    was written twice within one tick of the file system's clock, some milliseconds).
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The same.
+        sha256: Of its content, in hexadecimal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity = self._look()  # first: what is replaced while it is read is noticed too
+        self.sha256 = sha256_of(path)
+
+    def is_current(self) -> bool:
+        """Tell whether the file was neither replaced nor written to since it was read."""
+        try:
+            return self._look() == self._identity
+        except FileNotFoundError:
+            return False
+
+    def _look(self) -> tuple[int, ...]:
+        found = self.path.stat()
+        # The time of the last change of the inode cannot be set by hand, that of the content can.
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return found.st_dev, found.st_ino, found.st_size, *times
+
+
 def digest_tag(digest: str) -> str:
     """Return the model version's tag that records a proven archive."""
     return f"mar_sha256_{digest[:12]}"

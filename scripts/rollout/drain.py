@@ -10,8 +10,10 @@ new requests stopped coming.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from scripts.rollout import records
@@ -29,67 +31,107 @@ DRAINING_FILE: Final = "draining"
 """There while this replica should get no new requests; readiness is off as long."""
 
 
-def wait_until_idle(
-    server: TorchServe, version: str, since_s: float | None, longest_request_s: float
-) -> bool:
+class Watch:
     """
-    Wait until a version has nothing in hand.
+    Looks whether a version that gets no new requests has anything in hand.
 
     Args:
         server: Where it is loaded.
-        version: One that gets no new requests.
-        since_s: Since when, on the monotonic clock; None if unknown: then from now on.
+        version: Its number.
+        since_s: Since when it gets none, on the monotonic clock; None if unknown: then from now on.
         longest_request_s: The server ends any request after this time.
-
-    Returns:
-        False if its queue does not get empty: somebody still sends it requests by its number.
     """
-    now_s = records.now_s()
-    # The clock starts anew with the machine; a time ahead of it is from before.
-    quiet_since_s = since_s if since_s is not None and since_s <= now_s else now_s
-    answered = server.answers().by_path.get(version, 0)
-    seen_empty = 0
-    while records.now_s() < now_s + longest_request_s + QUEUE_LIMIT_S:
-        found = server.find(version)
+
+    def __init__(
+        self, server: TorchServe, version: str, since_s: float | None, longest_request_s: float
+    ) -> None:
+        self._server, self._version = server, version
+        self._longest_request_s = longest_request_s
+        now_s = records.now_s()
+        # The clock starts anew with the machine; a time ahead of it is from before.
+        self._quiet_since_s = since_s if since_s is not None and since_s <= now_s else now_s
+        self._answered = self._answers()
+        self._seen_empty = 0
+
+    def is_idle(self) -> bool:
+        """Look once; two looks at least are needed."""
+        found = self._server.find(self._version)
         if found is None:
             return True
-        count = server.answers().by_path.get(version, 0)
-        if count != answered:  # somebody asks for it by its number
-            answered, quiet_since_s = count, records.now_s()
-        seen_empty = seen_empty + 1 if found.queue == 0 else 0
-        if seen_empty >= 2 and records.now_s() - quiet_since_s >= longest_request_s:
-            return True
-        time.sleep(POLL_S)
-    return False
+        answered, now_s = self._answers(), records.now_s()
+        if answered != self._answered:  # somebody asks for it by its number
+            self._answered, self._quiet_since_s = answered, now_s
+        self._seen_empty = self._seen_empty + 1 if found.queue == 0 else 0
+        return self._seen_empty >= 2 and now_s - self._quiet_since_s >= self._longest_request_s
+
+    def wait(self, stop: threading.Event | None = None) -> bool:
+        """
+        Wait until it is idle.
+
+        Returns:
+            False if its queue does not get empty, for somebody still sends it requests by its
+            number, or if `stop` was set.
+        """
+        deadline_s = records.now_s() + self._longest_request_s + QUEUE_LIMIT_S
+        pause = threading.Event() if stop is None else stop
+        while records.now_s() < deadline_s:
+            if self.is_idle():
+                return True
+            if pause.wait(POLL_S):
+                return False
+        return False
+
+    def _answers(self) -> int:
+        return self._server.answers().by_path.get(self._version, 0)
 
 
-def unload_idle(plan: Deployment, version: str, longest_request_s: float) -> bool:
+def unload_idle(
+    plan: Deployment,
+    version: str,
+    longest_request_s: float,
+    *,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+    stop: threading.Event | None = None,
+) -> bool:
     """
     Drain a version and unload it, unless it is the default or kept; say what was done.
+
+    Args:
+        plan: Where it is loaded.
+        version: One that gets no new requests.
+        longest_request_s: The server ends any request after this time.
+        exclusive: Entered for the unloading, and not for the wait before it.
+        stop: Set where waiting is to end.
 
     Returns:
         Whether it is unloaded.
     """
     server = plan.server
     since_s = plan.records.read().retired_at_s.get(version)
-    if not wait_until_idle(server, version, since_s, longest_request_s):
+    watch = Watch(server, version, since_s, longest_request_s)
+    while watch.wait(stop):
+        with exclusive(), plan.records.changing() as record:
+            default = server.default()
+            is_held = record.hold is not None and record.hold.version == version
+            # A rollback may have come to it meanwhile; the last version would take the model along.
+            if is_held or default is None or default.version == version:
+                return False
+            if record.retired_at_s.get(version) != since_s:
+                return False  # it is kept now, or served again meanwhile and its time counts anew
+            if not watch.is_idle():
+                continue
+            server.unload(version)
+            record.retired_at_s.pop(version, None)
+        logger.info("version %s: drained and unloaded", version)
+        return True
+    if stop is None or not stop.is_set():
         logger.warning(
             "version %s is still sent requests by its number; it stays loaded. Stop them, then: "
             "python -m scripts.deploy drain --version %s",
             version,
             version,
         )
-        return False
-    with plan.records.changing() as record:
-        default = server.default()
-        is_held = record.hold is not None and record.hold.version == version
-        # A rollback may have come to it meanwhile; the last version would take the model along.
-        if is_held or default is None or default.version == version:
-            return False
-        server.unload(version)
-        record.retired_at_s.pop(version, None)
-    logger.info("version %s: drained and unloaded", version)
-    return True
+    return False
 
 
 def drain_all(models: Sequence[TorchServe], state: StateDir, longest_request_s: float) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Final
 
 from scripts.archive import golden, mar_file
-from scripts.rollout import capacity, drain
+from scripts.rollout import capacity, drain, retired
 from scripts.rollout.records import Good
 from scripts.rollout.terms import Deployment, VersionFailed
 from scripts.server.client import Loaded, LoadRefused, NotNow
@@ -21,26 +22,33 @@ logger = logging.getLogger(__name__)
 
 READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.1
+FREED_S: Final = 5.0
+"""How long the workers of an unloaded version may take to end, and the memory to be free."""
 LOG_DELAY_S: Final = 0.5
 """TorchServe writes its log behind."""
 
 
-def expect_unaltered(plan: Deployment, good: Good) -> None:
+def expect_unaltered(plan: Deployment, good: Good) -> mar_file.Reading:
     """
     Check the archive of a version that was served before, against our own record.
+
+    Returns:
+        The reading that its digest is of.
 
     Raises:
         NotNow: It is gone, or has other bytes.
     """
     mar = plan.store / good.mar
-    if not mar.exists() or mar_file.sha256_of(mar) != good.sha256:
+    reading = mar_file.Reading(mar) if mar.exists() else None
+    if reading is None or reading.sha256 != good.sha256:
         raise NotNow(
             f"{good.mar}: expected the archive with sha256 {good.sha256}, got another or none. "
             f"Rebuild: python -m scripts.build_mar --version {good.version} --replace"
         )
+    return reading
 
 
-def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
+def load(plan: Deployment, good: Good, beside: Loaded | None, reading: mar_file.Reading) -> Loaded:
     """
     Load a version and wait for its workers; one that is loaded from the same bytes is taken.
 
@@ -52,11 +60,37 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
         good: The version and its archive, whose digest was checked.
         beside: A loaded version, whose workers tell how many the new one needs, and how much
             memory; None: as many as the server's setting says, all at once.
+        reading: Of the archive, when its digest was checked.
 
     Raises:
         VersionFailed: It does not load.
-        NotNow: There is no room, or the server does not answer.
+        NotNow: There is no room, the server does not answer, or another archive lies there now.
     """
+    loaded = _load(plan, good, beside)
+    if not reading.is_current():
+        raise NotNow(
+            f"{good.mar}: expected the archive that was checked, got another one put in its place "
+            "while it was loaded. The next sync checks that one."
+        )
+    return loaded
+
+
+def take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None:
+    """Unload a version that never served; only our own pictures were sent to it."""
+    try:
+        if is_only:  # the first one of an empty server became its default by itself
+            plan.server.unload(version)
+        elif plan.server.find(version) is not None:
+            drain.unload_idle(plan, version, 0.0)
+    except (
+        NotNow,
+        OSError,
+        TimeoutError,
+    ) as error:  # the reason is on its way; the next sync tidies
+        logger.warning("version %s stays loaded for now: %s", version, error)
+
+
+def _load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
     server, mar = plan.server, plan.store / good.mar
     workers = len(beside.pids) if beside else None
     if server.find(good.version) is not None:
@@ -69,7 +103,7 @@ def load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
         # Nobody is served by it: a sync was killed, or the archive was replaced.
         if not drain.unload_idle(plan, good.version, plan.longest_request_s):
             raise NotNow(f"version {good.version}: expected to load it anew, got it in use.")
-    capacity.expect_room(mar, beside, plan.state.temporary if plan.is_local else None)
+    _make_room(plan, mar, beside)
     logger.info("version %s: loading %s", good.version, good.mar)
     begin_s = time.monotonic()
     log = plan.state.model_log
@@ -115,6 +149,32 @@ def prove(plan: Deployment, good: Good, loaded: Loaded, *, is_warm: bool) -> gol
         good.version, largest, pictures.tolerance,
     )  # fmt: skip
     return pictures
+
+
+def _make_room(plan: Deployment, mar: Path, beside: Loaded | None) -> None:
+    """
+    Check that there is room; where retired versions take it, wait until they are unloaded.
+
+    Raises:
+        NotNow: There is none, with nothing left to be unloaded.
+    """
+    deadline: float | None = None
+    while True:
+        try:
+            capacity.expect_room(mar, beside, plan.state.temporary if plan.is_local else None)
+            return
+        except NotNow as short:
+            left = retired.retired(plan)
+            if not left and (deadline is None or time.monotonic() > deadline):
+                raise
+            if left and deadline is None:
+                logger.info(
+                    "%s Waiting until version %s is drained and unloaded", short, ", ".join(left)
+                )
+        if deadline is None:
+            retired.unload_all(plan, is_sync=True)
+            deadline = time.monotonic() + FREED_S
+        time.sleep(POLL_S)
 
 
 def _complete(

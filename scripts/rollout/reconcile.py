@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal, get_args
 
+from scripts.rollout import tidy
 from scripts.rollout.sync import sync
 from scripts.rollout.terms import Deployment, VersionFailed
 from scripts.server.client import NotNow
@@ -96,6 +97,8 @@ def follow(
             outcome = _round(find, retry=retry)
             if round_ended is not None:
                 round_ended(outcome)
+            if outcome in ("served", "refused"):
+                _tidy(find, moved)
             # A quarantined version costs one question a round and is not tried, and MLflow's return
             # should be seen soon: no back-off for these.
             failures = failures + 1 if outcome in ("not_now", "crashed") else 0
@@ -125,6 +128,18 @@ def _round(find: Callable[[], Deployment], *, retry: bool) -> Outcome:
         logger.exception("this round failed")
         return "crashed"
     return "served"
+
+
+def _tidy(find: Callable[[], Deployment], moved: threading.Event) -> None:
+    """Do what the round has left to be done, until the alias moves again."""
+    try:
+        plan = find()
+        if tidy.due(plan):
+            tidy.tidy(plan, moved)
+    except (NotNow, OSError) as error:  # a TimeoutError too: another process is at it
+        logger.info("left to a later round: %s", error)
+    except Exception:
+        logger.exception("tidying failed")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -1,5 +1,5 @@
 """
-What deployments of one model leave on record, and the two locks that keep them apart.
+What deployments of one model leave on record, and the locks that keep them apart.
 
 The record is one JSON file, replaced by a rename, so a process that is killed leaves the old one
 or the new one. It holds what neither MLflow nor TorchServe remembers: which versions were good,
@@ -8,12 +8,9 @@ which one failed and why, and a rollback that the registry does not know of yet.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.server.file_lock import holder_of, locked
 from scripts.server.state import StateDir, replace_text
 
 logger = logging.getLogger(__name__)
@@ -80,8 +78,8 @@ class Record:
         good: Served with success, oldest first; the last one is what should be served now.
         hold: See `Hold`.
         quarantine: See `Quarantine`; lifted when the alias moves or by --retry.
-        retired_at_s: {version: when it lost the default}, on the system's monotonic clock: a
-            clock that is set must not cut a drain short.
+        retired_at_s: {version: since when it neither serves nor is kept}, on the system's
+            monotonic clock: a clock that is set must not cut a drain short.
         no_standby: A version before the current one that could not be kept loaded.
         last_error: Of the last sync; None if it succeeded.
     """
@@ -184,7 +182,7 @@ class Records:
         Raises:
             OSError: The record cannot be written, e.g. with a full disk; the old one is whole.
         """
-        with self._locked("lock", wait_s=30.0, what="a change of the deployment record"):
+        with locked(self._lock(""), 30.0, "a change of the deployment record"):
             record = self.read()
             before = dataclasses.asdict(record)
             yield record
@@ -199,8 +197,23 @@ class Records:
         Raises:
             TimeoutError: It is still held after `wait_s`.
         """
-        with self._locked("sync.lock", wait_s, what="another sync"):
+        with locked(self._lock("sync."), wait_s, "another sync"):
             yield
+
+    @contextmanager
+    def one_tidying_at_a_time(self, wait_s: float = SYNC_WAIT_S) -> Iterator[None]:
+        """
+        Hold the lock of whoever unloads retired versions; taken before that of syncs, never after.
+
+        Raises:
+            TimeoutError: It is still held after `wait_s`.
+        """
+        with locked(self._lock("tidying."), wait_s, "another process that unloads versions"):
+            yield
+
+    def is_tidying(self) -> bool:
+        """Tell whether somebody waits to unload retired versions."""
+        return holder_of(self._lock("tidying.")) is not None
 
     def write(self, record: Record) -> None:
         """
@@ -216,32 +229,8 @@ class Records:
     def _file(self) -> Path:
         return self.state.path / FOLDER / f"{self.model_name}.json"
 
-    @contextmanager
-    def _locked(self, suffix: str, wait_s: float, what: str) -> Iterator[None]:
-        """Hold a lock file; the system releases it with the process, however that ends."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.with_suffix(f".{suffix}").open("a+") as lock:
-            deadline = time.monotonic() + wait_s
-            is_said = False
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(
-                            f"{what}: expected it to end within {wait_s:g} s, got process "
-                            f"{_holder(lock)} still at it. Look at that process, then try again."
-                        ) from error
-                    if not is_said and wait_s > 1:
-                        logger.info("waiting for %s, process %s", what, _holder(lock))
-                        is_said = True
-                    time.sleep(0.05)
-            with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-            yield
+    def _lock(self, kind: str) -> Path:
+        return self._file.with_suffix(f".{kind}lock")
 
 
 def _record(document: dict[str, Any]) -> Record:
@@ -254,8 +243,3 @@ def _record(document: dict[str, Any]) -> Record:
             "quarantine": Quarantine(**quarantine) if quarantine else None,
         }
     )
-
-
-def _holder(lock: Any) -> str:
-    lock.seek(0)
-    return lock.read().strip() or "unknown"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from scripts.archive import golden, note
-from scripts.rollout import drain, loading, records
+from scripts.rollout import loading, records
 from scripts.rollout.records import Good, Hold, Record
 from scripts.rollout.terms import Deployment
 from scripts.server.client import NotNow
@@ -21,12 +21,12 @@ from scripts.server.client import NotNow
 logger = logging.getLogger(__name__)
 
 
-def roll_back(plan: Deployment) -> str:
+def roll_back(plan: Deployment) -> tuple[str, str]:
     """
-    Serve the good version before the default one, and move the alias back.
+    Serve the good version before the default one, say so, and move the alias back.
 
     Returns:
-        What is served, and since when.
+        The version left, which is loaded and serves no more, and what became of the alias.
 
     Raises:
         NotNow: No earlier version is on record or its archive is gone; what is served stays.
@@ -43,10 +43,6 @@ def roll_back(plan: Deployment) -> str:
             f"Name one: python -m scripts.set_alias {plan.model_name} VERSION, then: "
             "python -m scripts.deploy sync"
         )
-    standby = plan.server.find(target.version)
-    is_warm = standby is not None and standby.ready > 0
-    if not is_warm:
-        loading.expect_unaltered(plan, target)
     hold = Hold(
         version=target.version,
         alias_version=plan.records.read().alias_version,
@@ -56,8 +52,11 @@ def roll_back(plan: Deployment) -> str:
     with _record_where_possible(plan) as record:
         record.hold = hold
     try:
-        if not is_warm:
-            loading.load(plan, target, left)
+        # Not before the hold, which keeps whoever tidies from unloading it.
+        standby = plan.server.find(target.version)
+        if standby is None or standby.ready == 0:
+            reading = loading.expect_unaltered(plan, target)
+            loading.load(plan, target, left, reading)
         with _record_where_possible(plan) as record:
             record.go_back_to(target.version)
             record.retired_at_s[left.version] = records.now_s()
@@ -73,7 +72,7 @@ def roll_back(plan: Deployment) -> str:
         f"{time.monotonic() - begin_s:.2f} s after the command began: {score:.2f} ({label})",
         flush=True,
     )
-    return _tell_registry(plan, hold, left.version)
+    return left.version, _tell_registry(plan, hold)
 
 
 def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
@@ -84,8 +83,8 @@ def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
     return float(reply["score"]), str(reply["label"])
 
 
-def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
-    """Move the alias back, note it for the next start, and unload the version left."""
+def _tell_registry(plan: Deployment, hold: Hold) -> str:
+    """Move the alias back, and note it for the next start."""
     from scripts.rollout.target import settle_hold  # MLflow takes seconds to import
     from training.registry.address import connect
 
@@ -94,10 +93,7 @@ def _tell_registry(plan: Deployment, hold: Hold, left: str) -> str:
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
             note.write(plan.model_name, plan.alias, plan.store / good.mar)
-    is_told = settle_hold(plan, hold)
-    with contextlib.suppress(TimeoutError), plan.records.one_sync_at_a_time(wait_s=0.0):
-        drain.unload_idle(plan, left, plan.longest_request_s)
-    if is_told:
+    if settle_hold(plan, hold):
         return f"{plan.alias} names the version that is served"
     return (
         f"held until MLflow answers: {plan.alias} still names another version there. The next sync "

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from scripts.archive import mar_file
-from scripts.rollout import drain, records
+from scripts.rollout import drain, records, retired
 from scripts.rollout.terms import Deployment
 from scripts.server.client import Loaded, NotNow, get_json
 
@@ -19,13 +19,17 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         alias, alias_version (None: it names nothing, or MLflow is away), served_version, ready
         (what the supervisor's GET /ready/NAME says; None: no supervisor is known), workers (that
         can answer), queue (requests that wait), previous_version (where a rollback leads), hold,
-        quarantine, draining, last_error.
+        quarantine, draining, retired (versions that serve no more and are still loaded: in how
+        many seconds each may be unloaded), is_tidying (whether a process waits to unload them),
+        last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
     served: Loaded | None = None
+    remaining_s: dict[str, float] = {}
     try:
         served = plan.server.default()
+        remaining_s = retired.remaining_s(plan)
     except NotNow as error:
         last_error = str(error)
     alias_version, registry_error = _alias_version(plan)
@@ -43,6 +47,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "hold": record.hold.reason if record.hold else None,
         "quarantine": record.quarantine.version if record.quarantine else None,
         "draining": is_draining,
+        "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
+        "is_tidying": plan.records.is_tidying(),
         "last_error": last_error or registry_error,
     }
 
@@ -66,6 +72,10 @@ def sentence(status: dict[str, Any]) -> str:
         lines.append(f"held: {status['hold']}")
     if status["quarantine"]:
         lines.append(f"version {status['quarantine']} is in quarantine")
+    for version, left_s in status["retired"].items():
+        by_whom = "" if status["is_tidying"] else " by the next sync"
+        when = f"in about {left_s:.0f} s" if left_s >= 1 else "once it is idle"
+        lines.append(f"version {version} is draining, unloaded{by_whom} {when}")
     if status["draining"]:
         lines.append("draining; end it: python -m scripts.deploy drain --end")
     if status["last_error"]:
@@ -81,6 +91,7 @@ def table(plan: Deployment) -> list[str]:
     served = default.version if default else None
     alias_version, _ = _alias_version(plan)
     previous = record.before(served)
+    draining = retired.retired(plan)
     numbers = {*loaded, *(good.version for good in record.good)}
     numbers |= {number for number in (alias_version,) if number}
     numbers |= {record.quarantine.version} if record.quarantine else set()
@@ -93,6 +104,7 @@ def table(plan: Deployment) -> list[str]:
             ("where a rollback leads", previous is not None and number == previous.version),
             ("held", record.hold is not None and number == record.hold.version),
             (_refusal(record), bool(record.quarantine and number == record.quarantine.version)),
+            ("draining", number in draining),
             ("was good", number != served and record.find(number) is not None),
         ]
         is_there = mar_file.mar_path(plan.store, plan.model_name, number).exists()

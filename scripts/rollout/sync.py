@@ -4,17 +4,18 @@ One sync: make the server serve what the alias names, or leave it as it was.
 Read `_sync` and `_swap` downward. Until the default is set, a failure unloads the new version, and
 the old one has served all along; after it, a failure makes the old one, still warm, the default
 again. Each step looks at what is there and not at what it did before, so the next sync finishes
-one that was killed at any point.
+one that was killed at any point. What is left to be done once the new version serves is `tidy.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Final
 
-from scripts.archive import note
+from scripts.archive import golden, mar_file, note
 from scripts.archive.golden import Golden
-from scripts.rollout import drain, loading, records, watching
+from scripts.rollout import loading, records, retired, watching
 from scripts.rollout.records import Good
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
 from scripts.rollout.terms import Deployment, Superseded, VersionFailed
@@ -51,6 +52,9 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
         except Exception as error:
             _note(plan, error)
             raise
+        finally:
+            with contextlib.suppress(NotNow, OSError):  # the next sync marks them
+                retired.mark(plan)
         with plan.records.changing() as record:
             record.last_error = None
         return said
@@ -77,10 +81,7 @@ def _sync(plan: Deployment, retry: bool) -> str:
         except VersionFailed as error:
             with plan.records.changing() as record:
                 record.refuse(target.version, str(error))
-            _tidy(plan)
             raise
-    _tidy(plan)
-    _keep_standby(plan)
     if target.instead_of is not None:
         logger.info("%s", said)
         raise quarantined(target.instead_of)
@@ -98,7 +99,9 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
             where a sync was killed before it put that on record.
         retry: Put an altered archive aside and build it anew.
     """
-    good = find_archive(plan, target, retry=retry)
+    if served is not None and served.version != target.version:
+        _put_on_record(plan, served)
+    good, reading = find_archive(plan, target, retry=retry)
     before = _one_to_go_back_to(plan, good, served)
     answers = plan.server.answers()
     if served is not None and served.version == good.version:
@@ -107,13 +110,13 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
     else:
         try:
             is_warm = _has_served(plan, good)
-            loaded = loading.load(plan, good, before)
+            loaded = loading.load(plan, good, before, reading)
             pictures = loading.prove(plan, good, loaded, is_warm=is_warm)
             expect_still_wanted(plan, target)
             usual = watching.between(answers, plan.server.answers())
             _set_default(plan, good, before)
         except BaseException:
-            _take_away(plan, good.version, is_only=served is None)
+            loading.take_away(plan, good.version, is_only=served is None)
             raise
     if before is not None:
         usual = watching.between(answers, plan.server.answers())
@@ -140,6 +143,31 @@ def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> L
     return found if found is not None and found.is_ready else None
 
 
+def _put_on_record(plan: Deployment, served: Loaded) -> None:
+    """
+    Put the version that serves on record as good, if it is and no sync has: a start chose it.
+
+    Without it the first sync of a server would leave nothing for a rollback to lead to, and a start
+    nothing to serve in place of a version that was refused.
+    """
+    current = plan.records.read().current()
+    if current is not None and current.version == served.version:
+        return
+    mar = plan.store / served.mar
+    try:
+        reading = mar_file.Reading(mar)
+        told = plan.server.provenance(served.version)
+        if not golden.is_same(mar, told):
+            raise ValueError(f"{mar.name}: expected the archive that is loaded, got another.")
+        pictures = golden.golden_of(mar, served.version, told)
+        golden.score_all(plan.server, pictures, workers=0)
+    except (NotNow, OSError, ValueError) as error:
+        logger.warning("no rollback will lead to version %s: %s", served.version, error)
+        return
+    with plan.records.changing() as record:
+        record.add_good(Good(version=served.version, mar=mar.name, sha256=reading.sha256))
+
+
 def _has_served(plan: Deployment, good: Good) -> bool:
     """Tell whether a version is loaded since it served, so that all its workers are warm."""
     standby = plan.server.find(good.version) is not None
@@ -163,7 +191,7 @@ def _set_default(plan: Deployment, good: Good, before: Loaded | None) -> None:
         if record.hold is not None and record.hold.version != good.version:
             raise Superseded(f"version {good.version}: a rollback came meanwhile")
         record.retired_at_s.pop(good.version, None)
-        if before is not None:
+        if before is not None and not plan.keeps_previous:
             record.retired_at_s[before.version] = records.now_s()
         plan.records.write(record)  # a full disk shows here, while the old version serves
         plan.server.set_default(good.version)
@@ -182,54 +210,6 @@ def _go_back(plan: Deployment, version: str, before: Loaded, error: VersionFaile
         record.refuse(version, str(error))
     logger.warning("default: version %s -> version %s: %s", version, before.version, error)
     return VersionFailed(f"{error} Version {before.version} serves again.")
-
-
-def _take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None:
-    """Unload a version that never served; only our own pictures were sent to it."""
-    try:
-        if is_only:  # the first one of an empty server became its default by itself
-            plan.server.unload(version)
-        elif plan.server.find(version) is not None:
-            drain.unload_idle(plan, version, 0.0)
-    except (
-        NotNow,
-        OSError,
-        TimeoutError,
-    ) as error:  # the reason is on its way; the next sync tidies
-        logger.warning("version %s stays loaded for now: %s", version, error)
-
-
-def _tidy(plan: Deployment) -> None:
-    """Drain and unload all versions but the default one and exactly one before it."""
-    default = plan.server.default()
-    record = plan.records.read()
-    previous = record.previous() if plan.keeps_previous else None
-    current = record.current()
-    kept = {good.version for good in (current, previous) if good is not None}
-    kept |= {record.hold.version} if record.hold else set()
-    for version in plan.server.loaded():
-        if version not in kept and default is not None and version != default.version:
-            drain.unload_idle(plan, version, plan.longest_request_s)
-
-
-def _keep_standby(plan: Deployment) -> None:
-    """Load the version before, where a restart of the server took it, for a rollback at once."""
-    record = plan.records.read()
-    previous = record.previous() if plan.keeps_previous else None
-    if previous is None or previous.version == record.no_standby:
-        return
-    if plan.server.find(previous.version) is not None:
-        return
-    try:
-        loading.expect_unaltered(plan, previous)
-        loaded = loading.load(plan, previous, plan.server.default())
-        loading.prove(plan, previous, loaded, is_warm=False)
-    except (NotNow, VersionFailed) as error:
-        with plan.records.changing() as record:
-            record.no_standby = previous.version
-        logger.warning("no version is kept for a rollback at once: %s", error)
-        if isinstance(error, VersionFailed):
-            _take_away(plan, previous.version)
 
 
 def _note(plan: Deployment, error: Exception) -> None:

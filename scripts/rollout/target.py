@@ -62,8 +62,9 @@ def wanted(plan: Deployment) -> Wanted:
         NotNow: The alias names nothing.
         RegistryUnavailable: MLflow does not answer, and no hold is on record.
     """
-    hold = plan.records.read().hold
-    held = plan.records.read().find(hold.version) if hold else None
+    record = plan.records.read()
+    hold = record.hold
+    held = record.find(hold.version) if hold else None
     if hold is not None and held is not None and not settle_hold(plan, hold):
         return Wanted(version=hold.version, good=held)
     registered = model_versions.holder_of(plan.model_name, plan.alias)
@@ -149,14 +150,17 @@ def expect_still_wanted(plan: Deployment, target: Wanted) -> None:
         raise Superseded(f"{plan.alias} moved: version {target.version} -> {holder.version}")
 
 
-def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> Good:
+def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> tuple[Good, mar_file.Reading]:
     """
-    Find or build the archive of a version and check its digest.
+    Find or build the archive of a version and check its digest; what is there is read once.
 
     Args:
         plan: See `Deployment`.
         target: The version wanted.
         retry: Put an archive with another digest aside and build anew.
+
+    Returns:
+        The version, and the reading that its digest is of.
 
     Raises:
         VersionFailed: It cannot be built, or is not the one on record.
@@ -164,20 +168,20 @@ def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> Good:
         NotNow: It was deleted or moved meanwhile, or the disk is full.
     """
     if target.good is not None:
-        loading.expect_unaltered(plan, target.good)
-        return target.good
+        return target.good, loading.expect_unaltered(plan, target.good)
     assert target.registered is not None
     mar = mar_file.mar_path(plan.store, plan.model_name, target.version)
     try:
-        if retry and not _is_on_record(mar, target.registered):
-            _put_aside(mar, target.registered)
+        reading = mar_file.Reading(mar) if mar.exists() else None
+        is_on_record = reading is not None and _is_on_record(reading, target.registered)
+        if retry and not is_on_record and _put_aside(mar, target.registered):
+            reading = None
         # What is loaded was up to date when it was loaded, and cannot be replaced under the server.
         is_loaded = plan.server.find(target.version) is not None
-        if not (is_loaded and _is_on_record(mar, target.registered)):
-            archive_of(target.registered, plan.store, _build)
-        if not _is_on_record(mar, model_versions.get(plan.model_name, target.version)):
+        if reading is None or not (is_loaded and is_on_record):
+            reading = archive_of(target.registered, plan.store, _build, reading)
+        if not _is_on_record(reading, model_versions.get(plan.model_name, target.version)):
             raise ValueError(f"{mar.name}: expected a sha256 that is on record, got another.")
-        digest = mar_file.sha256_of(mar)
     except (ValueError, OSError) as error:
         model_versions.holder_of(plan.model_name, plan.alias)  # raises where MLflow is the reason
         expect_still_wanted(plan, target)
@@ -185,20 +189,26 @@ def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> Good:
             raise NotNow(f"version {target.version}: {error}. Free the disk.") from error
         raise VersionFailed(f"version {target.version}: {error}") from error
     logger.info("version %s: %s has the sha256 on record", target.version, mar.name)
-    return Good(version=target.version, mar=mar.name, sha256=digest)
+    return Good(version=target.version, mar=mar.name, sha256=reading.sha256), reading
 
 
-def _is_on_record(mar: Path, registered: ModelVersion) -> bool:
-    digest = mar_file.sha256_of(mar) if mar.exists() else ""
-    return bool(digest) and registered.tags.get(mar_file.digest_tag(digest)) == digest
+def _is_on_record(reading: mar_file.Reading, registered: ModelVersion) -> bool:
+    return registered.tags.get(mar_file.digest_tag(reading.sha256)) == reading.sha256
 
 
-def _put_aside(mar: Path, registered: ModelVersion) -> None:
-    """Rename an archive that is not the one on record: it is built anew, and can be looked at."""
-    if mar.exists() and "mar_sha256" in registered.tags:
-        aside = mar.with_suffix(".refused")
-        mar.rename(aside)
-        logger.warning("%s: put aside as %s, its sha256 is not on record", mar.name, aside.name)
+def _put_aside(mar: Path, registered: ModelVersion) -> bool:
+    """
+    Rename an archive that is not the one on record: it is built anew, and can be looked at.
+
+    Returns:
+        Whether there was one, of a version that has one on record.
+    """
+    if not mar.exists() or "mar_sha256" not in registered.tags:
+        return False
+    aside = mar.with_suffix(".refused")
+    mar.rename(aside)
+    logger.warning("%s: put aside as %s, its sha256 is not on record", mar.name, aside.name)
+    return True
 
 
 def _build(version: ModelVersion, store: Path) -> None:

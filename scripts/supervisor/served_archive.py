@@ -36,7 +36,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     refused = known.read().instead_of(str(version.version))
     if refused is not None:
         return _good_instead(store, name, str(version.version), *refused)
-    target = archive_of(version, store, _build_here)
+    target = archive_of(version, store, _build_here).path
     note.write(name, alias, target)
     return target
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -83,6 +84,10 @@ def multipart(*parts: tuple[str, bytes], boundary: str = BOUNDARY) -> bytes:
 
 def _form(body: bytes, boundary: str = BOUNDARY) -> Callable[[], dict[str, Any]]:
     return _body(body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+
+
+def _packed(body: bytes, encoding: str = "gzip") -> Callable[[], dict[str, Any]]:
+    return _body(body, {**RAW, "Content-Encoding": encoding})
 
 
 GOOD: Final = ("data", ("a.jpg", SMALL_JPEG))
@@ -189,16 +194,20 @@ FORMS: Final[dict[str, Form]] = {
     "content_type_of_rubbish": Form(
         make=_body(SMALL_JPEG, {"Content-Type": ";;;=\"';charset=\\"}), status=200
     ),
-    "gzip_of_a_jpeg": Form(
-        make=_body(gzip.compress(SMALL_JPEG), {**RAW, "Content-Encoding": "gzip"})
+    "gzip_of_a_jpeg": Form(make=_packed(gzip.compress(SMALL_JPEG)), status=200),
+    "gzip_of_a_form": Form(make=_packed(gzip.compress(SOUND)), status=200),
+    "gzip_of_json": Form(
+        make=_packed(gzip.compress(json.dumps({"image": TEXT}).encode())), status=200
     ),
+    "gzip_cut": Form(make=_packed(gzip.compress(SMALL_JPEG)[:-20]), word="gzip"),
+    "gzip_that_is_none": Form(make=_packed(SMALL_JPEG), word="gzip"),
+    "gzip_in_gzip": Form(make=_packed(gzip.compress(gzip.compress(SMALL_JPEG))), status=415),
     "gzip_bomb": Form(
-        make=_large(
-            lambda: gzip.compress(bytes(300_000_000)), {**RAW, "Content-Encoding": "gzip"}
-        )
+        make=lambda: _packed(gzip.compress(bytes(300_000_000)))(), status=413, word="unpacked"
     ),
-    "deflate_that_is_none": Form(
-        make=_body(SMALL_JPEG, {**RAW, "Content-Encoding": "deflate, br, zstd"}), status=200
+    "deflate_of_a_jpeg": Form(make=_packed(zlib.compress(SMALL_JPEG), "deflate"), status=200),
+    "encodings_that_are_not_taken": Form(
+        make=_packed(SMALL_JPEG, "deflate, br, zstd"), status=415, word="zstd"
     ),
     "too_many_bytes": Form(make=_large(lambda: bytes(33_554_433), RAW), status=413),
     "too_many_bytes_for_the_server": Form(

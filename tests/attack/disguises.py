@@ -83,16 +83,19 @@ DISGUISES: Final[dict[str, OddInput]] = {
         lambda: run_length_bmp(40, 40, b"\x28\x01\0\0" * 40 + b"\0\1" + SCRIPT)
     ),
     # Something else first: refused, whatever follows.
-    "zip_then_jpeg": _no_picture(lambda: archive_of("a", b"b") + SMALL_JPEG),
+    "zip_then_jpeg": _no_picture(lambda: archive_of("a", b"b") + SMALL_JPEG, "unsupported_format"),
     "pdf_then_jpeg": _no_picture(lambda: b"%PDF-1.7\n" + SMALL_JPEG, "unsupported_format"),
     "script_as_gif": _no_picture(lambda: b"GIF89a/*" + bytes(40) + b"*/=1;alert(1)//"),
     "newline_then_png": _no_picture(lambda: b"\n" + SMALL_PNG),
     "archive_for_torchserve": _no_picture(
-        lambda: archive_of("MAR-INF/MANIFEST.json", b'{"model": {"handler": "evil.py"}}')
+        lambda: archive_of("MAR-INF/MANIFEST.json", b'{"model": {"handler": "evil.py"}}'),
+        "unsupported_format",
     ),
     "pickle": _no_picture(lambda: pickle.dumps(Alarm())),
     "pickle_protocol_0": _no_picture(lambda: pickle.dumps(Alarm(), protocol=0)),
-    "torch_checkpoint": _no_picture(lambda: archive_of("archive/data.pkl", pickle.dumps(Alarm()))),
+    "torch_checkpoint": _no_picture(
+        lambda: archive_of("archive/data.pkl", pickle.dumps(Alarm())), "unsupported_format"
+    ),
     "numpy_of_objects": _no_picture(_object_array),
     "elf": _no_picture(lambda: b"\x7fELF\x02\x01\x01" + bytes(500)),
     "shell_script": _no_picture(lambda: b"#!/bin/sh\nreboot\n"),
@@ -110,8 +113,8 @@ DISGUISES: Final[dict[str, OddInput]] = {
     "utf16_text": _no_picture(lambda: "picture".encode("utf-16")),
     "base64_of_a_jpeg": _no_picture(lambda: b"/9j/4AAQSkZJRgABAQAAAQABAAD/" * 50),
     "raw_pixels": _no_picture(lambda: photograph(64, 64).tobytes()),
-    "ppm": _no_picture(lambda: encode(photograph(64, 64), "PPM")),
-    "tga": _no_picture(lambda: encode(photograph(64, 64), "TGA")),
-    "pcx": _no_picture(lambda: encode(photograph(64, 64), "PCX")),
+    "ppm": _no_picture(lambda: encode(photograph(64, 64), "PPM"), "unsupported_format"),
+    "tga": _no_picture(lambda: encode(photograph(64, 64), "TGA"), "unsupported_format"),
+    "pcx": _no_picture(lambda: encode(photograph(64, 64), "PCX"), "unsupported_format"),
     "eps": _no_picture(lambda: encode(photograph(64, 64), "EPS"), "unsupported_format"),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,14 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
+import torch
 from iqa.network import checkpoint
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
 from console.paths import ROOT
-from tests.deploying import Deployer, Load, Trap, wait_for
+from scripts.archive import mar_file
+from scripts.rollout import capacity, sync
+from scripts.rollout.terms import Deployment
+from scripts.server.state import StateDir
+from tests.deploying import Command, Deployer, Load, Trap, wait_for
 from tests.ports import free_port
 from tests.server import RunningServer
 from training.registry import address, model_versions, promotion, tracking
@@ -95,7 +103,7 @@ def _serve(deploy: Deployer, *versions: str) -> None:
     """Bring the server to versions, one after the other, whatever a test before left."""
     for version in versions:
         _stage(version)
-        deploy.run("sync", "--retry")
+        deploy.run("sync", "--retry", "--wait")
 
 
 def _settle(deploy: Deployer) -> str:
@@ -115,6 +123,19 @@ def _loaded(server: RunningServer) -> set[str]:
 
 def _load(server: RunningServer, per_s: float = 20) -> Load:
     return Load(server.url("INFERENCE_PORT", "/predictions/iqa"), PICTURE, per_s)
+
+
+def test_the_first_sync_leaves_a_way_back_to_what_the_server_was_started_with(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """The version of the start is proven, stays loaded, and is where a rollback leads."""
+    assert not (serving.state_dir / "rollouts" / "iqa.json").exists()
+    _stage("3")
+    deploy.run("sync")
+    assert deploy.status()["previous_version"] == "1"
+    assert _loaded(serving) == {"1", "3"}
+    assert "iqa version 1 is served again" in deploy.run("rollback").out
+    assert _served(serving) == "1"
 
 
 def test_a_swap_under_load_loses_no_request(serving: RunningServer, deploy: Deployer) -> None:
@@ -162,7 +183,7 @@ def test_a_rollback_takes_less_than_five_seconds_under_load(
     first_s = min(answer.answered_s for answer in answers if answer.version == "1")
     assert first_s - begin_s < 5
     assert str(model_versions.resolve("iqa", "staging").version) == "1"
-    assert _loaded(serving) == {"1"}
+    wait_for(lambda: _loaded(serving) == {"1"}, "the unloading behind")
     again = deploy.run("rollback", expected=1)
     assert "expected a good version before 1 on record" in again.err
 
@@ -271,8 +292,57 @@ def test_a_version_that_fails_while_it_serves_is_rolled_back(
     assert "of answers to be 5xx" in refused.err
     assert f"Version {before} serves again" in refused.err
     assert _served(serving) == before
-    assert version not in _loaded(serving)
+    wait_for(lambda: version not in _loaded(serving), "the unloading behind")
     assert deploy.status()["quarantine"] == version
+
+
+def test_a_foreign_version_is_refused_in_one_line_that_says_what_it_is(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """Logged by mlflow.pytorch under our name: what serves stays, the version is quarantined."""
+    before = _settle(deploy)
+    with mlflow.start_run():
+        info = mlflow.pytorch.log_model(
+            torch.nn.Linear(1, 1), name="theirs", registered_model_name="iqa",
+            serialization_format="pickle", pip_requirements=[],
+        )  # fmt: skip
+    version = str(info.registered_model_version)
+    _stage(version)
+    refused = deploy.run("sync", expected=1)
+    lines = [line for line in refused.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert (
+        f"version {version}: not built: model 'iqa' version {version}: expected the flavor iqa, as "
+        "training.train logs it, got python_function, pytorch: another program logged it. Use a "
+        "version that training.train registered"
+    ) in lines[0]
+    assert _served(serving) == before
+    assert version not in _loaded(serving)
+    status = deploy.status()
+    assert (status["quarantine"], status["ready"]) == (version, True)
+    assert not list(serving.model_store.glob(f"iqa-{version}*"))
+
+
+def test_an_archive_that_is_replaced_while_it_loads_is_noticed(
+    serving: RunningServer, deploy: Deployer, tmp_path: Path
+) -> None:
+    """Read once and loaded later: other bytes under the name by then are not served, nor blamed."""
+    before = _settle(deploy)
+    version = add_version(serving.model_store)
+    mar = serving.model_store / f"iqa-{version}.mar"
+    _stage(version)
+    command = deploy.start("sync", trap=Trap(words=f": loading {mar.name}", folder=tmp_path))
+    wait_for((tmp_path / "paused").exists, "the digest on record")
+    other = mar.with_suffix(".other")
+    shutil.copyfile(mar, other)
+    os.replace(other, mar)  # the same bytes even, but nobody has looked at these
+    (tmp_path / "go").touch()
+    assert command.wait() == 1
+    assert f"{mar.name}: expected the archive that was checked, got another one" in command.err
+    assert (_served(serving), deploy.status()["quarantine"]) == (before, None)
+    assert version not in _loaded(serving)
+    deploy.run("sync")
+    assert _served(serving) == version
 
 
 def test_a_version_deleted_meanwhile_changes_nothing(
@@ -328,7 +398,7 @@ def test_two_syncs_at_once_swap_once(serving: RunningServer, deploy: Deployer) -
     said = "".join(command.err for command in commands)
     assert said.count(f"default: version {before} -> version {target}") == 1
     assert "waiting for another sync, process " in said
-    assert _loaded(serving) == {before, target}
+    wait_for(lambda: _loaded(serving) == {before, target}, "the unloading behind")
 
 
 @pytest.mark.parametrize(
@@ -359,7 +429,7 @@ def test_a_killed_sync_is_finished_by_the_next_one(
         deploy.run("sync")
     assert {answer.status for answer in load.answers()} == {200}
     assert _served(serving) == target
-    assert len(_loaded(serving)) <= 2
+    wait_for(lambda: len(_loaded(serving)) <= 2, "the unloading behind")
     assert deploy.status()["served_version"] == target
 
 
@@ -454,3 +524,143 @@ def test_a_drain_ends_readiness_and_waits(serving: RunningServer, deploy: Deploy
     assert deploy.status()["ready"] is False
     deploy.run("drain", "--end")
     assert deploy.status()["ready"] is True
+
+
+def _behind(command: Command) -> int:
+    """Return the id of the process that a command left behind."""
+    return int(command.err.split("behind: process ")[1].split()[0])
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until a process has ended, whether somebody has buried it or not."""
+
+    def has_ended() -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_for(has_ended, "the end of the process behind")
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    _wait_for_end(pid)
+
+
+def _retire(deploy: Deployer, longest_request_s: float) -> tuple[str, Command]:
+    """Swap without a standby, so that the version before retires; return it and the command."""
+    before = _settle(deploy)
+    _stage("3" if before != "3" else "5")
+    options = ("--no-standby", "--longest-request-s", str(longest_request_s))
+    return before, deploy.run("sync", *options)
+
+
+def test_a_sync_returns_once_it_serves_and_the_rest_is_done_behind(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """It says that the new version serves; the old one is unloaded later, and not too early."""
+    with _load(serving) as load:
+        left, command = _retire(deploy, 8)
+        assert f"is served; version {left} was before" in command.out
+        assert left in _loaded(serving)
+        record = json.loads((serving.state_dir / "rollouts" / "iqa.json").read_text())
+        retired_at_s = record["retired_at_s"][left]
+        behind = _behind(command)
+        assert os.getsid(behind) == behind  # no terminal can end it
+        wait_for(lambda: deploy.status()["is_tidying"], "the process behind")
+        told = deploy.run("status", "--longest-request-s", "8").out
+        assert re.search(rf"version {left} is draining, unloaded in about \d s", told), told
+        wait_for(lambda: left not in _loaded(serving), "the unloading behind")
+        assert time.clock_gettime(time.CLOCK_MONOTONIC) - retired_at_s >= 8
+        _wait_for_end(behind)
+    assert {answer.status for answer in load.answers()} == {200}
+    assert deploy.status()["retired"] == {}
+    assert f"version {left}: drained" in (serving.state_dir / "logs" / "tidy.log").read_text()
+
+
+def test_what_a_killed_process_behind_left_is_done_by_the_next_sync(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """Nobody is at it: `status` says so; one more sync with --wait returns with it unloaded."""
+    left, command = _retire(deploy, 8)
+    _kill(_behind(command))
+    told = deploy.run("status", "--longest-request-s", "600").out
+    assert f"version {left} is draining, unloaded by the next sync in about" in told
+    assert left in _loaded(serving)
+    deploy.run("sync", "--no-standby", "--longest-request-s", "3", "--wait")
+    assert left not in _loaded(serving)
+
+
+def test_a_version_that_serves_again_while_it_drains_is_not_unloaded(
+    serving: RunningServer, deploy: Deployer
+) -> None:
+    """The process behind looks again, under the lock of syncs, before it unloads."""
+    with _load(serving) as load:
+        left, command = _retire(deploy, 5)
+        behind = _behind(command)
+        _stage(left)
+        deploy.run("sync", "--longest-request-s", "5")
+        _wait_for_end(behind)
+        assert _served(serving) == left
+        assert left in _loaded(serving)
+    assert {answer.status for answer in load.answers()} == {200}
+
+
+@pytest.fixture
+def here(serving: RunningServer) -> Deployment:
+    """What `scripts.deploy` would deploy, for a sync in this process."""
+    return Deployment(
+        server=serving.torchserve(),
+        store=serving.model_store,
+        state=StateDir.at(serving.state_dir),
+        is_local=True,
+        watch_s=0.5,
+        longest_request_s=5.0,
+    )
+
+
+def test_a_sync_waits_for_the_memory_of_a_version_that_drains(
+    serving: RunningServer,
+    deploy: Deployer,
+    here: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No room while the retired version is loaded: it waits, and does not fail."""
+    left, command = _retire(deploy, 5)
+    _kill(_behind(command))
+    new = next(version for version in ("1", "3", "5") if version not in _loaded(serving))
+    _stage(new)
+    # The machine's memory is all that is not real here.
+    free_memory_bytes = capacity.free_memory_bytes
+    monkeypatch.setattr(
+        capacity, "free_memory_bytes",
+        lambda: 0 if left in _loaded(serving) else free_memory_bytes(),
+    )  # fmt: skip
+    with caplog.at_level("INFO"):
+        assert f"iqa version {new} is served" in sync.sync(here)
+    assert f"Waiting until version {left} is drained and unloaded" in caplog.text
+    assert _served(serving) == new
+    assert left not in _loaded(serving)
+
+
+def test_a_sync_reads_the_archive_once(
+    serving: RunningServer, deploy: Deployer, here: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first check to the record, a swap reads the bytes of the archive a single time."""
+    _settle(deploy)
+    version = add_version(serving.model_store)
+    read: list[str] = []
+    sha256_of = mar_file.sha256_of
+
+    def counting(path: Path) -> str:
+        read.append(path.name)
+        return sha256_of(path)
+
+    monkeypatch.setattr(mar_file, "sha256_of", counting)
+    _stage(version)
+    sync.sync(here)
+    assert read.count(f"iqa-{version}.mar") == 1
+    sync.sync(here)  # nothing to do: nothing is read
+    assert read.count(f"iqa-{version}.mar") == 1

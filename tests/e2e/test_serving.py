@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +58,31 @@ def test_every_way_of_sending_a_picture_gives_the_same_score(door: RunningServer
     assert [reply.status_code for reply in replies] == [200] * len(replies)
     assert len({reply.json()["score"] for reply in replies}) == 1
     assert {reply.headers["content-type"] for reply in replies} == {"application/json"}
+
+
+def test_a_body_in_gzip_or_deflate_is_the_same_request(server: RunningServer) -> None:
+    """The header comes through TorchServe, and the body as it was sent; the handler unpacks it."""
+    picture = PARROTS.read_bytes()
+    document = json.dumps({"image": base64.b64encode(picture).decode()}).encode()
+    alone = server.score(picture)["score"]
+    octets = {"Content-Type": "application/octet-stream"}
+    for body, encoding in (
+        (gzip.compress(picture), "gzip"),
+        (gzip.compress(document), "gzip"),
+        (zlib.compress(picture), "deflate"),
+        (picture, "identity"),
+    ):
+        reply = server.post(body, headers={**octets, "Content-Encoding": encoding})
+        assert (reply.status_code, reply.json().get("score")) == (200, alone), reply.text
+    for body, encoding, status, reason in (
+        (gzip.compress(picture)[:-9], "gzip", 400, "truncated"),
+        (picture, "br", 415, "unsupported_encoding"),
+        (gzip.compress(bytes(60_000_000)), "gzip", 413, "too_many_bytes"),
+    ):
+        reply = server.post(body, headers={**octets, "Content-Encoding": encoding})
+        assert (reply.status_code, reply.json()["reason"]) == (status, reason), reply.text
+        accepted = reply.headers.get("accept-encoding")
+        assert accepted == ("gzip, deflate" if status == 415 else None)
 
 
 @pytest.mark.parametrize("name", ODD_INPUTS)

@@ -74,7 +74,10 @@ def test_refused_file_gives_its_reason_status_and_a_message_that_helps(name: str
 
 def test_every_reason_is_met_by_some_file() -> None:
     """The table of test files covers the closed list of reasons that concern files."""
-    others = {"too_many_bytes", "too_many_files", "unknown_format", "no_quality_map"}
+    others = {
+        "too_many_bytes", "too_many_files", "unknown_format", "no_quality_map",
+        "unsupported_encoding",
+    }  # fmt: skip
     assert {odd.reason for odd in ODD_INPUTS.values()} | others == {None, *STATUS_OF_REASON}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import time
@@ -106,6 +107,22 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
     handler, context = loaded
     (reply,) = handler.handle([{"image": bytearray(GOOD)}], context)
     assert "score" in json.loads(reply)
+
+
+def test_the_encoding_of_one_body_is_undone_and_its_neighbours_are_left_alone(
+    loaded: tuple[IQAHandler, Context],
+) -> None:
+    """Each request has its own headers; what is refused for its encoding says what is taken."""
+    handler, context = loaded
+    encodings: list[dict[str, str]] = [{"content-encoding": "gzip"}, {}, {"Content-Encoding": "br"}]
+    context.request_processor = [RequestProcessor(headers) for headers in encodings]
+    rows = [{"body": bytearray(body)} for body in (gzip.compress(GOOD), GOOD, GOOD)]
+    replies = [json.loads(reply) for reply in handler.handle(rows, context)]
+    assert [context.get_response_status(index)[0] for index in range(3)] == [200, 200, 415]
+    assert replies[0]["score"] == pytest.approx(replies[1]["score"], abs=0.01)
+    assert replies[2]["reason"] == "unsupported_encoding"
+    told = [context.get_response_headers(index).get("Accept-Encoding") for index in range(3)]
+    assert told == [None, None, "gzip, deflate"]
 
 
 def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler, Context]) -> None:

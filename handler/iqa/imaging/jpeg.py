@@ -1,4 +1,4 @@
-"""What is special about JPEG: files made to be decoded for hours, and decoding at a fraction."""
+"""What is special about JPEG: files made to be decoded for hours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Final
 
 from iqa.errors import ImageRejected
 from iqa.imaging.structure import MAX_EXIF_BYTES
-from PIL import Image, TiffImagePlugin
-
-SIGNATURE: Final = b"\xff\xd8\xff"
+from PIL import TiffImagePlugin
 
 # As libtiff's limit for the JPEGs inside it. Encoders write 10 or so.
 MAX_SCANS: Final = 100
@@ -148,18 +146,3 @@ def _too_many_scans(limit: int) -> ImageRejected:
         "undecodable",
         f"image: expected a JPEG of at most {limit} scans, got more. Save it again.",
     )
-
-
-def reduce(image: Image.Image, smallest: tuple[int, int] | None) -> None:
-    """
-    Tell the decoder to deliver a half, a quarter or an eighth, where the rest would be thrown away.
-
-    It then leaves out most of the inverse transform: a 12-megapixel file decodes in a fifth of the
-    time. How much may be left out is part of the preprocessing (`reduced_size`).
-
-    Args:
-        image: A JPEG of which no pixel is loaded yet.
-        smallest: (width, height) that is needed at least; None: all of it.
-    """
-    if smallest is not None:
-        image.draft(None, smallest)

@@ -3,6 +3,10 @@ A form as it was sent (multipart/form-data, RFC 7578) -> its fields.
 
 The front hands forms over as they are: TorchServe takes them apart only by their content type, and
 answers broken ones with 500, and those of a million fields after minutes.
+
+`multipart` does the work, within limits that are set here. A form with an image of 60 kB takes it
+13 us, regular expressions of our own took 9 us, `python-multipart` 25 us; a request takes 15 ms. A
+form of 46 MB of tiny fields is refused after 4 ms (29 ms, 16 ms). It copies the body once more.
 """
 
 from __future__ import annotations
@@ -12,20 +16,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-# No picture begins like this. RFC 2046 allows 70 characters.
+# No picture begins like this. RFC 2046 allows 70 characters. The boundary is read from here: the
+# front passes no content type on, and some clients name another one in theirs.
 START: Final = re.compile(rb"--([^\r\n]{1,200})\r\n")
-# Up to a parameter, behind any others. Nothing is tried twice (`++`): a head without the parameter
-# would take for ever.
-UP_TO: Final = (
-    rb"^content-disposition:[^;\r\n]*+"
-    rb'(?:;[ \t]*+(?!%b)[^=;\r\n]++=(?:"[^"\r\n]*+"|[^";\r\n]*+))*+;[ \t]*+'
-)
-# Quoted by all clients that we know, bare in the standard.
-NAME: Final = re.compile(UP_TO % b"name=" + rb'name=(?:"([^"\r\n]*)"|([^";\s]+))', re.I | re.M)
-FILE_NAME: Final = re.compile(UP_TO % rb"filename\*?=" + rb"filename\*?=", re.I | re.M)
-MAX_FIELDS: Final = 1000
-MAX_HEAD_BYTES: Final = 8192
+QUOTED: Final = re.compile(r'"[^"]*+"')
+ENCODED_NAME: Final = re.compile(r";\s*+filename\*=", re.I)
+# Together they bound what is parsed: heads made for it take 0.3 s, and with 1000 fields 1 s.
+MAX_FIELDS: Final = 250
+MAX_HEAD_BYTES: Final = 1536  # of one line: the name of a file, twice, once in percent signs
+MAX_HEAD_LINES: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +53,67 @@ def fields_of(body: bytes | bytearray) -> list[Field] | None:
         body: Of a request.
 
     Returns:
-        All that have a name, in their order; None where the body is no form.
+        All that have a name or are files, in their order; None where the body is no form.
 
     Raises:
-        ImageRejected: It breaks off, or has too many fields (400).
+        ImageRejected: It breaks off, is no form in spite of its start, or has too many fields
+            (400).
     """
     start = START.match(body)
     if start is None:
         return None
-    delimiter = b"\r\n--" + bytes(start[1])
-    fields: list[Field] = []
-    at = start.end()
-    for _ in range(MAX_FIELDS):
-        # A part may have no header at all; then its head is the empty line alone.
-        head_end = body.find(b"\r\n\r\n", max(at - 2, 0), at + MAX_HEAD_BYTES)
-        end = -1 if head_end < 0 else body.find(delimiter, head_end + 2)
-        if end < 0:
-            raise ImageRejected(
-                "truncated",
-                "form: expected each field up to its boundary, got one that breaks off. "
-                "Send the whole form.",
-            )
-        name = NAME.search(body, at, head_end)
-        if name is not None:
-            text = (name[1] or name[2] or b"").decode(errors="replace")
-            is_file = FILE_NAME.search(body, at, head_end) is not None
-            content = bytes(body[head_end + 4 : end])
-            fields.append(Field(name=text, content=content, is_file=is_file))
-        at = end + len(delimiter)
-        if body[at : at + 2] == b"--":
-            return fields
-        at = body.find(b"\n", at) + 1 or len(body)
-    raise ImageRejected(
-        "undecodable",
-        f"form: expected at most {MAX_FIELDS} fields, got more. Send the picture alone.",
+    parser = PushMultipartParser(
+        bytes(start[1]),
+        max_header_size=MAX_HEAD_BYTES,
+        max_header_count=MAX_HEAD_LINES,
+        max_segment_count=MAX_FIELDS,
+        header_charset="latin-1",  # any byte: the name of a file may be in whatever is local there
     )
+    try:
+        fields = _fields(parser, body)
+    except ParserLimitReached as error:
+        raise ImageRejected(
+            "undecodable",
+            f"form: expected at most {MAX_FIELDS} fields of {MAX_HEAD_LINES} lines before the "
+            "content, got more. Send the picture alone.",
+        ) from error
+    except MultipartError as error:
+        raise ImageRejected(
+            "undecodable",
+            f"form: expected multipart/form-data, got one that is broken ({str(error)[:80]}). "
+            "Send the picture alone.",
+        ) from error
+    try:
+        parser.close()
+    except MultipartError as error:
+        raise ImageRejected(
+            "truncated",
+            "form: expected each field up to its boundary, got one that breaks off. "
+            "Send the whole form.",
+        ) from error
+    return fields
+
+
+def _fields(parser: PushMultipartParser, body: bytes | bytearray) -> list[Field]:
+    fields: list[Field] = []
+    name, is_file, content = "", False, b""
+    for event in parser.parse(body):
+        if isinstance(event, MultipartSegment):
+            name, is_file, content = _utf8(event.name), _is_file(event), b""
+        elif event is not None:
+            content = bytes(event)  # of a body in one piece, all of it
+        elif name or is_file:
+            fields.append(Field(name=name, content=content, is_file=is_file))
+    return fields
+
+
+def _is_file(part: MultipartSegment) -> bool:
+    if part.filename is not None:
+        return True
+    # RFC 7578 forbids this spelling, the library does not look for it, and some clients use it.
+    disposition = QUOTED.sub("", part.header("Content-Disposition", ""))
+    return ENCODED_NAME.search(disposition) is not None
+
+
+def _utf8(name: str) -> str:
+    return name.encode("latin-1", "replace").decode(errors="replace")

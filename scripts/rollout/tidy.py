@@ -1,0 +1,117 @@
+"""
+What a sync leaves to be done once it serves: unload what serves no more, load the version before.
+
+Nobody who waits for the new version need wait for this. It is done behind by a small process of its
+own, by the loop of `sync --watch`, or by the next sync: whoever comes, it is the same, and what was
+done by another one is not done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from typing import Final
+
+from console.paths import ROOT
+from scripts.rollout import loading, records, retired
+from scripts.rollout.records import Good
+from scripts.rollout.terms import Deployment, VersionFailed
+from scripts.server.client import NotNow
+
+logger = logging.getLogger(__name__)
+
+LOG_FILE: Final = "tidy.log"
+
+
+def due(plan: Deployment) -> str:
+    """Say what is left to be done, as what somebody does; empty where nothing is."""
+    acts = [
+        f"unloads version {version} in about {left_s:.0f} s"
+        for version, left_s in retired.remaining_s(plan).items()
+    ]
+    previous = _missing_standby(plan)
+    acts += [f"loads version {previous.version} for a rollback"] if previous else []
+    return " and ".join(acts)
+
+
+def tidy(plan: Deployment, stop: threading.Event | None = None) -> None:
+    """
+    Unload the retired versions, each once it is idle, and load the version before if it is not.
+
+    The lock of syncs is taken for the unloading and the loading, and not while waiting.
+
+    Args:
+        plan: See `Deployment`.
+        stop: Set where waiting is to end; what is left is left to whoever comes next.
+
+    Raises:
+        NotNow: The server does not answer.
+        TimeoutError: Another process does this already, and does not end; at once, with `stop`.
+    """
+    wait_s = records.SYNC_WAIT_S if stop is None else 0.0
+    with plan.records.one_tidying_at_a_time(wait_s):
+        retired.unload_all(plan, stop)
+        if stop is not None and stop.is_set():
+            return
+        if _missing_standby(plan) is not None:
+            with plan.records.one_sync_at_a_time():
+                _keep_standby(plan)
+
+
+def go_behind(plan: Deployment, words: list[str], act: str) -> None:
+    """
+    Start a command of `scripts.deploy` that goes on when this process and its terminal are gone.
+
+    Args:
+        plan: See `Deployment`; its state's folder gets the log.
+        words: The command and its options.
+        act: What it does, for people.
+    """
+    path = plan.state.log_dir / LOG_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {act}\n")
+            log.flush()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.deploy", *words],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        logger.warning("%s is left to the next sync: %s", words[0], error)
+        return
+    process.returncode = 0  # not ours to wait for; else its end is warned of
+    logger.info("behind: process %d %s (%s)", process.pid, act, LOG_FILE)
+
+
+def _missing_standby(plan: Deployment) -> Good | None:
+    """Return the version before, if it should be loaded for a rollback at once and is not."""
+    record = plan.records.read()
+    previous = record.previous() if plan.keeps_previous else None
+    if previous is None or previous.version == record.no_standby:
+        return None
+    return previous if plan.server.find(previous.version) is None else None
+
+
+def _keep_standby(plan: Deployment) -> None:
+    """Load the version before, where a restart of the server took it, for a rollback at once."""
+    previous = _missing_standby(plan)
+    if previous is None:  # a sync came first
+        return
+    try:
+        reading = loading.expect_unaltered(plan, previous)
+        loaded = loading.load(plan, previous, plan.server.default(), reading)
+        loading.prove(plan, previous, loaded, is_warm=False)
+    except (NotNow, VersionFailed) as error:
+        with plan.records.changing() as record:
+            record.no_standby = previous.version
+        logger.warning("no version is kept for a rollback at once: %s", error)
+        if isinstance(error, VersionFailed):
+            loading.take_away(plan, previous.version)

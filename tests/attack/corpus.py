@@ -196,6 +196,16 @@ FORMS: Final[dict[str, Form]] = {
     ),
     "gzip_of_a_jpeg": Form(make=_packed(gzip.compress(SMALL_JPEG)), status=200),
     "gzip_of_a_form": Form(make=_packed(gzip.compress(SOUND)), status=200),
+    "gzip_of_a_form_that_says_so": Form(
+        make=_body(
+            gzip.compress(SOUND),
+            {
+                "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+                "Content-Encoding": "gzip",
+            },
+        ),
+        status=200, bare=400,
+    ),
     "gzip_of_json": Form(
         make=_packed(gzip.compress(json.dumps({"image": TEXT}).encode())), status=200
     ),

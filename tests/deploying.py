@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-WAIT_S = 60.0
+WAIT_S = 150.0  # a build on a machine that does other work as well
 
 
 def wait_for(condition: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> float:

@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 ABANDONED_S: Final = 3600.0
 """No build takes that long."""
-# In the words of the system: a build ends with them on its last line.
-DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +183,9 @@ def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> tuple[Good
     except (ValueError, OSError) as error:
         model_versions.holder_of(plan.model_name, plan.alias)  # raises where MLflow is the reason
         expect_still_wanted(plan, target)
-        if isinstance(error, OSError) or any(words in str(error) for words in DISK_IS_FULL):
+        if isinstance(error, OSError) or any(
+            words in str(error) for words in model_versions.DISK_IS_FULL
+        ):
             raise NotNow(f"version {target.version}: {error}. Free the disk.") from error
         raise VersionFailed(f"version {target.version}: {error}") from error
     logger.info("version %s: %s has the sha256 on record", target.version, mar.name)

@@ -23,6 +23,8 @@ FLAVOR: Final = "iqa"
 """What a version of this project says that it is, see `training.registry.flavor`."""
 CARD_KEYS: Final = ("metrics", "data", "training")
 """What training adds to a card, beside what `iqa.network.checkpoint` asks for."""
+DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
+"""In the words of the system; MLflow passes them on in a text of its own."""
 MODEL_NAME: Final = "iqa"
 ALIAS: Final = "staging"
 _WHAT_TO_DO: Final = (
@@ -110,6 +112,9 @@ def download(name: str, version: str, directory: Path) -> Path:
             )
         )
     except (MlflowException, OSError) as error:
+        full = next((words for words in DISK_IS_FULL if words in str(error)), None)
+        if full is not None:
+            raise ValueError(f"{what}: expected room for its files, got: {full}") from error
         raise ValueError(f"{what}: {_why_not(name, version)} {_WHAT_TO_DO}") from error
     files = (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE)
     if missing := [file for file in files if not (folder / file).is_file()]:

@@ -19,7 +19,7 @@ from console.paths import ROOT
 from scripts.rollout import loading, records, retired
 from scripts.rollout.records import Good
 from scripts.rollout.terms import Deployment, VersionFailed
-from scripts.server.client import NotNow
+from scripts.server.client import NoAnswer, NotNow
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +109,8 @@ def _keep_standby(plan: Deployment) -> None:
         reading = loading.expect_unaltered(plan, previous)
         loaded = loading.load(plan, previous, plan.server.default(), reading)
         loading.prove(plan, previous, loaded, is_warm=False)
+    except NoAnswer:  # the server went away, which says nothing of the version: a later round
+        raise
     except (NotNow, VersionFailed) as error:
         with plan.records.changing() as record:
             record.no_standby = previous.version

@@ -79,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         best = sweep(train_config(arguments), arguments.cells, dict(arguments.weights_of))
-        print(f"next: python -m scripts.build_mar --version {best.version}")
+        print(
+            f"next: python -m scripts.build_mar --model-name {best.name} --version {best.version}"
+        )
         return 0
 
     return command_line.run(command, arguments.debug)

@@ -146,7 +146,8 @@ def report(registered: promotion.Registered | None) -> int:
     test = registered.task.sentence(registered.metrics["test"])
     print(
         f"{registered.name} version {registered.version}: test {test}\n"
-        f"next: python -m scripts.build_mar --version {registered.version}"
+        f"next: python -m scripts.build_mar --model-name {registered.name} "
+        f"--version {registered.version}"
     )
     return 0
 

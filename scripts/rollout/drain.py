@@ -127,8 +127,9 @@ def unload_idle(
     if stop is None or not stop.is_set():
         logger.warning(
             "version %s is still sent requests by its number; it stays loaded. Stop them, then: "
-            "python -m scripts.deploy drain --version %s",
+            "python -m scripts.deploy drain --model-name %s --version %s",
             version,
+            plan.model_name,
             version,
         )
     return False

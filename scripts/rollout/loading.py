@@ -43,7 +43,8 @@ def expect_unaltered(plan: Deployment, good: Good) -> mar_file.Reading:
     if reading is None or reading.sha256 != good.sha256:
         raise NotNow(
             f"{good.mar}: expected the archive with sha256 {good.sha256}, got another or none. "
-            f"Rebuild: python -m scripts.build_mar --version {good.version} --replace"
+            f"Rebuild: python -m scripts.build_mar --model-name {plan.model_name} "
+            f"--version {good.version} --replace"
         )
     return reading
 

@@ -41,7 +41,7 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
         raise NotNow(
             f"rollback: expected a good version before {left.version} on record, got none. "
             f"Name one: python -m scripts.set_alias {plan.model_name} VERSION, then: "
-            "python -m scripts.deploy sync"
+            f"python -m scripts.deploy sync --model-name {plan.model_name}"
         )
     hold = Hold(
         version=target.version,

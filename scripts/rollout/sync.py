@@ -84,7 +84,7 @@ def _sync(plan: Deployment, retry: bool) -> str:
             raise
     if target.instead_of is not None:
         logger.info("%s", said)
-        raise quarantined(target.instead_of)
+        raise quarantined(plan.model_name, target.instead_of)
     return said
 
 

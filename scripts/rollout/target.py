@@ -81,15 +81,16 @@ def wanted(plan: Deployment) -> Wanted:
         return Wanted(version=version, registered=registered)
     good = record.before(version)
     if good is None:
-        raise quarantined(record.quarantine)
+        raise quarantined(plan.model_name, record.quarantine)
     return Wanted(version=good.version, good=good, instead_of=record.quarantine)
 
 
-def quarantined(quarantine: Quarantine) -> VersionFailed:
-    """Return the error that says why a version is not tried."""
+def quarantined(model_name: str, quarantine: Quarantine) -> VersionFailed:
+    """Return the error that says why a version of a model is not tried."""
     return VersionFailed(
         f"version {quarantine.version} is in quarantine until the alias moves: "
-        f"{quarantine.reason} Try it again: python -m scripts.deploy sync --retry"
+        f"{quarantine.reason} Try it again: "
+        f"python -m scripts.deploy sync --model-name {model_name} --retry"
     )
 
 

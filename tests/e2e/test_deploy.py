@@ -163,7 +163,9 @@ def test_versions_are_listed_with_what_they_are(serving: RunningServer, deploy: 
     assert any(line.startswith("1 ") and "where a rollback leads" in line for line in lines)
 
 
-def test_a_rollback_takes_seconds_under_load(serving: RunningServer, deploy: Deployer) -> None:
+def test_a_rollback_takes_less_than_five_seconds_under_load(
+    serving: RunningServer, deploy: Deployer
+) -> None:
     """From the command line to the first score of the old version; the alias moves along."""
     if deploy.status()["previous_version"] != "1":
         _serve(deploy, "1", "3")
@@ -179,7 +181,7 @@ def test_a_rollback_takes_seconds_under_load(serving: RunningServer, deploy: Dep
     answers = load.answers()
     assert [answer for answer in answers if answer.status != 200] == []
     first_s = min(answer.answered_s for answer in answers if answer.version == "1")
-    assert first_s - begin_s < 15  # 2 s where nothing else runs (docs/reliability.md)
+    assert first_s - begin_s < 5  # 2 s where nothing else runs (docs/reliability.md)
     assert str(model_versions.resolve("iqa", "staging").version) == "1"
     wait_for(lambda: _loaded(serving) == {"1"}, "the unloading behind")
     again = deploy.run("rollback", expected=1)

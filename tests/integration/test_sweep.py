@@ -98,7 +98,7 @@ def test_an_interrupted_sweep_continues_and_ranks_its_cells(
     assert str(client.get_model_version_by_alias("iqa", "staging").version) == best
     output = capsys.readouterr().out
     assert "val SROCC" in output
-    assert f"next: python -m scripts.build_mar --version {best}" in output
+    assert f"next: python -m scripts.build_mar --model-name iqa --version {best}" in output
 
 
 def test_a_finished_sweep_trains_nothing_and_refuses_other_settings(

@@ -30,15 +30,18 @@ def plain(body: bytes, encoding: str, name: str = "Content-Encoding") -> bytes:
     return bytes(plain_row({"body": bytearray(body)}, {name: encoding}, MAX_BYTES)["body"])
 
 
+GZIP = gzip.compress(PICTURE, mtime=0)  # the same in every process: it names a test
+
+
 @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding", "CONTENT-ENCODING"])
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("gzip", gzip.compress(PICTURE)), ("x-gzip", gzip.compress(PICTURE)),
-        (" GZip ", gzip.compress(PICTURE)), ("identity, gzip", gzip.compress(PICTURE)),
+        ("gzip", GZIP), ("x-gzip", GZIP), (" GZip ", GZIP), ("identity, gzip", GZIP),
         ("deflate", zlib.compress(PICTURE)), ("deflate", bare_deflate(PICTURE)),
         ("identity", PICTURE), ("", PICTURE), (" , ", PICTURE),
     ],
+    ids=lambda value: repr(value) if isinstance(value, str) else f"{len(value)} bytes",
 )  # fmt: skip
 def test_gzip_and_deflate_are_unpacked(encoding: str, body: bytes, name: str) -> None:
     """In every spelling of header and value; without an encoding nothing changes."""
@@ -115,7 +118,7 @@ def test_a_bomb_costs_no_more_than_a_large_body() -> None:
         tracemalloc.stop()
     assert caught.value.status == 413
     assert peak < len(body) + 3 * BASE64_SHARE * MAX_BYTES + 2 * WRITE_BYTES
-    assert time.process_time() - start_s < 10
+    assert time.process_time() - start_s < 1
 
 
 def test_the_limit_holds_a_file_in_base64() -> None:

@@ -100,9 +100,9 @@ def test_a_head_made_of_anything_is_read_at_once(parameter: str) -> None:
     """As many parameters as fit, without the one that is looked for: no search goes back."""
     head = disposition(parameter * ((MAX_HEAD_BYTES - 100) // len(parameter)))
     body = form(*[(head, b"")] * 100)
-    started_s = time.perf_counter()
+    start_s = time.process_time()
     assert fields_of(body) is not None
-    assert time.perf_counter() - started_s < 20
+    assert time.process_time() - start_s < 2
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_fields_with_heads_as_long_as_may_be_cost_little(head: str) -> None:
     body = form(*[(head, b"")] * MAX_FIELDS)
     start_s = time.process_time()
     assert len(fields_of(body) or []) <= MAX_FIELDS
-    assert time.process_time() - start_s < 10
+    assert time.process_time() - start_s < 1
 
 
 def test_a_form_in_a_form_is_no_form() -> None:

@@ -145,13 +145,13 @@ def other_of(head: bytes) -> str | None:
         return "a MOV video" if head[8:12] == b"qt  " else "an MP4 video"
     if _root(head):
         return "an HTML page"
-    start = MARKUP.match(head)
+    start = MARKUP.match(head, 0, HEAD_BYTES)
     return "an XML document" if start and start[1] else None
 
 
 def _root(head: bytes) -> bytes:
     """Return the first element of markup that says what it is, in small letters."""
-    found = ROOT.search(head, 0, HEAD_BYTES) if MARKUP.match(head) else None
+    found = ROOT.search(head, 0, HEAD_BYTES) if MARKUP.match(head, 0, HEAD_BYTES) else None
     return found[1].lower() if found else b""
 
 

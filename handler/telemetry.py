@@ -49,10 +49,10 @@ class Item:
         reply: What it is answered with.
         status: HTTP's.
         outcome: One of `OUTCOMES`; None for what is no prediction.
-        reason: Of a rejection, or one of `FAULTS`.
+        reason: Why it was rejected, or one of `FAULTS`.
         decoded: The picture, once it was read.
         pixels: The network's input.
-        n_bytes: Of the picture's file.
+        n_bytes: Size of the image's file.
         waited_s: Before it came to this worker; None if nobody measured it.
         decode_s: Reading and resizing it.
         network_s: The network's call that it was part of.

@@ -41,7 +41,7 @@ class Golden:
     What a version must answer.
 
     Attributes:
-        version: Of the registry.
+        version: Version in the registry.
         pictures: (file name, content, the reply on record).
         tolerance: How far a reply may lie from it, in hundredths of the scale.
         task: Tells how far two replies lie apart.
@@ -84,7 +84,7 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
 
     Args:
         mar: Its archive.
-        version: Of the registry.
+        version: Version in the registry.
         told: The loaded version's own provenance; names the precision that it computes in.
 
     Raises:

@@ -181,7 +181,7 @@ def is_draining(state: StateDir, started_at_s: float | None = None) -> bool:
 
     Args:
         state: The server's folder.
-        started_at_s: Of the server, as `process_start` counts; a drain from before it is over.
+        started_at_s: When the server started, as `process_start` counts; an earlier drain is over.
     """
     try:
         text = (state.path / DRAINING_FILE).read_text()

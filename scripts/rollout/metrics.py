@@ -32,8 +32,8 @@ class SidecarMetrics:
 
     Args:
         find: Tells what is deployed where, anew for each scrape.
-        alias: That is followed.
-        records: Of the model's deployments.
+        alias: The alias that is followed.
+        records: Records of the model's deployments.
     """
 
     def __init__(self, find: Callable[[], Deployment], alias: str, records: Records) -> None:

@@ -56,7 +56,7 @@ def pause_s(poll_s: float, failures: int, chance: float) -> float:
     Return how long to wait for the next round.
 
     Args:
-        poll_s: Between rounds that succeed.
+        poll_s: Pause between rounds that succeed.
         failures: Rounds in a row that failed; each doubles the pause.
         chance: In [0, 1], for the jitter.
     """

@@ -96,9 +96,9 @@ def quarantined(model_name: str, quarantine: Quarantine) -> VersionFailed:
 
 def settle_hold(plan: Deployment, hold: Hold) -> bool:
     """
-    Tell MLflow of a rollback that it does not know yet; then the alias decides again.
+    Move the alias in MLflow after a rollback that MLflow missed, and end the hold.
 
-    A hold ends by itself where the alias names a third version: somebody decided anew.
+    A hold also ends if the alias names a third version by then, because somebody decided anew.
 
     Returns:
         Whether the alias decides again; not while MLflow is away or refuses the move.

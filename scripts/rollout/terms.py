@@ -34,7 +34,7 @@ class Deployment:
         store: Its model store, as this process sees it.
         state: Where the record of deployments is.
         is_local: Whether TorchServe runs on this machine, with `state` as its own folder.
-        health_url: Of its supervisor, which knows whether it is ready; None: unknown.
+        health_url: Address of its supervisor, which knows whether it is ready; None: unknown.
         alias: Names the version to serve.
         watch_s: How long a new version is watched after it became the default.
         longest_request_s: The server ends any request after this time.

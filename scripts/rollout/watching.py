@@ -48,8 +48,8 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
     Args:
         plan: See `Deployment`; the version is its server's default for `watch_s` at least.
         golden: What it must answer.
-        loaded: As it was before.
-        usual: Of the time before it became the default.
+        loaded: The version and its workers, as they were before.
+        usual: The failures before it became the default.
 
     Raises:
         VersionFailed: It does worse than the one before.

@@ -1,7 +1,7 @@
 """
 CPU, memory, descriptors and restarts of a server's processes, for Prometheus.
 
-The supervisor serves them, and not TorchServe: whoever has died cannot tell of it. Read from /proc
+The supervisor serves them, because TorchServe cannot report its own death. They are read from /proc
 when asked; nothing is measured in between.
 """
 

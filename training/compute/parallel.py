@@ -29,7 +29,7 @@ class ProcessGroup:
     The processes that train one network together.
 
     Attributes:
-        rank: Of this one, from 0.
+        rank: Number of this process, from 0.
         size: How many there are.
     """
 

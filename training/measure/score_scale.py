@@ -38,8 +38,8 @@ def fit(
     Args:
         quality: Shape (N,), the network's, of pictures that it was not trained on.
         split: These pictures.
-        coverage: Of the interval.
-        bands: Of the score, as many as there are pictures for.
+        coverage: Share of ratings that the interval is to hold.
+        bands: Bands of the score, as many as there are images for.
 
     Returns:
         `calibration` and `interval`, for the card. Beside its parameters the calibration holds

@@ -140,9 +140,9 @@ class TrainingTask(Task, Protocol):
         Print what `evaluate` found, and write it.
 
         Args:
-            found: And what it is of.
+            found: The figures, and what they are of.
             outputs: The network's.
-            split: Of these images.
+            split: The images that were measured.
             card: The network's.
             out: File of the figures; others may be written beside it.
         """

@@ -66,7 +66,7 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     Args:
         body: The file's content.
         limits: Largest file and picture.
-        policy: Of the model: a decoder may leave out resolution that the network does not get.
+        policy: The model's: a decoder may leave out resolution that the network does not get.
 
     Raises:
         ImageRejected: 400, 413 or 415, with the reason.

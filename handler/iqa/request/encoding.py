@@ -38,9 +38,9 @@ def plain_row(
     Args:
         row: What TorchServe made of the request. Without a raw `body` it is left alone: a form that
             TorchServe took apart was not encoded.
-        headers: Of the request, in whatever spelling.
-        max_bytes: Of the file in the body. The body may be larger by a base64's share, as a plain
-            one may.
+        headers: The request's headers, in whatever spelling.
+        max_bytes: Limit of the file in the body. The body may be larger by what base64 adds, as an
+            unencoded one may.
 
     Returns:
         The row, with a plain body.

@@ -33,8 +33,8 @@ class Head:
     What a network ends in: one linear layer, and what makes its outputs comparable.
 
     Attributes:
-        n_outputs: Of the linear layer.
-        activation: Of the outputs: each for itself, or together to a sum of 1.
+        n_outputs: Outputs of the linear layer.
+        activation: Activation of the outputs: each for itself, or together to a sum of 1.
     """
 
     n_outputs: int = 1
@@ -54,7 +54,7 @@ class Task(Protocol):
     One kind of model.
 
     Attributes:
-        name: As the card names it.
+        name: The task's name, as in the card.
     """
 
     name: str

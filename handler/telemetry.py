@@ -33,7 +33,7 @@ BUCKETS_MEGAPIXELS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 12.0, 25.0, 50.0)
 STAGES: Final = ("queue", "decode", "network", "whole", "explain")
 OUTCOMES: Final = ("scored", "explained", "rejected", "expired", "failed")
 FAULTS: Final = ("decode", "network", "score")
-"""Where an exception that nobody foresaw came up: reading, judging, or a judgement of NaN."""
+"""Where an unexpected exception came from: reading, the network, or a score of NaN."""
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and its own label values."""

@@ -24,11 +24,11 @@ from scripts.archive import mar_file
 from scripts.server.client import NotNow, TorchServe
 
 SAME_PRECISION: Final = 0.05
-"""Of a point: what two machines' arithmetic differs by, five times over."""
+"""In points: five times what the arithmetic of two machines differs by."""
 OTHER_PRECISION: Final = 1.0
-"""Of a point: what bf16 or int8 may move a score against the float32 network."""
+"""In points: how far bf16 or int8 may move a score from that of the float32 network."""
 ROUNDS_PER_WORKER: Final = 3
-"""The first requests of a worker are the slow ones; its queue is shared, so chance needs a few."""
+"""Warm-up images a worker: the first are slow, and a shared queue spreads them by chance."""
 
 
 class NotGolden(ValueError):

@@ -28,7 +28,7 @@ POLL_S: Final = 0.2
 QUEUE_LIMIT_S: Final = 60.0
 """How long a queue may take to empty, beyond the longest request, before it is left alone."""
 DRAINING_FILE: Final = "draining"
-"""There while this replica should get no new requests; readiness is off as long."""
+"""File that exists while this replica should get no new requests; it turns readiness off."""
 
 
 class Watch:

@@ -181,7 +181,7 @@ def _make_room(plan: Deployment, mar: Path, beside: Loaded | None) -> None:
 def _complete(
     plan: Deployment, good: Good, loaded: Loaded, workers: int | None, log_bytes: int | None
 ) -> Loaded:
-    """Add workers to a version, one by one, until it has so many; None: as many as it has."""
+    """Add workers to a version one by one up to a number; None: as many as it has."""
     while workers is not None and len(loaded.pids) < workers:
         more = len(loaded.pids) + 1
         plan.server.scale(good.version, more)

@@ -27,7 +27,7 @@ FOLDER: Final = "rollouts"
 OLD_FILE: Final = "deployment.json"
 """Where the record of the model `iqa` was before a server could have several models."""
 KEPT_GOOD: Final = 10
-"""Versions that a row of rollbacks can go through."""
+"""How many versions back rollbacks can go."""
 SYNC_WAIT_S: Final = 600.0
 """Longer than any sync: a build, a load, the watch and a drain."""
 
@@ -93,7 +93,7 @@ class Record:
     last_error: str | None = None
 
     def current(self) -> Good | None:
-        """Return what should be served, as far as this record knows."""
+        """Return the version that this record says should be served."""
         return self.good[-1] if self.good else None
 
     def before(self, version: str | None) -> Good | None:

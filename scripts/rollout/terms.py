@@ -17,7 +17,7 @@ from scripts.server.state import StateDir
 
 
 class Superseded(NotNow):
-    """What was wanted at the start of a sync is not wanted any more."""
+    """The target of a sync changed while it ran."""
 
 
 class VersionFailed(ValueError):

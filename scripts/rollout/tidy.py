@@ -27,7 +27,7 @@ LOG_FILE: Final = "tidy.log"
 
 
 def due(plan: Deployment) -> str:
-    """Say what is left to be done, as what somebody does; empty where nothing is."""
+    """Describe the work that is left ("unloads version 1 in about 30 s"); empty if none is."""
     acts = [
         f"unloads version {version} in about {left_s:.0f} s"
         for version, left_s in retired.remaining_s(plan).items()
@@ -92,7 +92,7 @@ def go_behind(plan: Deployment, words: list[str], act: str) -> None:
 
 
 def _missing_standby(plan: Deployment) -> Good | None:
-    """Return the version before, if it should be loaded for a rollback at once and is not."""
+    """Return the previous version if it should be loaded for a fast rollback and is not."""
     record = plan.records.read()
     previous = record.previous() if plan.keeps_previous else None
     if previous is None or previous.version == record.no_standby:
@@ -101,7 +101,7 @@ def _missing_standby(plan: Deployment) -> Good | None:
 
 
 def _keep_standby(plan: Deployment) -> None:
-    """Load the version before, where a restart of the server took it, for a rollback at once."""
+    """Load the previous version, for a fast rollback, if a restart of the server dropped it."""
     previous = _missing_standby(plan)
     if previous is None:  # a sync came first
         return

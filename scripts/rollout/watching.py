@@ -25,7 +25,7 @@ FULL_QUEUE_PROBES: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """How many of how many answers were 5xx."""
+    """How many answers were 5xx, and how many there were."""
 
     failed: int
     total: int

@@ -19,7 +19,7 @@ from scripts.server.addresses import Addresses
 ASK_TIMEOUT_S: Final = 15.0
 """TorchServe answers from few threads, and unpacking an archive holds one of them."""
 LOOK_TIMEOUT_S: Final = 5.0
-"""For a look from the same machine, which comes again soon: a hang must show."""
+"""For frequent checks from the same machine: short, so that a hang shows."""
 SCORE_TIMEOUT_S: Final = 35.0
 """The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
 UNPACK_TIMEOUT_S: Final = 60.0

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.05
 SAID_FROM_S: Final = 1.0
-"""Who waits for less need not say so."""
+"""Shorter waits are not logged."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def locked(path: Path, wait_s: float, what: str) -> Iterator[None]:
 
 
 def holder_of(path: Path) -> int | None:
-    """Return the id of the process that holds a lock, 0 if it has not said it; None: nobody."""
+    """Return the id of the process that holds a lock, 0 if unknown, None if nobody does."""
     try:
         lock = path.open()
     except FileNotFoundError:

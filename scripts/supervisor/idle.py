@@ -20,7 +20,7 @@ from scripts.server.state import Server
 
 LOOK_S: Final = 0.2
 IDLE_CPU_S: Final = 0.025
-"""In LOOK_S: an eighth of what a scoring worker uses, above a worker's own report each second."""
+"""CPU in LOOK_S: an eighth of a scoring worker's, above that of its report each second."""
 QUIET_LOOKS: Final = 2
 
 

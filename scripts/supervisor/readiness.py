@@ -100,7 +100,7 @@ class Readiness:
         self._server = None
 
     def served(self, model_name: str) -> Served | None:
-        """Return what was ready last; what a crash should be followed by."""
+        """Return the version of a model that was ready last: a restart after a crash serves it."""
         known = self._models.get(model_name)
         return known.served if known else None
 
@@ -224,7 +224,7 @@ class ModelReadiness:
 
 
 class _Busy(Exception):
-    """The golden picture found no room in the queue."""
+    """The queue was full, so the golden image was refused."""
 
 
 def _score_golden(server: TorchServe, pictures: golden.Golden) -> Proof:

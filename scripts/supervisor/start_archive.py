@@ -86,7 +86,7 @@ class Choice:
             raise SystemExit(self._process.exitcode or FAILED) from None
 
     def close(self) -> None:
-        """End the process, and what it started, where the answer is not waited for."""
+        """End the process and its children if nobody waits for the answer."""
         if self._process.is_alive():
             self._process.terminate()
         self._process.join(END_TIMEOUT_S)

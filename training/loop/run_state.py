@@ -185,7 +185,7 @@ class Interruption:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give them back."""
+        """Restore the two signals."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 

@@ -78,7 +78,7 @@ class Item:
 
     @property
     def megapixels(self) -> float | None:
-        """Of the file's picture; None where it was not read."""
+        """Size of the file's image; None if it was not read."""
         if self.decoded is None:
             return None
         width, height = self.decoded.size

@@ -76,7 +76,7 @@ class ProcessGroup:
         return whole
 
     def any(self, flag: bool) -> bool:
-        """Tell whether it is so in any of the processes."""
+        """Tell whether a condition holds in any of the processes."""
         if self.size == 1:
             return flag
         flags = [flag] * self.size

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 GATE_FILE: Final = "gate.json"
 MAX_DROP: Final = 0.002
-"""Of the task's leading metric, which is at most 1."""
+"""Largest drop of the task's leading metric, which is at most 1."""
 MIN_SHARE_WITHIN: Final = 0.99
 MAX_POINTS: Final = {"bf16": 0.5, "int8": 1.0}
 CALIBRATION_PICTURES: Final = {"bf16": 60, "int8": 300}
@@ -95,14 +95,14 @@ class Gate:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return what is written: JSON."""
+        """Return the gate as JSON."""
         document = dataclasses.asdict(self)
         key = document.pop("metric")
         return document | {key: document.pop("value"), f"{key}_f32": document.pop("value_f32")}
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Gate:
-        """Return what was written."""
+        """Return the gate that `document` described."""
         key = next(name for name in document if name.endswith("_f32")).removesuffix("_f32")
         facts = {name: value for name, value in document.items() if not name.startswith(key)}
         return cls(metric=key, value=document[key], value_f32=document[f"{key}_f32"], **facts)

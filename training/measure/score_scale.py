@@ -73,7 +73,7 @@ def fit(
 
 
 def fit_if_possible(quality: Vector, split: Split) -> dict[str, Any]:
-    """Return what `fit` does; where that is refused, nothing, and a line in the log."""
+    """Return the result of `fit`, or nothing with a line in the log if it is refused."""
     try:
         return fit(quality, split)
     except ValueError as error:

@@ -149,7 +149,7 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _too_large(error: Exception, limits: Limits) -> ImageRejected:
-    """Pillow's own limit, 179 megapixels, comes before ours; its text holds the number."""
+    """Translate Pillow's limit, 179 megapixels, which comes before ours; its text has the size."""
     pixels = re.search(r"\d+", str(error))
     return ImageRejected(
         "too_many_pixels",

@@ -74,7 +74,7 @@ class Policy:
 
     @property
     def n_channels(self) -> int:
-        """Of the input."""
+        """Channels of the input."""
         return len(self.channels)
 
     def parameters(self) -> dict[str, object]:

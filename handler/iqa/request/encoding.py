@@ -24,7 +24,7 @@ BARE_BITS: Final = -zlib.MAX_WBITS
 
 READ_BYTES: Final = 65_536
 WRITE_BYTES: Final = 1_048_576
-"""At most so much is unpacked in one step, before the sum is looked at."""
+"""Most that is unpacked in one step before the total is checked."""
 BASE64_SHARE: Final = 1.4  # of text over what is in it; with line breaks
 MAX_WORDS: Final = 60  # of a client's header that are repeated to it
 

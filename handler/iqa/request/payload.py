@@ -14,7 +14,7 @@ from iqa.request.form import Field, fields_of
 
 IMAGE_KEY: Final = "image"
 TEXT_FIELDS: Final = ("data", "body")
-"""Where text is looked at where a form has no file; `body` is TorchServe's name of a raw body."""
+"""Text fields that are tried if a form has no file; `body` is TorchServe's name of a raw body."""
 HINT: Final = (
     'Send the file itself (curl -T FILE), a form (-F file=@FILE), or JSON {"image": "<base64>"}.'
 )

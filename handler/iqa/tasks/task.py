@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 CARD_FILE: Final = "model.json"
 Card = Mapping[str, Any]
-"""What that file holds, beside a checkpoint's weights; see `iqa.network.checkpoint`."""
+"""Content of the card beside a checkpoint's weights; see `iqa.network.checkpoint`."""
 Outputs = NDArray[np.float32]
-"""Of one image: shape () where the head has one output, else (n_outputs,)."""
+"""Outputs for one image: shape () if the head has one output, else (n_outputs,)."""
 Reply = dict[str, Any]
 """A task's part of the JSON reply. It holds `label`, and `score` where there is one of 0-100."""
 

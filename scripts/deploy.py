@@ -1,7 +1,7 @@
 """
 Make a running server serve what the alias names, roll it back, say what it serves.
 
-Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
+No request is lost on the way. How: `scripts.rollout`.
 """
 
 from __future__ import annotations

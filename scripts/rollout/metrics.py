@@ -1,8 +1,8 @@
 """
 What `python -m scripts.deploy sync --watch` tells Prometheus: what is wanted, what is served.
 
-TorchServe is asked at each scrape, for a moment; MLflow is not: its answer is that of the last
-round, and a scrape that waits for a registry that is away would tell nothing at all.
+Each scrape asks TorchServe, briefly. It does not ask MLflow but repeats its last answer, because a
+scrape that waited for an absent registry would report nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a deployment is told, and how it may end.
+The settings of a deployment, and the errors it may end with.
 
     NotNow                the circumstances: try again later (from management_api)
       Superseded          the alias moved or a rollback came: look again, at once

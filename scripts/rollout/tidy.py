@@ -1,9 +1,8 @@
 """
 What a sync leaves to be done once it serves: unload what serves no more, load the version before.
 
-Nobody who waits for the new version need wait for this. It is done behind by a small process of its
-own, by the loop of `sync --watch`, or by the next sync: whoever comes, it is the same, and what was
-done by another one is not done twice.
+A caller that waits for the new version need not wait for this. A small background process, the loop
+of `sync --watch`, or the next sync does it; all do the same, and nothing is done twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Watch a version after it became the default, while the one before is still warm.
 
-Three things are told from the outside: whether its workers live, whether it still scores the golden
-pictures as proven, and whether the server's share of 5xx rose above what it was before.
+Three things are visible from outside: whether its workers live, whether it still scores the golden
+images as proven, and whether the server's share of 5xx rose.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 A lock file: one process at a time, whose id it holds, released by the system with the process.
 
-A process that is forked holds the lock as well, until both have let go: a start that goes on behind
-(`detach.py`) keeps it where its caller is killed. The package filelock closes the file in such a
-process; it is also not in the image that serves without torch.
+A forked process holds the lock as well, until both have released it: a start that continues in the
+background (`detach.py`) keeps it if its caller is killed. Not the package filelock: it closes the
+file in a forked process, and is not in the image that serves without torch.
 """
 
 from __future__ import annotations

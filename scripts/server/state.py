@@ -2,8 +2,8 @@
 What a server leaves on disk, in one folder: which processes run, locks, logs, records.
 
 `server.json` and `supervisor.json` are written at the start and removed at the stop; a file whose
-process is gone counts as none. There are two because either process may be left alone: a supervisor
-outlives a crash of TorchServe, and TorchServe a crash of its supervisor.
+process is gone is ignored. There are two, because the supervisor outlives a crash of TorchServe,
+and TorchServe a crash of its supervisor.
 """
 
 from __future__ import annotations

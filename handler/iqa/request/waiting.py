@@ -1,8 +1,8 @@
 """
 How long a request has waited, by the header X-Request-Start that a proxy in front sets.
 
-TorchServe has no limit on the age of what is in its queue. A client that has given up is answered
-all the same, and under overload whoever is served first has waited longest; so the worker looks.
+TorchServe limits no request's age in its queue. It would answer clients that have given up, and
+under overload the oldest first; so the worker checks the age.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class LimitRate:
     What the machine does where no server is in the way.
 
     Attributes:
-        pictures_per_s: Of all processes together.
+        pictures_per_s: Decoded images a second, all processes together.
         cpu_s: CPU seconds a picture, all stages and the loop around them.
         stages_cpu_s: The same by stage: decode, preprocess, graph.
     """

@@ -25,7 +25,7 @@ class Context:
     What a measurement may use.
 
     Attributes:
-        records: Of the steps before, by key.
+        records: Records of the steps before, by key.
         site: Where a contender runs that is started for one step.
         picture: Name -> file.
         memory: Our server's footprints since it was started: `served`, and the footprint.

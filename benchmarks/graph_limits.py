@@ -41,7 +41,7 @@ class Layer:
 
     Attributes:
         kind: first, pointwise (1 x 1), depthwise, or other: everything that does not convolve.
-        ms: Of one picture.
+        ms: Time for one image.
         mega_macs: Multiplications with their additions, millions.
     """
 

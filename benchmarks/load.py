@@ -77,7 +77,7 @@ class ClosedLoad:
         timeouts: Replies that took longer than `TIMEOUT_S`; they are among `scored` as well.
         socket_errors: Connections that failed to connect, read or write.
         rate_per_s: `scored` over `elapsed_s`.
-        latency: Of all replies.
+        latency: Latency of all replies.
         client_cpu_s: wrk's own CPU time.
     """
 

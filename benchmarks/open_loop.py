@@ -73,12 +73,12 @@ class OpenLoad:
         offered_per_s: The rate asked for.
         seconds: Its length.
         statuses: Requests by HTTP status; "0" had no reply.
-        latency: Of those answered 200, from when they were due.
-        refusal_latency: Of those answered 503.
+        latency: Latency of those answered 200, from when they were due.
+        refusal_latency: Latency of those answered 503.
         refused_within_50_ms: Share of the 503s, 0 to 1.
         lag: How late the generator came round to a request; it is part of the latencies.
         is_client_slow: The lag is so large that the latencies say more of the client.
-        client_cpu_s: Of the generator; 0 for a phase of several.
+        client_cpu_s: CPU time of the generator; 0 for a phase of several.
     """
 
     offered_per_s: float
@@ -138,7 +138,7 @@ def summarise(
     Summarise the requests that were due in one phase.
 
     Args:
-        sendings: Of the whole run.
+        sendings: The requests of the whole run.
         phase: The phase.
         began_s: When it began, seconds from the start of the run.
         client_cpu_s: Passed on.

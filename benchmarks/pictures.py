@@ -33,7 +33,7 @@ class Size:
     Attributes:
         width: Pixels.
         height: Pixels.
-        quality: Of the JPEG, 1-95; 0 for PNG and for the one that is made to a number of bytes.
+        quality: Quality of the JPEG, 1-95; 0 for PNG and for one made to a number of bytes.
         detail: Standard deviation of detail and grain, grey levels of 255. Smaller pictures hold
             more of it per pixel: a camera's downscaling sharpens and averages.
     """

@@ -31,7 +31,7 @@ class CpuUse:
         elapsed_s: The interval's length.
         server_s: The server's processes and those they started, user and system.
         by_role_s: The same by `ROLES`.
-        strangers_s: Of the whole machine, without the server and the client: others that ran, and
+        strangers_s: Everything else on the machine, without server and client: others that ran, and
             the kernel's work for nobody. More than a few percent spoils a measurement.
     """
 
@@ -108,7 +108,7 @@ class Footprint:
 
     Attributes:
         pss_bytes: Proportional set size by role: pages shared by n processes count 1/n each.
-        threads: Of all processes together.
+        threads: Threads of all processes together.
         descriptors: Open files and sockets of all together.
         processes: How many there are.
     """

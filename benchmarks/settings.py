@@ -47,7 +47,7 @@ class Variant:
         title: What is different.
         properties: Keys of config.properties; None leaves the key out.
         logging: Text of log4j2.xml -> its replacement.
-        environment: For the server and its workers.
+        environment: Variables for the server and its workers.
     """
 
     title: str

@@ -20,7 +20,7 @@ TRACKING_VARIABLE: Final = "MLFLOW_TRACKING_URI"
 
 
 class _SetTrackingUri(argparse.Action):
-    """Sets the environment variable: no command can forget to, and what it starts inherits it."""
+    """Sets the environment variable, so that every command and its children use it."""
 
     def __call__(
         self,
@@ -79,7 +79,7 @@ def run(command: Callable[[], int], debug: bool) -> int:
 
 
 def _own_words(error: Exception) -> str:
-    """Return the message, where a decoding process sent it on inside its whole traceback."""
+    """Return the message alone if a decoding process sent it inside a traceback."""
     text = str(error)
     if " in DataLoader worker process " not in text.split("\n", 1)[0]:
         return text

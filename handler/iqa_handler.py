@@ -267,7 +267,7 @@ class IQAHandler:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration's part for the handler; refuse what nobody reads."""
+    """Return the handler's part of the configuration; refuse settings that nothing reads."""
     settings = dict(config.get("handler") or {})
     unknown = sorted(set(settings) - SETTINGS)
     if unknown:

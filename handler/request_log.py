@@ -23,7 +23,7 @@ class RequestLog:
     Writes to the worker's stdout, which TorchServe's log takes as it is (torchserve/log4j2.xml).
 
     Args:
-        version: Of the model.
+        version: The model's version.
 
     Raises:
         ValueError: IQA_LOG_LEVEL is neither INFO nor WARNING.

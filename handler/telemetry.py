@@ -33,7 +33,7 @@ BUCKETS_MEGAPIXELS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 12.0, 25.0, 50.0)
 STAGES: Final = ("queue", "decode", "network", "whole", "explain")
 OUTCOMES: Final = ("scored", "explained", "rejected", "expired", "failed")
 FAULTS: Final = ("decode", "network", "score")
-"""Where an exception that nobody foresaw came up: reading, judging, or a judgement of NaN."""
+"""Where an unexpected exception came from: reading, the network, or a score of NaN."""
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and its own label values."""
@@ -49,10 +49,10 @@ class Item:
         reply: What it is answered with.
         status: HTTP's.
         outcome: One of `OUTCOMES`; None for what is no prediction.
-        reason: Of a rejection, or one of `FAULTS`.
+        reason: Why it was rejected, or one of `FAULTS`.
         decoded: The picture, once it was read.
         pixels: The network's input.
-        n_bytes: Of the picture's file.
+        n_bytes: Size of the image's file.
         waited_s: Before it came to this worker; None if nobody measured it.
         decode_s: Reading and resizing it.
         network_s: The network's call that it was part of.
@@ -78,7 +78,7 @@ class Item:
 
     @property
     def megapixels(self) -> float | None:
-        """Of the file's picture; None where it was not read."""
+        """Size of the file's image; None if it was not read."""
         if self.decoded is None:
             return None
         width, height = self.decoded.size

@@ -1,7 +1,7 @@
 """
 Make a running server serve what the alias names, roll it back, say what it serves.
 
-Makes a running TorchServe serve what an alias names, without losing a request, and takes it back.
+No request is lost on the way. How: `scripts.rollout`.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def _unload(plan: Deployment, version: str) -> bool:
 
 
 def _words(arguments: argparse.Namespace) -> list[str]:
-    """Return the options of a command behind, which works on the same server."""
+    """Return the options of a background command for the same server."""
     words = ["--model-name", arguments.model_name, "--alias", arguments.alias]
     words += ["--longest-request-s", str(arguments.longest_request_s)]
     for kind in ("inference", "management", "metrics", "health"):

@@ -1,8 +1,8 @@
 """
 Write the bill of materials of an image, CycloneDX in JSON.
 
-The image itself is asked what it holds (`docker/inventory.py`), so the bill is of what is there and
-not of what was meant to be. It is checked against CycloneDX's schema before it is written.
+`docker/inventory.py` lists what the image really holds, not what it was meant to hold. The
+bill is checked against CycloneDX's schema before it is written.
 """
 
 from __future__ import annotations

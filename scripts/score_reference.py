@@ -1,8 +1,8 @@
 """
 Write the scores of a model's validation images as Prometheus rules for drift.
 
-They are what drift is measured against: torchserve/monitoring/recording_rules.yml compares the
-share of each tenth of the scale with these. To be made anew for a model of your own.
+Drift is measured against them: torchserve/monitoring/recording_rules.yml compares the share of each
+tenth of the scale with these. Make them anew for a model of your own.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
 
     Args:
         config: What all cells share; `out` is the sweep's folder, `alias` the best cell's.
-        cells: To be trained.
+        cells: The cells to train.
         weights_of: Starting weights by backbone, where they are not `config.weights`.
 
     Returns:

@@ -31,7 +31,7 @@ def run(scene: Scene, fault: Fault, rate_per_s: float) -> Record:
     Args:
         scene: The system; it is brought to version 1 first.
         fault: Which.
-        rate_per_s: Of the load.
+        rate_per_s: Rate of the load.
     """
     system = scene.system
     scene.notes = {}

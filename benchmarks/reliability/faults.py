@@ -33,9 +33,9 @@ class Scene:
     What a fault may use and tell.
 
     Attributes:
-        system: Whole when the fault begins.
+        system: The system; nothing is wrong with it when the fault begins.
         disk_reason: Why the system's disk cannot be filled; None if it can.
-        clock: Of all processes; None where it is the machine's.
+        clock: The clock of all processes; None where it is the machine's.
         scan: The port scan that goes on.
         count: How often the fault was done before.
         notes: What was seen besides the requests; goes into the record.

@@ -82,7 +82,7 @@ class Tally:
         failed: See the module.
         lost: See the module.
         unaccepted: See the module.
-        repeated: Of all, those sent again because a kept connection broke without a word.
+        repeated: How many were sent again because a kept connection broke without a word.
     """
 
     sent: int
@@ -131,8 +131,8 @@ def due_outside(
     Return the requests that were due in no span, nor soon after one.
 
     Args:
-        sendings: Of a load.
-        spans: To be left out.
+        sendings: The requests of a load.
+        spans: The spans to leave out.
         margin_s: How long after a span still belongs to it: its queue may have to empty.
     """
     wider = [(begin, end + margin_s) for begin, end in spans]
@@ -144,9 +144,9 @@ def windows(sendings: Iterable[Sending], span: Span, width_s: float = WINDOW_S) 
     Return outcomes and median latency of each stretch of due times.
 
     Args:
-        sendings: Of a load.
+        sendings: The requests of a load.
         span: Divided into stretches; `at_s` of each counts from its begin.
-        width_s: Of a stretch.
+        width_s: Width of a stretch.
     """
     begin_s, end_s = span
     stretches: list[list[Sending]] = [[] for _ in range(round((end_s - begin_s) / width_s))]
@@ -176,7 +176,7 @@ def back_s(found: Sequence[Record], slow_ms: float, width_s: float = WINDOW_S) -
     Args:
         found: As of `windows`, from the moment of the fault on.
         slow_ms: A median latency above this is not as before.
-        width_s: Of a window.
+        width_s: Width of a window.
 
     Returns:
         The end of the last window in which a request was not scored, or was slow at the median;

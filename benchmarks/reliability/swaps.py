@@ -47,7 +47,7 @@ def swaps(system: System, rate_per_s: float, count: int, series: str, by: str) -
 
     Args:
         system: Running, with `versions.add_version`'s 2 and 3.
-        rate_per_s: Of the load.
+        rate_per_s: Rate of the load.
         count: Swaps.
         series: One of `SERIES`.
         by: One of `BY`.
@@ -95,7 +95,7 @@ def measured(sendings: Sequence[Sending], marks: list[Record]) -> Record:
 
     Args:
         sendings: All requests.
-        marks: Of each swap the version, and when it began and ended; completed in place by when
+        marks: Version of each swap, and when it began and ended; completed in place by when
             the version's first answer came and the latency meanwhile.
     """
     spans = [(mark["began_s"], mark["ended_s"]) for mark in marks]

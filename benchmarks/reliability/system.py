@@ -54,10 +54,10 @@ class System:
     All processes, while it is entered.
 
     Args:
-        folder: Of everything that is written; `disk` in it holds store and state.
+        folder: Folder of everything that is written; `disk` in it holds store and state.
         base_port: First of ten.
         mar: Archive of version 1; None: it is built from the shipped checkpoint.
-        is_fronted: With the front before TorchServe.
+        is_fronted: Whether the front stands before TorchServe.
         environment: Added for TorchServe and the side-car.
     """
 

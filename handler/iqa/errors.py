@@ -42,7 +42,7 @@ STATUS_OF_FAULT: Final[dict[str, int]] = {
     # It waited longer than its client will have waited; the picture was not looked at.
     "expired": 503,
 }
-"""HTTP status of each reason for which the server leaves a picture unscored. It is closed, too."""
+"""HTTP status of each reason for which the server leaves an image unscored; closed as well."""
 
 
 class _Answered(ValueError):

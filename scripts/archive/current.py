@@ -26,7 +26,7 @@ def archive_of(
         version: From the registry.
         store: Model store.
         build: Puts the archive into the store.
-        reading: Of the archive that is there, where it was read already.
+        reading: Reading of the archive that is there, where it was read already.
 
     Raises:
         ValueError: The archive is not the one on record.

@@ -24,11 +24,11 @@ from scripts.archive import mar_file
 from scripts.server.client import NotNow, TorchServe
 
 SAME_PRECISION: Final = 0.05
-"""Of a point: what two machines' arithmetic differs by, five times over."""
+"""In points: five times what the arithmetic of two machines differs by."""
 OTHER_PRECISION: Final = 1.0
-"""Of a point: what bf16 or int8 may move a score against the float32 network."""
+"""In points: how far bf16 or int8 may move a score from that of the float32 network."""
 ROUNDS_PER_WORKER: Final = 3
-"""The first requests of a worker are the slow ones; its queue is shared, so chance needs a few."""
+"""Warm-up images a worker: the first are slow, and a shared queue spreads them by chance."""
 
 
 class NotGolden(ValueError):
@@ -41,7 +41,7 @@ class Golden:
     What a version must answer.
 
     Attributes:
-        version: Of the registry.
+        version: Version in the registry.
         pictures: (file name, content, the reply on record).
         tolerance: How far a reply may lie from it, in hundredths of the scale.
         task: Tells how far two replies lie apart.
@@ -84,7 +84,7 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
 
     Args:
         mar: Its archive.
-        version: Of the registry.
+        version: Version in the registry.
         told: The loaded version's own provenance; names the precision that it computes in.
 
     Raises:

@@ -63,7 +63,7 @@ class Reading:
 
     Attributes:
         path: The same.
-        sha256: Of its content, in hexadecimal.
+        sha256: Digest of its content, in hexadecimal.
     """
 
     def __init__(self, path: Path) -> None:

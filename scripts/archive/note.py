@@ -1,8 +1,8 @@
 """
 What an alias meant when it was last asked: a line beside the archives, for starts without MLflow.
 
-It lies in the model store, so that whoever shares the store shares it: in containers the side-car
-writes it, and the server, which knows no registry, reads it.
+It lies in the model store, which processes share: in containers the side-car writes it, and the
+server, which knows no registry, reads it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import psutil
 from scripts.nginx.settings import MAX_CONNECTIONS, SPARE_FILES, Settings, render
 
 REFUSING_S: Final = 1.0
-"""How long the next request of a connection that is kept alive may take to come and be told."""
+"""How long a kept-alive connection's next request may take to arrive and be refused."""
 POLL_S: Final = 0.02
 
 

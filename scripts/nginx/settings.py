@@ -34,7 +34,7 @@ HELP: Final = {
 
 
 def defaults() -> Settings:
-    """Return what each placeholder of the template is when nobody says otherwise."""
+    """Return the default of each placeholder in the template."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else files - SPARE_FILES
     connections = str(max(min(most, MAX_CONNECTIONS), SPARE_FILES))
@@ -73,7 +73,7 @@ def render(settings: Settings) -> str:
 
 
 def _setting(file: str, pattern: str) -> str:
-    """Return a number of one of the server's own settings, so that it stands in one place."""
+    """Read a number from the server's own settings, so that it is defined once."""
     found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
     if found is None:
         raise ValueError(f"{file}: expected a line like {pattern}, got none.")

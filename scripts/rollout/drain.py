@@ -28,7 +28,7 @@ POLL_S: Final = 0.2
 QUEUE_LIMIT_S: Final = 60.0
 """How long a queue may take to empty, beyond the longest request, before it is left alone."""
 DRAINING_FILE: Final = "draining"
-"""There while this replica should get no new requests; readiness is off as long."""
+"""File that exists while this replica should get no new requests; it turns readiness off."""
 
 
 class Watch:
@@ -181,7 +181,7 @@ def is_draining(state: StateDir, started_at_s: float | None = None) -> bool:
 
     Args:
         state: The server's folder.
-        started_at_s: Of the server, as `process_start` counts; a drain from before it is over.
+        started_at_s: When the server started, as `process_start` counts; an earlier drain is over.
     """
     try:
         text = (state.path / DRAINING_FILE).read_text()

@@ -25,7 +25,7 @@ POLL_S: Final = 0.1
 FREED_S: Final = 5.0
 """How long the workers of an unloaded version may take to end, and the memory to be free."""
 LOG_DELAY_S: Final = 0.5
-"""TorchServe writes its log behind."""
+"""How long TorchServe's log may lag: the cause of a worker's death is read after it."""
 
 
 def expect_unaltered(plan: Deployment, good: Good) -> mar_file.Reading:
@@ -61,7 +61,7 @@ def load(plan: Deployment, good: Good, beside: Loaded | None, reading: mar_file.
         good: The version and its archive, whose digest was checked.
         beside: A loaded version, whose workers tell how many the new one needs, and how much
             memory; None: as many as the server's setting says, all at once.
-        reading: Of the archive, when its digest was checked.
+        reading: The archive's reading from when its digest was checked.
 
     Raises:
         VersionFailed: It does not load.
@@ -181,7 +181,7 @@ def _make_room(plan: Deployment, mar: Path, beside: Loaded | None) -> None:
 def _complete(
     plan: Deployment, good: Good, loaded: Loaded, workers: int | None, log_bytes: int | None
 ) -> Loaded:
-    """Add workers to a version, one by one, until it has so many; None: as many as it has."""
+    """Add workers to a version one by one up to a number; None: as many as it has."""
     while workers is not None and len(loaded.pids) < workers:
         more = len(loaded.pids) + 1
         plan.server.scale(good.version, more)

@@ -1,8 +1,8 @@
 """
 What `python -m scripts.deploy sync --watch` tells Prometheus: what is wanted, what is served.
 
-TorchServe is asked at each scrape, for a moment; MLflow is not: its answer is that of the last
-round, and a scrape that waits for a registry that is away would tell nothing at all.
+Each scrape asks TorchServe, briefly. It does not ask MLflow but repeats its last answer, because a
+scrape that waited for an absent registry would report nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class SidecarMetrics:
 
     Args:
         find: Tells what is deployed where, anew for each scrape.
-        alias: That is followed.
-        records: Of the model's deployments.
+        alias: The alias that is followed.
+        records: Records of the model's deployments.
     """
 
     def __init__(self, find: Callable[[], Deployment], alias: str, records: Records) -> None:

@@ -1,8 +1,8 @@
 """
 Keep the served version equal to the alias: `python -m scripts.deploy sync --watch`.
 
-Asks every few seconds, so nothing is lost by a message that does not come; a webhook only wakes it
-earlier. What stays the same is said once.
+It polls every few seconds, so a lost webhook loses nothing; a webhook only wakes it earlier. It
+logs changes only.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def pause_s(poll_s: float, failures: int, chance: float) -> float:
     Return how long to wait for the next round.
 
     Args:
-        poll_s: Between rounds that succeed.
+        poll_s: Pause between rounds that succeed.
         failures: Rounds in a row that failed; each doubles the pause.
         chance: In [0, 1], for the jitter.
     """

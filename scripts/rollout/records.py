@@ -27,7 +27,7 @@ FOLDER: Final = "rollouts"
 OLD_FILE: Final = "deployment.json"
 """Where the record of the model `iqa` was before a server could have several models."""
 KEPT_GOOD: Final = 10
-"""Versions that a row of rollbacks can go through."""
+"""How many versions back rollbacks can go."""
 SYNC_WAIT_S: Final = 600.0
 """Longer than any sync: a build, a load, the watch and a drain."""
 
@@ -47,7 +47,7 @@ class Hold:
     A rollback that MLflow has not been told yet.
 
     Attributes:
-        version: To be served, whatever the alias names.
+        version: The version to serve, whatever the alias names.
         alias_version: What the alias named at the rollback; None if that was not known.
         reason: Why it holds.
         since_s: Seconds since 1970.
@@ -81,7 +81,7 @@ class Record:
         retired_at_s: {version: since when it neither serves nor is kept}, on the system's
             monotonic clock: a clock that is set must not cut a drain short.
         no_standby: A version before the current one that could not be kept loaded.
-        last_error: Of the last sync; None if it succeeded.
+        last_error: Why the last sync failed; None if it succeeded.
     """
 
     alias_version: str | None = None
@@ -93,7 +93,7 @@ class Record:
     last_error: str | None = None
 
     def current(self) -> Good | None:
-        """Return what should be served, as far as this record knows."""
+        """Return the version that this record says should be served."""
         return self.good[-1] if self.good else None
 
     def before(self, version: str | None) -> Good | None:

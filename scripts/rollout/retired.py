@@ -1,9 +1,9 @@
 """
 Versions that serve no more: which of the loaded ones they are, and how they are unloaded.
 
-A retired version stays loaded until the longest request that it may have in hand has had its time.
-Since when that runs is on record, so nobody has to stand there waiting: whoever comes next goes on
-with what is left of it.
+A retired version stays loaded until the longest request that it may have in hand must have ended.
+The record says since when that time runs, so no process has to wait: the next one that looks
+continues from there.
 """
 
 from __future__ import annotations

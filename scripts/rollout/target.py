@@ -30,7 +30,7 @@ from training.registry import model_versions
 logger = logging.getLogger(__name__)
 
 ABANDONED_S: Final = 3600.0
-"""No build takes that long."""
+"""Age from which a build's folder is a leftover: no build takes that long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ def quarantined(model_name: str, quarantine: Quarantine) -> VersionFailed:
 
 def settle_hold(plan: Deployment, hold: Hold) -> bool:
     """
-    Tell MLflow of a rollback that it does not know yet; then the alias decides again.
+    Move the alias in MLflow after a rollback that MLflow missed, and end the hold.
 
-    A hold ends by itself where the alias names a third version: somebody decided anew.
+    A hold also ends if the alias names a third version by then, because somebody decided anew.
 
     Returns:
         Whether the alias decides again; not while MLflow is away or refuses the move.
@@ -213,7 +213,7 @@ def _put_aside(mar: Path, registered: ModelVersion) -> bool:
 
 
 def _build(version: ModelVersion, store: Path) -> None:
-    """Build in a process of its own: a watch should not hold torch in memory ever after."""
+    """Build in a process of its own, so that a watch does not keep torch in memory."""
     for left_over in store.glob(".build-*"):  # of a build that was killed
         if time.time() - left_over.stat().st_mtime > ABANDONED_S:
             shutil.rmtree(left_over, ignore_errors=True)

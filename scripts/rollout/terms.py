@@ -1,5 +1,5 @@
 """
-What a deployment is told, and how it may end.
+The settings of a deployment, and the errors it may end with.
 
     NotNow                the circumstances: try again later (from management_api)
       Superseded          the alias moved or a rollback came: look again, at once
@@ -17,7 +17,7 @@ from scripts.server.state import StateDir
 
 
 class Superseded(NotNow):
-    """What was wanted at the start of a sync is not wanted any more."""
+    """The target of a sync changed while it ran."""
 
 
 class VersionFailed(ValueError):
@@ -34,7 +34,7 @@ class Deployment:
         store: Its model store, as this process sees it.
         state: Where the record of deployments is.
         is_local: Whether TorchServe runs on this machine, with `state` as its own folder.
-        health_url: Of its supervisor, which knows whether it is ready; None: unknown.
+        health_url: Address of its supervisor, which knows whether it is ready; None: unknown.
         alias: Names the version to serve.
         watch_s: How long a new version is watched after it became the default.
         longest_request_s: The server ends any request after this time.

@@ -1,9 +1,8 @@
 """
 What a sync leaves to be done once it serves: unload what serves no more, load the version before.
 
-Nobody who waits for the new version need wait for this. It is done behind by a small process of its
-own, by the loop of `sync --watch`, or by the next sync: whoever comes, it is the same, and what was
-done by another one is not done twice.
+A caller that waits for the new version need not wait for this. A small background process, the loop
+of `sync --watch`, or the next sync does it; all do the same, and nothing is done twice.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LOG_FILE: Final = "tidy.log"
 
 
 def due(plan: Deployment) -> str:
-    """Say what is left to be done, as what somebody does; empty where nothing is."""
+    """Describe the work that is left ("unloads version 1 in about 30 s"); empty if none is."""
     acts = [
         f"unloads version {version} in about {left_s:.0f} s"
         for version, left_s in retired.remaining_s(plan).items()
@@ -92,7 +91,7 @@ def go_behind(plan: Deployment, words: list[str], act: str) -> None:
 
 
 def _missing_standby(plan: Deployment) -> Good | None:
-    """Return the version before, if it should be loaded for a rollback at once and is not."""
+    """Return the previous version if it should be loaded for a fast rollback and is not."""
     record = plan.records.read()
     previous = record.previous() if plan.keeps_previous else None
     if previous is None or previous.version == record.no_standby:
@@ -101,7 +100,7 @@ def _missing_standby(plan: Deployment) -> Good | None:
 
 
 def _keep_standby(plan: Deployment) -> None:
-    """Load the version before, where a restart of the server took it, for a rollback at once."""
+    """Load the previous version, for a fast rollback, if a restart of the server dropped it."""
     previous = _missing_standby(plan)
     if previous is None:  # a sync came first
         return

@@ -1,8 +1,8 @@
 """
 Watch a version after it became the default, while the one before is still warm.
 
-Three things are told from the outside: whether its workers live, whether it still scores the golden
-pictures as proven, and whether the server's share of 5xx rose above what it was before.
+Three things are visible from outside: whether its workers live, whether it still scores the golden
+images as proven, and whether the server's share of 5xx rose.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FULL_QUEUE_PROBES: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """How many of how many answers were 5xx."""
+    """How many answers were 5xx, and how many there were."""
 
     failed: int
     total: int
@@ -48,8 +48,8 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
     Args:
         plan: See `Deployment`; the version is its server's default for `watch_s` at least.
         golden: What it must answer.
-        loaded: As it was before.
-        usual: Of the time before it became the default.
+        loaded: The version and its workers, as they were before.
+        usual: The failures before it became the default.
 
     Raises:
         VersionFailed: It does worse than the one before.

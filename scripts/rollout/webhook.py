@@ -1,8 +1,8 @@
 """
 A listener for MLflow's webhooks: wakes the watch at once when an alias moves.
 
-It makes things faster and decides nothing: MLflow gives up on a webhook after three tries, so the
-poll is what counts. What arrives is checked all the same, for a sync costs something.
+It only makes the watch faster: MLflow gives up on a webhook after three tries, so the poll is what
+counts. Deliveries are still checked, because a sync costs time.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from scripts.server.addresses import Addresses
 ASK_TIMEOUT_S: Final = 15.0
 """TorchServe answers from few threads, and unpacking an archive holds one of them."""
 LOOK_TIMEOUT_S: Final = 5.0
-"""For a look from the same machine, which comes again soon: a hang must show."""
+"""For frequent checks from the same machine: short, so that a hang shows."""
 SCORE_TIMEOUT_S: Final = 35.0
 """The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
 UNPACK_TIMEOUT_S: Final = 60.0
@@ -88,7 +88,7 @@ class TorchServe:
     One model of one server.
 
     Args:
-        addresses: Of the server.
+        addresses: The server's addresses.
         model_name: Under which TorchServe serves the model; the registered model's name.
     """
 
@@ -216,7 +216,7 @@ class TorchServe:
 
         Args:
             path: Empty: the default version; `/all`, or `/3`.
-            timeout_s: For the answer.
+            timeout_s: Longest wait for the answer.
 
         Returns:
             One entry a version: modelVersion, modelUrl, workers, jobQueueStatus; empty if nothing
@@ -246,10 +246,10 @@ def predict(
     Send an image to be scored.
 
     Args:
-        url: Of the server, e.g. http://127.0.0.1:8080.
+        url: The server's address, e.g. http://127.0.0.1:8080.
         image: The file's content.
         path: Model, or model/version.
-        timeout_s: For the connection and for each pause of the answer.
+        timeout_s: Longest wait for the connection, and longest pause of the answer.
 
     Returns:
         HTTP status and the reply; a reply that is no JSON object comes as {"message": text}.

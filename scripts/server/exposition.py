@@ -22,7 +22,7 @@ def gauge(name: str, help: str, values: Samples | float | None) -> Metric:
     Args:
         name: With its unit, as Prometheus wants it: iqa_disk_free_bytes.
         help: One sentence.
-        values: Of each series, or of the one without labels; None: it is not known.
+        values: Value of each series, or of the one without labels; None: it is not known.
     """
     return _filled(GaugeMetricFamily(name, help), name, values)
 

@@ -1,9 +1,9 @@
 """
 A lock file: one process at a time, whose id it holds, released by the system with the process.
 
-A process that is forked holds the lock as well, until both have let go: a start that goes on behind
-(`detach.py`) keeps it where its caller is killed. The package filelock closes the file in such a
-process; it is also not in the image that serves without torch.
+A forked process holds the lock as well, until both have released it: a start that continues in the
+background (`detach.py`) keeps it if its caller is killed. Not the package filelock: it closes the
+file in a forked process, and is not in the image that serves without torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.05
 SAID_FROM_S: Final = 1.0
-"""Who waits for less need not say so."""
+"""Shorter waits are not logged."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def locked(path: Path, wait_s: float, what: str) -> Iterator[None]:
 
 
 def holder_of(path: Path) -> int | None:
-    """Return the id of the process that holds a lock, 0 if it has not said it; None: nobody."""
+    """Return the id of the process that holds a lock, 0 if unknown, None if nobody does."""
     try:
         lock = path.open()
     except FileNotFoundError:

@@ -27,7 +27,7 @@ PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a path answers."""
+    """The answer of a path."""
 
     status: int
     body: bytes

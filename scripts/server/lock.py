@@ -1,4 +1,4 @@
-"""One start at a time in a checkout, and how another command ends one that is under way."""
+"""One start at a time in a checkout; another command can end a start in progress."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
 When a process started, on a clock that nobody can set.
 
-A process id is used again, so whoever keeps one keeps the start as well. psutil's `create_time` is
-a date, computed from the boot time, and a step of the system clock moves it: a healthy server would
-look like another process. The kernel counts from the boot, and that count is what stands here.
+Process ids are reused, so a record holds id and start. psutil's `create_time` is a date computed
+from the boot time, and a step of the system clock moves it: a healthy server would look like
+another process. This is the kernel's own count since the boot.
 """
 
 from __future__ import annotations

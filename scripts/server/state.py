@@ -2,8 +2,8 @@
 What a server leaves on disk, in one folder: which processes run, locks, logs, records.
 
 `server.json` and `supervisor.json` are written at the start and removed at the stop; a file whose
-process is gone counts as none. There are two because either process may be left alone: a supervisor
-outlives a crash of TorchServe, and TorchServe a crash of its supervisor.
+process is gone is ignored. There are two, because the supervisor outlives a crash of TorchServe,
+and TorchServe a crash of its supervisor.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Server:
     A TorchServe that was started from this checkout.
 
     Attributes:
-        pid: Of the Java process.
+        pid: Id of the Java process.
         group: Its process group, which holds the workers as well.
-        started_at_s: Of the Java process, see `process_start`: process ids are used again.
+        started_at_s: Start of the Java process, see `process_start`: process ids are used again.
         mars: {model name: the archive that it was started with}.
         ports: Where TorchServe itself listens, behind a front or not.
     """
@@ -76,10 +76,10 @@ class Supervision:
     The process that keeps TorchServe and the front running.
 
     Attributes:
-        pid: Of the supervisor.
-        started_at_s: Of the same.
+        pid: Id of the supervisor's process.
+        started_at_s: Start of that process.
         health_port: Where it answers /live and /ready; 0: nowhere.
-        front_port: Of the front; None: requests go to TorchServe itself.
+        front_port: Port of the front; None: requests go to TorchServe itself.
     """
 
     pid: int
@@ -98,7 +98,7 @@ class StateDir:
     The folder of one server's state: one server a folder.
 
     Attributes:
-        path: Of the folder; made when something is written.
+        path: The folder; made when something is written.
         log_dir: Where the logs go.
     """
 

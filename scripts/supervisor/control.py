@@ -1,4 +1,4 @@
-"""Stop and describe this checkout's server, whatever of it is left."""
+"""Stop and describe this checkout's server, or what is left of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.server.lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
 
 STOP_TIMEOUT_S = 120.0
-"""Longer than a drain and the end of TorchServe; then all is ended at once."""
+"""Longer than a drain and TorchServe's stop; after it all processes are killed."""
 PING_TIMEOUT_S = 5.0
 
 
@@ -88,7 +88,7 @@ def status(state: StateDir) -> int:
 
 
 def _supervisor(supervision: Supervision) -> str:
-    """Return what the supervisor says of itself."""
+    """Return a line on the supervisor: its process, and what its health port answers."""
     who = f"supervisor: process {supervision.pid}"
     if not supervision.health_port:
         return who

@@ -1,4 +1,4 @@
-"""Let a process go on behind: the caller gets its first words and its exit status, then leaves."""
+"""Continue in the background: the caller gets the first output and an exit status, then returns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Behind:
-    """The process behind, as long as its caller waits for it."""
+    """The background process, as long as its caller waits for it."""
 
     def __init__(self, caller: int) -> None:
         self._caller = caller
 
     def let_go(self, log: Path) -> None:
-        """Let the caller return with 0; what is printed from here on goes to a file."""
+        """Let the caller return with 0; from here on output goes to a file."""
         log.parent.mkdir(parents=True, exist_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()

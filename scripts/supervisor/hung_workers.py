@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 0.5
 PATIENCE_S: Final = 1.5
 MIN_LOOKS: Final = 3
-"""A pause of Java's collector passes between two looks, and workers are idle during one."""
+"""So that a pause of Java's collector, during which workers idle, is not taken for a hang."""
 ASLEEP: Final = (psutil.STATUS_SLEEPING, psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-"""Not one that waits for a core or a disk."""
+"""State of a process that sleeps, and does not wait for a core or a disk."""
 
 
 def watch(find: Callable[[], Server | None], stopping: threading.Event) -> None:

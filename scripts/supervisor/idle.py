@@ -1,9 +1,9 @@
 """
 Wait until TorchServe has nothing to do.
 
-It does not tell what a worker has in hand. A worker that scores computes, so one that uses no CPU
-time has nothing: that is known in half a second, where `drain.py`, which may not stop a worker that
-only waits, allows the longest request its time.
+It does not tell what a worker has in hand. A worker that uses no CPU time scores nothing, which
+shows in half a second. `drain.py` must not stop a worker that only waits, so it allows the longest
+request its time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scripts.server.state import Server
 
 LOOK_S: Final = 0.2
 IDLE_CPU_S: Final = 0.025
-"""In LOOK_S: an eighth of what a scoring worker uses, above a worker's own report each second."""
+"""CPU in LOOK_S: an eighth of a scoring worker's, above that of its report each second."""
 QUIET_LOOKS: Final = 2
 
 

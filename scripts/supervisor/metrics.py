@@ -1,7 +1,7 @@
 """
 CPU, memory, descriptors and restarts of a server's processes, for Prometheus.
 
-The supervisor serves them, and not TorchServe: whoever has died cannot tell of it. Read from /proc
+The supervisor serves them, because TorchServe cannot report its own death. They are read from /proc
 when asked; nothing is measured in between.
 """
 
@@ -25,10 +25,10 @@ from scripts.server.state import Server, StateDir
 KINDS: Final = ("java", "workers", "front", "supervisor")
 WORKER_MARK: Final = "model_service_worker"
 SLOT_OPTION: Final = "--sock-name"
-"""A worker that TorchServe starts again gets the socket of the one that died."""
+"""A worker's socket: TorchServe gives it to the worker that replaces a dead one."""
 
 Identity = tuple[int, float]
-"""Process id and start: ids are used again."""
+"""Process id and start time, because process ids are reused."""
 
 
 class Census:

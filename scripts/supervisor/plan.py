@@ -1,4 +1,4 @@
-"""What a start of the server is told."""
+"""The settings of a server's start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.server.addresses import Hosts, Ports
 from scripts.server.state import StateDir
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""What stands in an address, in a file's name and in a label of Prometheus alike."""
+"""Names that fit an address, a file's name and a Prometheus label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SAMPLE: Final = "parrots.jpg"  # that a start shows; any other golden picture does as well
 GOLDEN_TIMEOUT_S: Final = 10.0
 STALE_S: Final = 30.0
-"""A verdict that is older is none: the thread hangs, and nobody knows."""
+"""An older verdict counts as not ready, because the thread that looks may hang."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Verdict:
 
     Attributes:
         ready: Whether requests may come.
-        reason: In a word or a sentence.
-        version: That unversioned requests get; None if that is not known.
-        workers: Of that version, those that can answer.
+        reason: Why, in a word or a sentence.
+        version: The version that unversioned requests get; None if unknown.
+        workers: How many of that version's workers can answer.
     """
 
     ready: bool
@@ -56,7 +56,7 @@ class Proof:
     The reply to a golden image that was sent and answered as it must.
 
     Attributes:
-        model_name: That answered.
+        model_name: The model that answered.
         file: Name of the image.
         reply: The JSON document.
     """
@@ -71,7 +71,7 @@ class Readiness:
     The latest verdict about one server after the other, as TorchServe is started again.
 
     Args:
-        started_at_s: Of the supervisor, as `process_start` counts; a drain from before is over.
+        started_at_s: Start of the supervisor, as `process_start` counts; an earlier drain is over.
         state: The server's folder.
     """
 
@@ -100,7 +100,7 @@ class Readiness:
         self._server = None
 
     def served(self, model_name: str) -> Served | None:
-        """Return what was ready last; what a crash should be followed by."""
+        """Return the version of a model that was ready last: a restart after a crash serves it."""
         known = self._models.get(model_name)
         return known.served if known else None
 
@@ -224,7 +224,7 @@ class ModelReadiness:
 
 
 class _Busy(Exception):
-    """The golden picture found no room in the queue."""
+    """The queue was full, so the golden image was refused."""
 
 
 def _score_golden(server: TorchServe, pictures: golden.Golden) -> Proof:

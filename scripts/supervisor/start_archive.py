@@ -38,9 +38,9 @@ class Served:
     A version that answered unversioned requests, and the archive it was loaded from.
 
     Attributes:
-        version: Of the registry.
+        version: Version in the registry.
         mar: The archive.
-        sha256: Of the archive at that time.
+        sha256: Digest of the archive at that time.
     """
 
     version: str
@@ -86,7 +86,7 @@ class Choice:
             raise SystemExit(self._process.exitcode or FAILED) from None
 
     def close(self) -> None:
-        """End the process, and what it started, where the answer is not waited for."""
+        """End the process and its children if nobody waits for the answer."""
         if self._process.is_alive():
             self._process.terminate()
         self._process.join(END_TIMEOUT_S)
@@ -141,7 +141,7 @@ def after_a_crash(served: Served | None, started_with: Path, record: Record) -> 
     Args:
         served: What was served when it was last looked at; None if that was never known.
         started_with: The model's archive at the start of the server that died.
-        record: Of the model's deployments.
+        record: Record of the model's deployments.
     """
     store = started_with.parent
     chosen: list[Path] = []

@@ -42,15 +42,15 @@ POLL_S: Final = 0.2
 LOOK_S: Final = 1.0
 PING_TIMEOUT_S: Final = 5.0
 MISSED_PINGS: Final = 3
-"""So many without an answer in a row, and TorchServe hangs."""
+"""TorchServe counts as hung after this many unanswered pings in a row."""
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 STEADY_S: Final = 10.0
-"""A server that ran for so long starts the pauses anew."""
+"""After this much service the next pause is the first one again."""
 TRIES_EACH: Final = 2
 """Starts with one archive before the next best is tried."""
 GIVEN_UP_S: Final = 120.0
-"""A restart that takes longer is beyond the limits: not alive, for whoever can start elsewhere."""
+"""/live answers 503 after a restart of this length, so that an orchestrator can act."""
 
 
 class Supervisor:
@@ -316,7 +316,7 @@ def on_signals(stopping: threading.Event, hurry: threading.Event) -> None:
 
 
 def _reap() -> None:
-    """As process 1 of a container: bury the orphans, Java among them."""
+    """As process 1 of a container, reap orphaned processes, Java included."""
     if os.getpid() != 1:
         return
     for child in psutil.Process().children():

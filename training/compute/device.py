@@ -1,4 +1,4 @@
-"""Where training computes, how precisely, and what the machine wants told first."""
+"""The device that training uses, its precision, and the settings of the machine."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class ProcessGroup:
     The processes that train one network together.
 
     Attributes:
-        rank: Of this one, from 0.
+        rank: Number of this process, from 0.
         size: How many there are.
     """
 
@@ -76,7 +76,7 @@ class ProcessGroup:
         return whole
 
     def any(self, flag: bool) -> bool:
-        """Tell whether it is so in any of the processes."""
+        """Tell whether a condition holds in any of the processes."""
         if self.size == 1:
             return flag
         flags = [flag] * self.size

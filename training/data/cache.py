@@ -56,7 +56,7 @@ def decoded_once(
         cache: Folder; several processes may share it.
         body: The picture's file.
         decoded: Makes uint8 (H, W, C) of it.
-        policy: That it follows.
+        policy: The policy that the cached images follow.
 
     Raises:
         ValueError: What `decoded` raises; nothing is kept then.

@@ -15,7 +15,7 @@ from PIL import Image
 from training.data.distortions import DISTORTIONS, LEVELS
 
 KINDS: Final = ("gaussian_blur", "motion_blur", "white_noise", "jpeg", "webp", "rescale")
-"""Of `training.data.distortions`: those of which more is worse on any photograph."""
+"""Distortions of `training.data.distortions` of which more is worse on any photograph."""
 
 
 def damaged_pair(image: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:

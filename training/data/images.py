@@ -91,8 +91,8 @@ class EpochBatches(Sampler[list[int]]):
 
     Args:
         n: Number of pictures.
-        batch_size: Of them in a batch.
-        seed: Of the order.
+        batch_size: Images in a batch.
+        seed: Seed of the order.
         damaged_pairs: So many of a batch's pictures come once more at its end, as two copies each.
         processes: Each gets its share of both.
     """

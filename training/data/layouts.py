@@ -20,12 +20,12 @@ SPLITS: Final = ("train", "val", "test")
 
 TRAIN_PERCENT: Final = 70
 VAL_PERCENT: Final = 10
-"""Of a split that no author made; the other 20 are for test."""
+"""Shares of a split that no author made; the other 20 are for test."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says beyond the folder."""
+    """Options of the command line beyond the folder."""
 
     labels: Path | None = None
     mos_range: tuple[float, float] | None = None

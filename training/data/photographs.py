@@ -18,7 +18,7 @@ def read_pictures(directory: Path | None, option: str = "--pictures") -> dict[st
 
     Args:
         directory: The folder.
-        option: Of the command that named it, for the message.
+        option: Option of the command that named the folder, for the message.
 
     Raises:
         FileNotFoundError: The folder is missing or holds no picture.

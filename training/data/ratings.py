@@ -126,8 +126,8 @@ def load(
     Args:
         config: Which one, where, and how much of it.
         needed: Splits that must hold pictures: training wants all three, evaluation one.
-        targets: Of the model's task.
-        policy: Of the model: how an image becomes the network's input.
+        targets: The targets of the model's task.
+        policy: The model's policy: how an image becomes the network's input.
 
     Raises:
         FileNotFoundError: The folder or the ratings file is missing.

@@ -51,7 +51,7 @@ class RatingsTable:
     The wanted columns of a file, as text until they are asked for.
 
     Attributes:
-        path: Of the file.
+        path: The file, for messages.
         headers: What each wanted column that is there is called in the file.
         cells: The cells of each wanted column that is there.
         lines: The line that each row starts in, from 1.
@@ -155,7 +155,7 @@ def read_ratings(
     Read columns of a text file of ratings.
 
     Args:
-        path: Of the file.
+        path: The file, for messages.
         required: Columns that must be there.
         optional: Columns that are read if they are there.
         headers: What a column is called in the file, where that is not its own name; a column

@@ -41,7 +41,7 @@ class Variant:
     The recipe with something changed.
 
     Attributes:
-        name: For people.
+        name: What a reader sees.
         changes: Settings of `TrainConfig` that differ.
     """
 

@@ -22,7 +22,7 @@ def compare(
     Compare what was tried with the recipe.
 
     Args:
-        record: Of the ablation.
+        record: The ablation's record.
         recipe: The row that the others are compared with.
         quality_file: Name of the validation predictions in each variant's folder.
         target: Shape (N,), the validation ratings in [0, 1].

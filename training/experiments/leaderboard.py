@@ -25,7 +25,7 @@ def ranked(cells: dict[str, dict[str, Any]], task: TrainingTask) -> pd.DataFrame
     Args:
         cells: As a sweep records them: `backbone`, `lr`, `epochs`, `best_epoch`, `seconds`,
             `weights`, `version`, `run_id` and `metrics` by split.
-        task: Of the sweep.
+        task: The sweep's task.
 
     Returns:
         One row a cell, best first. `starts_from` is imagenet, none or a file's name. `val_...` are
@@ -132,7 +132,7 @@ def plot(table: pd.DataFrame, metric: Metric, title: str) -> Figure:
     Args:
         table: `ranked`'s.
         metric: The leading one.
-        title: Of the plot.
+        title: Title of the plot.
     """
     figure = Figure(figsize=(8, 1.6 + 0.42 * len(table)), layout="constrained")
     axes = figure.subplots()

@@ -31,9 +31,9 @@ class SweepRecord:
     Where a sweep stands.
 
     Attributes:
-        directory: Of the sweep.
+        directory: The sweep's folder.
         settings: What all cells share, as text; a continuation has the same.
-        digests: Of the pictures and ratings of each split.
+        digests: Digests of the images and ratings of each split.
         parent_run_id: In MLflow.
         cells: What each finished cell gave, by its name: the keys are those that
             `training.experiments.leaderboard` or `training.experiments.ablation_table` reads.

@@ -79,9 +79,9 @@ def score_pictures(
 
     Args:
         network: In evaluation mode, on the CPU.
-        scale: Of its card.
+        scale: The score scale of the network's card.
         pictures: Files by name.
-        seed: Of the noise; every picture has noise of its own.
+        seed: Seed of the noise; every image has noise of its own.
 
     Raises:
         ValueError: A picture, or its half size, cannot be scored; names it.

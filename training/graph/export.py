@@ -38,7 +38,7 @@ def export_onnx(network: ImageNetwork, path: Path, weights: Path | None = None) 
 
     Args:
         network: In evaluation mode, on the CPU.
-        path: Of the file. Same network, same bytes.
+        path: The file to write. Same network, same bytes.
         weights: The network's `model.safetensors`. If given, the graph points into it, and works
             where that file lies beside it.
     """
@@ -55,7 +55,7 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
 
     Args:
         network: Exact in bfloat16.
-        path: Of the file. Same network, same bytes.
+        path: The file to write. Same network, same bytes.
     """
     _trace(network, path)
     model = onnx.load(str(path))
@@ -145,7 +145,7 @@ def check_graph(
         network: In evaluation mode, on the CPU.
         pictures: Files that `iqa` can score.
         max_points: How far an answer may lie from torch's, in hundredths of the scale.
-        card: Of the network: its task, how an image becomes its input.
+        card: The network's card: its task, how an image becomes its input.
 
     Returns:
         For each image its `file` name, the task's reply as the graph gives it, and as torch gives

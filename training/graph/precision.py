@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 GATE_FILE: Final = "gate.json"
 MAX_DROP: Final = 0.002
-"""Of the task's leading metric, which is at most 1."""
+"""Largest drop of the task's leading metric, which is at most 1."""
 MIN_SHARE_WITHIN: Final = 0.99
 MAX_POINTS: Final = {"bf16": 0.5, "int8": 1.0}
 CALIBRATION_PICTURES: Final = {"bf16": 60, "int8": 300}
@@ -56,12 +56,12 @@ class Gate:
     Attributes:
         precision: bf16 or int8.
         pictures: How many were scored.
-        validation_digest: Of their names and targets.
-        weights_sha256: Of the checkpoint that the graph was made from.
-        graph_sha256: Of the graph's files, by name.
+        validation_digest: Digest of the validation images' names and targets.
+        weights_sha256: Digest of the checkpoint that the graph was made from.
+        graph_sha256: Digests of the graph's files, by name.
         metric: The task's leading one; the file has its name for `value` and `value_f32`.
-        value_f32: Of torch.
-        value: Of the graph.
+        value_f32: The metric of the torch network.
+        value: The metric of the graph.
         max_points: How far an answer may move, in hundredths of the scale.
         share_within: Share of the answers that move no further.
         points_p99: 99th percentile of how far they move.
@@ -95,14 +95,14 @@ class Gate:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return what is written: JSON."""
+        """Return the gate as JSON."""
         document = dataclasses.asdict(self)
         key = document.pop("metric")
         return document | {key: document.pop("value"), f"{key}_f32": document.pop("value_f32")}
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Gate:
-        """Return what was written."""
+        """Return the gate that `document` described."""
         key = next(name for name in document if name.endswith("_f32")).removesuffix("_f32")
         facts = {name: value for name, value in document.items() if not name.startswith(key)}
         return cls(metric=key, value=document[key], value_f32=document[f"{key}_f32"], **facts)
@@ -121,9 +121,9 @@ def make(
 
     Args:
         precision: bf16 or int8.
-        task: Of the network.
+        task: The network's task.
         network: In evaluation mode, on the CPU.
-        weights_sha256: Of its checkpoint.
+        weights_sha256: Digest of its checkpoint.
         data: Calibrated on pictures of its training split, measured on all of validation.
         folder: Empty; gets the graph's files and `gate.json`.
 

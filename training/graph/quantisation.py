@@ -22,7 +22,7 @@ def quantise(network: ImageNetwork, pictures: list[Tensor], path: Path) -> None:
     Args:
         network: In evaluation mode, on the CPU.
         pictures: About 300 real ones, uint8 (H, W, 3), preprocessed.
-        path: Of the XML file; the weights are written beside it, as `.bin`.
+        path: The XML file; the weights are written beside it, as `.bin`.
     """
     # NNCF reports its use to its makers unless told not to, on import.
     os.environ.setdefault("NNCF_CI", "1")

@@ -24,7 +24,7 @@ def training_loader(
     Return what delivers an epoch, damaged copies included.
 
     Args:
-        config: Of the run.
+        config: Settings of the run.
         split: To train on.
         epoch: From 0; the same epoch gives the same batches.
         first_step: Where to begin; the length is that of the whole epoch.

@@ -30,7 +30,7 @@ class RunState:
     Where a run stands.
 
     Attributes:
-        directory: Of the run.
+        directory: The run's folder.
         settings: The configuration as text, to refuse a continuation with other settings.
         epoch: Finished epochs.
         step: Finished steps of the current epoch.
@@ -64,7 +64,7 @@ class RunState:
 
         Args:
             config: The run's.
-            digests: Of the data's splits; a continuation must be on the same pictures.
+            digests: Digests of the data's splits; a continuation must be on the same images.
             network: Gets the interrupted run's weights.
             optimizer: Gets its state.
             average: Gets the moving average, where the run keeps one.
@@ -185,7 +185,7 @@ class Interruption:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give them back."""
+        """Restore the two signals."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 

@@ -23,7 +23,7 @@ def rate_factor(step: int, total_steps: int, warmup: float, schedule: str) -> fl
 
     Args:
         step: From 0.
-        total_steps: Of the whole run.
+        total_steps: Steps of the whole run.
         warmup: Share of the steps before the peak, in [0, 1).
         schedule: One of `SCHEDULES`.
     """
@@ -44,7 +44,7 @@ def rate_scheduler(
         total_steps: See `rate_factor`.
         warmup: See `rate_factor`.
         schedule: See `rate_factor`.
-        steps_done: Of the whole run, where it is resumed.
+        steps_done: Steps of the whole run that are done, where it is resumed.
     """
     return LambdaLR(
         optimizer,

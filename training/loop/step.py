@@ -18,7 +18,7 @@ class Step:
     What a step changes: the network, its optimiser, its average.
 
     Args:
-        config: Of the run.
+        config: Settings of the run.
         network: On its device, in training mode.
         task: Says what the loss is.
         processes: They share a step; the loss is that of the whole batch.

@@ -50,7 +50,7 @@ class Trainer:
         config: The run.
         task: What is learned.
         data: Its images.
-        digests: Of the splits.
+        digests: Digests of the splits.
         processes: They train it together; the first one saves and logs.
 
     Attributes:

@@ -131,7 +131,7 @@ def cross_fitted(quality: Vector, target: Vector, kind: str, seed: int = 0) -> V
         quality: Shape (N,), of the validation split, in [0, 1].
         target: Shape (N,), ratings mapped to [0, 1].
         kind: A key of `FITS`.
-        seed: Of the division into parts.
+        seed: Seed of the division into parts.
 
     Returns:
         Shape (N,), in [0, 1].
@@ -152,7 +152,7 @@ def cross_validated(quality: Vector, target: Vector, seed: int = 0) -> dict[str,
     Args:
         quality: Shape (N,), of the validation split, in [0, 1].
         target: Shape (N,), ratings mapped to [0, 1].
-        seed: Of the division into parts.
+        seed: Seed of the division into parts.
 
     Returns:
         RMSE in points by kind, and `raw` without calibration.

@@ -53,7 +53,7 @@ def fit(
         predicted: Shape (N,), scores in [0, 100], as they will be served.
         rated: Shape (N,), ratings mapped to [0, 100].
         coverage: Share of ratings that shall lie in their interval, in (0, 1).
-        edges: Of the bands, rising from 0 to 100; `score_bands.equal_count_edges`.
+        edges: Edges of the bands, rising from 0 to 100; `score_bands.equal_count_edges`.
         min_pictures: A band with fewer joins the smaller of its neighbours.
 
     Returns:

@@ -43,7 +43,7 @@ def measure(
     Args:
         quality: Shape (N,), the network's, in [0, 1].
         target: Shape (N,), ratings in [0, 1].
-        scale: Of the card.
+        scale: The score scale of the card.
         served: Shape (N,), the served graph's quality, not calibrated.
 
     Returns:
@@ -94,8 +94,8 @@ def report(
         found: Of `measure`, and what it is of.
         quality: Shape (N,), the network's.
         split: The pictures.
-        scale: Of the card.
-        title: Of the plots.
+        scale: The score scale of the card.
+        title: Title of the plots.
         out: File of the figures; the plots and the worst ten are written beside it.
     """
     scored, target = calibrated(quality, scale), split.target

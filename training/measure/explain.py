@@ -49,11 +49,11 @@ class Example:
     One picture, explained twice.
 
     Attributes:
-        name: Of the file, and what was done to its right half.
+        name: Name of the file, and what was done to its right half.
         pixels: uint8, (H, W, 3).
         quality_map: Exact.
         occluded: Shape of the map; by how much the logit falls when a place is blurred away.
-        rank_correlation: Of the two, over the places.
+        rank_correlation: Rank correlation of the two, over the places.
     """
 
     name: str
@@ -69,7 +69,7 @@ def explain(runtime: Runtime, folder: Path, out: Path, limit: int | None) -> int
 
     Args:
         runtime: With the network.
-        folder: Of pictures.
+        folder: Folder of images.
         out: File of the figures; the page (.jpg) and the tables (.md) are written beside it.
         limit: The first so many pictures.
 

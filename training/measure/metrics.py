@@ -61,7 +61,7 @@ def intervals(quality: Vector, target: Vector, seed: int = 0) -> dict[str, list[
     Args:
         quality: As for `agreement`.
         target: As for `agreement`.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         [low, high] under `srocc_ci95`, `plcc_ci95`, `mae_100_ci95`, `rmse_100_ci95`.
@@ -84,7 +84,7 @@ def paired_difference(
         quality: As for `agreement`.
         baseline: The same images, predicted by another network.
         target: As for `agreement`.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         `srocc`, `plcc` and `rmse_100` of the first less those of the baseline: the difference and
@@ -135,9 +135,9 @@ def _interval(
     Return the 95 % percentile interval of each of the statistic's rows.
 
     Args:
-        statistic: Of the vectors, along `axis`; shape (rows, ...).
+        statistic: Computes the statistic of vectors along `axis`; shape (rows, ...).
         data: The vectors, of which the same places are drawn together.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     found = stats.bootstrap(
         data, statistic, paired=True, vectorized=True, n_resamples=BOOTSTRAP_SAMPLES,

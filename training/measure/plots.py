@@ -18,7 +18,7 @@ def predicted_against_rated(
     Args:
         quality: Shape (N,), predictions in [0, 1].
         target: Shape (N,), ratings in [0, 1].
-        title: Of the plot.
+        title: Title of the plot.
     """
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
@@ -71,7 +71,7 @@ def scores_by_level(mean_score_of: Mapping[str, Sequence[float]], title: str) ->
 
     Args:
         mean_score_of: Points by distortion, one for each level from 0.
-        title: Of the plot.
+        title: Title of the plot.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

@@ -30,10 +30,10 @@ def predict(
 
     Args:
         predictor: Takes uint8 (N, H, W, C), returns (N,), or (N, n_outputs).
-        split: Of which images.
+        split: The images to predict.
         batch_size: Images of one size in one forward pass.
         workers: Processes that decode.
-        title: Of the progress bar.
+        title: Title of the progress bar.
 
     Returns:
         float64, shape (len(split),) or (len(split), n_outputs), in the split's order.

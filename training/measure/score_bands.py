@@ -21,7 +21,7 @@ Row = dict[str, float]
 LOWEST: Final = 0.0
 HIGHEST: Final = 100.0
 LABEL_EDGES: Final = (*(floor for floor, _ in reversed(LABEL_FLOORS)), HIGHEST)
-"""Of the bands that the labels are."""
+"""Edges of the labels' bands."""
 
 
 def equal_count_edges(score: Vector, bands: int) -> list[float]:

@@ -38,8 +38,8 @@ def fit(
     Args:
         quality: Shape (N,), the network's, of pictures that it was not trained on.
         split: These pictures.
-        coverage: Of the interval.
-        bands: Of the score, as many as there are pictures for.
+        coverage: Share of ratings that the interval is to hold.
+        bands: Bands of the score, as many as there are images for.
 
     Returns:
         `calibration` and `interval`, for the card. Beside its parameters the calibration holds
@@ -73,7 +73,7 @@ def fit(
 
 
 def fit_if_possible(quality: Vector, split: Split) -> dict[str, Any]:
-    """Return what `fit` does; where that is refused, nothing, and a line in the log."""
+    """Return the result of `fit`, or nothing with a line in the log if it is refused."""
     try:
         return fit(quality, split)
     except ValueError as error:

@@ -52,7 +52,7 @@ def save_model(path: str, mlflow_model: Model, checkpoint_dir: Path) -> None:
 
 
 class _Predictor:
-    """What `mlflow.pyfunc.load_model` returns the inside of."""
+    """The model that `mlflow.pyfunc.load_model` wraps."""
 
     def __init__(self, checkpoint_dir: Path) -> None:
         self._network, _ = checkpoint.load(checkpoint_dir)

@@ -20,11 +20,11 @@ from training.registry.address import tracking_uri
 CHECKPOINT: Final = "checkpoint"
 """Folder of a logged model that holds its checkpoint."""
 FLAVOR: Final = "iqa"
-"""What a version of this project says that it is, see `training.registry.flavor`."""
+"""The flavor of this project's versions, see `training.registry.flavor`."""
 CARD_KEYS: Final = ("metrics", "data", "training")
 """What training adds to a card, beside what `iqa.network.checkpoint` asks for."""
 DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
-"""In the words of the system; MLflow passes them on in a text of its own."""
+"""The operating system's words for a full disk, which MLflow quotes in its own messages."""
 MODEL_NAME: Final = "iqa"
 ALIAS: Final = "staging"
 _WHAT_TO_DO: Final = (
@@ -172,7 +172,7 @@ def _why_not(name: str, version: str) -> str:
 
 
 def _run_words(registered: ModelVersion) -> str:
-    """Say of a version's run what may explain that files are gone; nothing if it is there."""
+    """Say why a version's files may be gone (its run was deleted); empty if the run exists."""
     if not registered.run_id:
         return "; it has no run"
     try:

@@ -32,7 +32,7 @@ class Registered:
     A version that was just registered.
 
     Attributes:
-        name: Of the registered model.
+        name: Name of the registered model.
         version: The registry's integer, as text.
         task: What it does.
         metrics: {split: {name: number}}.
@@ -97,7 +97,7 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     (the shipped model, say) it is evaluated now on the candidate's. Which is better, the task says.
 
     Args:
-        alias: To be moved.
+        alias: The alias to move.
         candidate: The new version.
         val: The images and targets that it was measured on.
 

@@ -72,7 +72,7 @@ def describe(
         settings: Its parameters.
         provenance: Its tags: commit, packages, starting weights.
         ratings: Its splits, each logged as an MLflow data set.
-        digests: Of each split's images and ratings.
+        digests: Digests of each split's images and ratings.
     """
     mlflow.log_params({key: str(value) for key, value in settings.items()})
     mlflow.set_tags(provenance | {f"digest_{name}": digest for name, digest in digests.items()})

@@ -35,7 +35,7 @@ class QualityTraining(Quality, TrainingTask):
         return mos_targets(layout)
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
-        """Let it say the mean rating: that spares the first steps."""
+        """Set the bias to the mean rating, which saves the first steps."""
         from torch.nn import init
 
         mean = float(target.mean())

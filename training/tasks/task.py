@@ -6,7 +6,7 @@ The training half of a task; `iqa.tasks.task` is the half that serving needs.
     evaluate, calibrate, report   what is said of a finished one, beyond its metrics
 
 A new task answers the first two rows and is entered into `training.tasks.known`. Torch, scipy and
-matplotlib are imported where they are used: whoever only ranks versions does not wait for them.
+matplotlib are imported where they are used, so ranking versions does not wait for them.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class TrainingTask(Task, Protocol):
         Print what `evaluate` found, and write it.
 
         Args:
-            found: And what it is of.
+            found: The figures, and what they are of.
             outputs: The network's.
-            split: Of these images.
+            split: The images that were measured.
             card: The network's.
             out: File of the figures; others may be written beside it.
         """

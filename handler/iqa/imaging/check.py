@@ -1,8 +1,7 @@
 """
 What is refused before any pixel is decoded: by the body's size, its parts, and its header.
 
-The second step of the decode. `jpeg` and `structure` count the parts; how many are too many stands
-there.
+The second step of the decode. `jpeg` and `structure` count the parts and hold their limits.
 """
 
 from __future__ import annotations

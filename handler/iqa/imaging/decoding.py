@@ -66,7 +66,7 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     Args:
         body: The file's content.
         limits: Largest file and picture.
-        policy: Of the model: a decoder may leave out resolution that the network does not get.
+        policy: The model's: a decoder may leave out resolution that the network does not get.
 
     Raises:
         ImageRejected: 400, 413 or 415, with the reason.
@@ -149,7 +149,7 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _too_large(error: Exception, limits: Limits) -> ImageRejected:
-    """Pillow's own limit, 179 megapixels, comes before ours; its text holds the number."""
+    """Translate Pillow's limit, 179 megapixels, which comes before ours; its text has the size."""
     pixels = re.search(r"\d+", str(error))
     return ImageRejected(
         "too_many_pixels",

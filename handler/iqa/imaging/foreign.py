@@ -78,7 +78,7 @@ IMAGES: Final[tuple[tuple[bytes, str], ...]] = (
     (rb"FOVb", "X3F (raw camera file)"),
     (rb"\0MRM", "MRW (raw camera file)"),
 )  # fmt: skip
-"""Of formats that hold an image: a pattern at the start of the file, and the name."""
+"""Image formats that are not taken: pattern at the start of the file, and name."""
 
 OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
     (rb"%PDF", "a PDF document"),
@@ -101,7 +101,7 @@ OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
     (rb"OggS\0", "an Ogg file"),
     (rb"RIFF.{4}WAVE|ID3[\x02-\x04]|fLaC", "a sound file"),
 )
-"""Of what people send by mistake."""
+"""The same for other files that people send by mistake."""
 
 # The brand of an ISO base media file (ISO/IEC 14496-12), behind its size and `ftyp`.
 BRANDS: Final = {

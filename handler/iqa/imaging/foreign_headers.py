@@ -158,7 +158,7 @@ def _is_palm(body: bytes) -> bool:
 
 
 def _is_iptc(body: bytes) -> bool:
-    """Tell a bare IPTC record: a field, and behind it the next one."""
+    """Tell a bare IPTC record: one field directly after another."""
     if len(body) < 10 or body[0] != 0x1C or not 1 <= body[1] <= 9 or body[3] & 0x80:
         return False
     after = 5 + int.from_bytes(body[3:5])

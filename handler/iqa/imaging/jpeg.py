@@ -1,4 +1,4 @@
-"""What is special about JPEG: files made to be decoded for hours."""
+"""Limits for JPEG, whose format allows files that take hours to decode."""
 
 from __future__ import annotations
 

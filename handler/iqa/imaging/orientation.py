@@ -48,7 +48,7 @@ def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bool]:
 
 
 def _expect_little_exif(image: Image.Image) -> None:
-    """Pillow makes an object of each value: of 32 MB, millions."""
+    """Refuse large EXIF: Pillow makes one Python object per value, millions from 32 MB."""
     if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
         raise ValueError("more EXIF than a camera writes")
     # PNG's old way to store it: twice as many hexadecimal digits, and line breaks.

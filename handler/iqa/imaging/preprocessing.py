@@ -51,7 +51,7 @@ class Policy:
 
     Attributes:
         fit: `KEEP_ASPECT` or `FIXED_SIZE`.
-        width_px: Of the input; with `KEEP_ASPECT` only the product of both sides counts.
+        width_px: Width of the input; with `KEEP_ASPECT` only the product of both sides counts.
         height_px: The same.
         side_multiple_px: With `KEEP_ASPECT` sides are multiples of this.
         channels: `RGB`, or `L` for grey.
@@ -74,7 +74,7 @@ class Policy:
 
     @property
     def n_channels(self) -> int:
-        """Of the input."""
+        """Channels of the input."""
         return len(self.channels)
 
     def parameters(self) -> dict[str, object]:
@@ -131,7 +131,7 @@ def input_size(width: int, height: int, policy: Policy = DEFAULT) -> tuple[int, 
     Args:
         width: Pixels, after EXIF rotation.
         height: Pixels, after EXIF rotation.
-        policy: Of the model.
+        policy: The model's policy.
 
     Returns:
         (width, height): those of the policy, or with `KEEP_ASPECT` multiples of
@@ -175,7 +175,7 @@ def reduced_size(width: int, height: int, policy: Policy = DEFAULT) -> tuple[int
     Args:
         width: Pixels, as stored.
         height: Pixels, as stored.
-        policy: Of the model.
+        policy: The model's policy.
 
     Returns:
         (width, height), or None where the image has to be decoded in full.
@@ -198,7 +198,7 @@ def preprocess(
         image: Mode RGB.
         full_size: (width, height) before the decoder reduced it, any that `input_size` accepts;
             default: the image's own.
-        policy: Of the model.
+        policy: The model's policy.
 
     Returns:
         uint8, shape (height, width, channels), 0-255; the size is `input_size`'s.

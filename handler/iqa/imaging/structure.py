@@ -31,7 +31,7 @@ BIG_TIFF: Final = 43
 
 
 class CountedFile(io.BytesIO):
-    """A file in memory that is read only so often, so that every walk in small steps ends."""
+    """A file in memory that may be read a limited number of times, so every parser ends."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)

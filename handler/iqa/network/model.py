@@ -46,7 +46,7 @@ class ImageNetwork(nn.Module):
         dropout: Probability, before the head, while training.
         pooling: One of `POOLINGS`. All but the average have scores and no map.
         head: Outputs and activation, as the task says.
-        n_channels: Of the input: 3, or 1 for grey.
+        n_channels: Channels of the input: 3, or 1 for grey.
     """
 
     mean: Tensor

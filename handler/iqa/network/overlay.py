@@ -28,7 +28,7 @@ def overlay(pixels_HWC: NDArray[np.uint8], quality_map: QualityMap) -> Image.Ima
 
     Args:
         pixels_HWC: uint8, RGB: what the map was made from, at most some 200,000 pixels.
-        quality_map: Of these pixels.
+        quality_map: The map of these pixels.
 
     Returns:
         RGB of the same size: blue where a place lifts the score above the picture's own, red where
@@ -57,8 +57,8 @@ def spread(logits: NDArray[np.float64], width: int, height: int) -> NDArray[np.f
 
     Args:
         logits: Shape (rows, columns).
-        width: Of the pixels.
-        height: Of the pixels.
+        width: Width of the pixels.
+        height: Height of the pixels.
 
     Returns:
         float32, shape (height, width), straight between the places.

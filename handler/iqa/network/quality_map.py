@@ -58,7 +58,7 @@ class MappedGraph:
 
     Args:
         graph: As `iqa.network.runtime` opens it.
-        properties: Of the compilation; the served graph's, so that the numbers are its own.
+        properties: Settings of the compilation, as for the served graph, so that the numbers agree.
 
     Raises:
         ImageRejected: The graph's head is not linear on the average (404).

@@ -24,7 +24,7 @@ BARE_BITS: Final = -zlib.MAX_WBITS
 
 READ_BYTES: Final = 65_536
 WRITE_BYTES: Final = 1_048_576
-"""At most so much is unpacked in one step, before the sum is looked at."""
+"""Most that is unpacked in one step before the total is checked."""
 BASE64_SHARE: Final = 1.4  # of text over what is in it; with line breaks
 MAX_WORDS: Final = 60  # of a client's header that are repeated to it
 
@@ -38,9 +38,9 @@ def plain_row(
     Args:
         row: What TorchServe made of the request. Without a raw `body` it is left alone: a form that
             TorchServe took apart was not encoded.
-        headers: Of the request, in whatever spelling.
-        max_bytes: Of the file in the body. The body may be larger by a base64's share, as a plain
-            one may.
+        headers: The request's headers, in whatever spelling.
+        max_bytes: Limit of the file in the body. The body may be larger by what base64 adds, as an
+            unencoded one may.
 
     Returns:
         The row, with a plain body.

@@ -25,7 +25,7 @@ def wanted_format(row: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
 
     Args:
         row: Contents of the fields of a form, by their names.
-        headers: Of the request, in whatever spelling. TorchServe puts something about each field
+        headers: The request's headers, in any spelling. TorchServe puts something about each field
             of a form between them.
 
     Returns:

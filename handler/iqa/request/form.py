@@ -50,7 +50,7 @@ def fields_of(body: bytes | bytearray) -> list[Field] | None:
     Take a form apart.
 
     Args:
-        body: Of a request.
+        body: The request's body.
 
     Returns:
         All that have a name or are files, in their order; None where the body is no form.

@@ -14,7 +14,7 @@ from iqa.request.form import Field, fields_of
 
 IMAGE_KEY: Final = "image"
 TEXT_FIELDS: Final = ("data", "body")
-"""Where text is looked at where a form has no file; `body` is TorchServe's name of a raw body."""
+"""Text fields that are tried if a form has no file; `body` is TorchServe's name of a raw body."""
 HINT: Final = (
     'Send the file itself (curl -T FILE), a form (-F file=@FILE), or JSON {"image": "<base64>"}.'
 )
@@ -43,7 +43,7 @@ def fields_in(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Field]
         row: What TorchServe made of the request: one key for each field of a form that it took
             apart, of several of one name the last; else `body`, which is bytes, or a form or JSON
             as it was sent; with `decode_input_request`, also text and parsed JSON.
-        headers: Of the request. Between them TorchServe puts a content type for each field, which
+        headers: The request's headers. TorchServe puts a content type for each field there, which
             is empty where the field is no file.
 
     Returns:

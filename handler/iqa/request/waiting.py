@@ -1,8 +1,8 @@
 """
 How long a request has waited, by the header X-Request-Start that a proxy in front sets.
 
-TorchServe has no limit on the age of what is in its queue. A client that has given up is answered
-all the same, and under overload whoever is served first has waited longest; so the worker looks.
+TorchServe limits no request's age in its queue. It would answer clients that have given up, and
+under overload the oldest first; so the worker checks the age.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 START_HEADERS: Final = ("X-Request-Start", "x-request-start")
 """As nginx passes it on, and as HTTP/2 and some clients write it; TorchServe keeps the spelling."""
 IMPLAUSIBLE_S: Final = 3600.0
-"""Nothing waits that long here: it is another unit, or a clock that was set."""
+"""A longer wait means another unit in the header, or a clock that was set: it is ignored."""
 CLOCK_ERROR_S: Final = 0.1
-"""So far in the future is no wait at all: clocks are steered, and headers rounded."""
+"""A start up to this far in the future counts as no wait: clocks drift, headers are rounded."""
 
 
 class Clock:

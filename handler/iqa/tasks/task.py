@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 CARD_FILE: Final = "model.json"
 Card = Mapping[str, Any]
-"""What that file holds, beside a checkpoint's weights; see `iqa.network.checkpoint`."""
+"""Content of the card beside a checkpoint's weights; see `iqa.network.checkpoint`."""
 Outputs = NDArray[np.float32]
-"""Of one image: shape () where the head has one output, else (n_outputs,)."""
+"""Outputs for one image: shape () if the head has one output, else (n_outputs,)."""
 Reply = dict[str, Any]
 """A task's part of the JSON reply. It holds `label`, and `score` where there is one of 0-100."""
 
@@ -33,8 +33,8 @@ class Head:
     What a network ends in: one linear layer, and what makes its outputs comparable.
 
     Attributes:
-        n_outputs: Of the linear layer.
-        activation: Of the outputs: each for itself, or together to a sum of 1.
+        n_outputs: Outputs of the linear layer.
+        activation: Activation of the outputs: each for itself, or together to a sum of 1.
     """
 
     n_outputs: int = 1
@@ -54,7 +54,7 @@ class Task(Protocol):
     One kind of model.
 
     Attributes:
-        name: As the card names it.
+        name: The task's name, as in the card.
     """
 
     name: str

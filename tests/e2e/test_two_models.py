@@ -118,6 +118,7 @@ def test_one_is_quarantined_alone(both: RunningServer) -> None:
     set_alias(both, "2")
     try:
         assert "sha256" in deploy(both, "sync", expected=1)
+        assert f"--model-name {OTHER} --retry" in deploy(both, "sync", expected=1)
     finally:
         archive.write_bytes(original)
     record = json.loads((both.state_dir / "rollouts" / f"{OTHER}.json").read_text())

@@ -28,7 +28,7 @@ def main() -> int:
     """Run until TERM."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--alias", default="staging")
-    parser.add_argument("--model-name", default=os.environ.get("MODEL_NAME") or "iqa")
+    command_line.add_model_name(parser, "registered model")
     parser.add_argument("--model-store", type=Path, default=mar_file.MODEL_STORE)
     command_line.add_tracking_uri(parser)
     known, _ = parser.parse_known_args()

@@ -57,10 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         "drain": _drain, "tidy": _tidy,
     }  # fmt: skip
     parser.add_argument("command", choices=commands)
-    parser.add_argument(
-        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
-        help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
-    )  # fmt: skip
+    command_line.add_model_name(parser, "registered model, and its name on the server")
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     _add_server(parser)
     _add_sync(parser)

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from console import command_line
+from console.names import MODEL_NAME
 from scripts.archive import mar_file
 from scripts.nginx import front
 from scripts.nginx.settings import HELP, Settings, defaults
@@ -30,7 +31,6 @@ from scripts.supervisor.plan import Plan, ServedModel
 from scripts.supervisor.readiness import Proof
 from scripts.supervisor.supervisor import Supervisor, on_signals
 
-MODEL_NAME = "iqa"
 PORTS = {
     "inference": (8080, "of the inference API"),
     "management": (8081, "of the management API"),

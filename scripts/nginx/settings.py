@@ -7,6 +7,7 @@ import re
 import resource
 from typing import Final
 
+from console.names import MODEL_NAME
 from console.paths import ROOT
 from scripts.server.state import StateDir
 
@@ -50,7 +51,7 @@ def defaults() -> Settings:
         "FRONT_CONNECTIONS": connections,
         "FRONT_DRAIN_S": "35",
         "FRONT_DIR": str(StateDir.from_environment().front),
-        "FRONT_MODELS": "iqa",
+        "FRONT_MODELS": MODEL_NAME,
         "FRONT_ERROR_LEVEL": "info" if level == "DEBUG" else "crit",
         "FRONT_ACCESS_LOG": "/dev/stdout iqa" if level in ("INFO", "DEBUG") else "off",
     }

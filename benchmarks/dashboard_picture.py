@@ -85,7 +85,7 @@ def _lines(
         reply = requests.get(
             f"{arguments.prometheus}/api/v1/query_range",
             params={
-                "query": query.replace("$version", ".*"),
+                "query": query.replace("$version", ".*").replace("$model", ".*"),
                 "start": f"{begin_s:.3f}",
                 "end": f"{end_s:.3f}",
                 "step": f"{(end_s - begin_s) / STEPS:.3f}",

@@ -138,9 +138,9 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
         ports = Ports(inference=PORT, management=PORT + 1, metrics=PORT + 2)
         os.environ.update(variant.environment)
         state = StateDir.from_environment()
-        server = process.start({"iqa": mar}, ports, 1, state, settings)
+        server = process.start({"iqa": mar}, ports, {"iqa": 1}, state, settings)
         try:
-            process.wait_until_ready(server, 1, state)
+            process.wait_until_ready(server, {"iqa": 1}, state)
             java = psutil.Process(server.pid)
 
             def processes() -> list[psutil.Process]:

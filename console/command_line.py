@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from console.names import MODEL_NAME
+
 FAILED = 1
 INTERRUPTED = 130
 
@@ -39,6 +41,15 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracking-uri", action=_SetTrackingUri, metavar="URI",
         help=f"MLflow [{TRACKING_VARIABLE}] (default: mlflow.db at the root, embedded)",
+    )  # fmt: skip
+
+
+def add_model_name(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add --model-name, or --model for short; `purpose` says what the model is to the command."""
+    parser.add_argument(
+        "--model-name", "--model", dest="model_name", metavar="NAME",
+        default=os.environ.get("MODEL_NAME") or MODEL_NAME,
+        help=f"{purpose} [MODEL_NAME] (default: {MODEL_NAME})",
     )  # fmt: skip
 
 

@@ -12,11 +12,13 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from console import command_line
 from scripts.archive import mar_file, note
 from scripts.rollout.records import Records
+from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
 
 logger = logging.getLogger(__name__)
@@ -27,14 +29,15 @@ PAUSE_S = 5.0
 def main() -> int:
     """Run until TERM."""
     parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--all", action="store_true")
     parser.add_argument("--alias", default="staging")
-    parser.add_argument("--model-name", default=os.environ.get("MODEL_NAME") or "iqa")
+    command_line.add_model_name(parser, "registered model")
     parser.add_argument("--model-store", type=Path, default=mar_file.MODEL_STORE)
     command_line.add_tracking_uri(parser)
     known, _ = parser.parse_known_args()
-    status = command_line.run(
-        lambda: first_archive(known.model_name, known.alias, known.model_store), debug=False
-    )
+    named = os.environ.get("MODELS") if known.all else None
+    models = parse_models(named or known.model_name, known.alias)
+    status = command_line.run(lambda: first_archive(models, known.model_store), debug=False)
     if status == 0:
         # In place of this process: a build leaves a gigabyte of torch in memory.
         follow = [sys.executable, "-m", "scripts.deploy", "sync", "--watch", *sys.argv[1:]]
@@ -42,27 +45,36 @@ def main() -> int:
     return status
 
 
-def first_archive(model_name: str, alias: str, store: Path) -> int:
+def first_archive(models: Sequence[ServedModel], store: Path) -> int:
     """
-    Build the archive that the alias of a model names, where the store has none of it on record.
+    Build the archives that the aliases name, until the store has one on record.
 
+    The server starts with that one; the others are built and loaded by the first rounds after it.
     What fails is tried again: the registry may come later, and so may the first version.
     """
-    said = ""
-    records = Records(state=StateDir.from_environment(), model_name=model_name)
-    while note.read(model_name, alias, store) is None:
-        from scripts.supervisor.served_archive import (
-            served_archive,  # MLflow takes seconds to import
-        )
-
-        try:
-            logger.info("first archive: %s", served_archive(model_name, alias, store, records).name)
-        except (ValueError, OSError, RuntimeError) as error:
-            if str(error) != said:
-                logger.warning("no archive yet: %s", error)
-            said = str(error)
+    said: dict[str, str] = {}
+    while all(note.read(model.name, model.alias, store) is None for model in models):
+        for model in models:
+            if _is_built(model, store, said):
+                break
+        else:
             time.sleep(PAUSE_S)
     return 0
+
+
+def _is_built(model: ServedModel, store: Path, said: dict[str, str]) -> bool:
+    from scripts.supervisor.served_archive import served_archive  # MLflow takes seconds to import
+
+    records = Records(state=StateDir.from_environment(), model_name=model.name)
+    try:
+        mar = served_archive(model.name, model.alias, store, records)
+    except (ValueError, OSError, RuntimeError) as error:
+        if str(error) != said.get(model.name):
+            logger.warning("no archive yet: %s", error)
+        said[model.name] = str(error)
+        return False
+    logger.info("first archive: %s", mar.name)
+    return True
 
 
 if __name__ == "__main__":

@@ -8,36 +8,38 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import sys
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from console import command_line
 from scripts.archive import mar_file
 from scripts.rollout import drain, status, tidy
-from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
 from scripts.server.addresses import Addresses
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import NotNow, TorchServe, get_json
+from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
 from training.registry.address import connect
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.
 
-SECRET: Final = "IQA_WEBHOOK_SECRET"
+ALIAS: Final = "staging"
 OPTIONS_OF: Final = {
     "sync": {
         "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
-        "metrics_host", "no_standby", "wait",
+        "metrics_host", "no_standby", "wait", "all",
     },
     "rollback": {"wait"},
-    "status": {"json"},
+    "status": {"json", "all"},
+    "versions": {"all"},
     "drain": {"version", "end"},
-    "tidy": {"no_standby"},
+    "tidy": {"no_standby", "all"},
 }  # fmt: skip
 """Options that not all commands take."""
 
@@ -57,11 +59,16 @@ def main(argv: list[str] | None = None) -> int:
         "drain": _drain, "tidy": _tidy,
     }  # fmt: skip
     parser.add_argument("command", choices=commands)
+    command_line.add_model_name(parser, "registered model, and its name on the server")
     parser.add_argument(
-        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
-        help="registered model, and its name on the server [MODEL_NAME] (default: %(default)s)",
+        "--all", action="store_true",
+        help="sync, status, versions, tidy: each model that the server should serve, or each of "
+        "[MODELS], NAME[@ALIAS],...; what becomes of one does not touch the others",
     )  # fmt: skip
-    parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
+    parser.add_argument(
+        "--alias",
+        help=f"what to serve (default: what the server was started with, else {ALIAS})",
+    )  # fmt: skip
     _add_server(parser)
     _add_sync(parser)
     status = parser.add_argument_group("status")
@@ -76,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, option) != parser.get_default(option):
             takers = [command for command, options in OPTIONS_OF.items() if option in options]
             parser.error(f"--{option.replace('_', '-')}: expected with {' or '.join(takers)}.")
+    if arguments.all and arguments.model_name != parser.get_default("model_name"):
+        parser.error("--all: expected without --model-name.")
     return command_line.run(lambda: commands[arguments.command](arguments), arguments.debug)
 
 
@@ -126,7 +135,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     sync.add_argument(
         "--webhook-port", type=int,
-        help=f"with --watch: listen for MLflow's webhooks, signed with [{SECRET}]",
+        help="with --watch: listen for MLflow's webhooks, signed with [IQA_WEBHOOK_SECRET]",
     )  # fmt: skip
     sync.add_argument(
         "--webhook-host", default="127.0.0.1",
@@ -145,36 +154,22 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 def _sync(arguments: argparse.Namespace) -> int:
     connect(is_patient=False)
     if not arguments.watch:
-        return _sync_once(arguments)
-    from scripts.rollout.metrics import SidecarMetrics
-    from scripts.rollout.reconcile import follow
-    from scripts.rollout.webhook import Deliveries, listening
-    from scripts.server import health
+        return _each(arguments, _sync_once)
+    from scripts.rollout import side_car
 
-    # A server that is started again may be another one.
-    def find() -> Deployment:
-        return _plan(arguments)
-
-    records = Records(state=StateDir.from_environment(), model_name=arguments.model_name)
-    metrics = SidecarMetrics(find, arguments.alias, records)
-    moved = threading.Event()
-    with contextlib.ExitStack() as stack:
-        if arguments.webhook_port is not None:
-            secret = os.environ.get(SECRET)
-            if not secret:
-                raise ValueError(f"{SECRET}: expected the webhook's secret, got none.")
-            deliveries = Deliveries(secret, arguments.model_name, arguments.alias)
-            stack.enter_context(
-                listening(arguments.webhook_host, arguments.webhook_port, deliveries, moved)
-            )
-        stack.enter_context(
-            health.listening(
-                arguments.metrics_host, arguments.metrics_port, {"/metrics": metrics.answer}
-            )
-        )
-        return follow(
-            find, arguments.poll_s, moved, retry=arguments.retry, round_ended=metrics.round_ended
-        )
+    ears = side_car.Ears(
+        webhook_host=arguments.webhook_host,
+        webhook_port=arguments.webhook_port,
+        metrics_host=arguments.metrics_host,
+        metrics_port=arguments.metrics_port,
+    )
+    return side_car.watch(
+        _models(arguments),
+        lambda model: _plan(_about(arguments, model)),
+        ears,
+        arguments.poll_s,
+        retry=arguments.retry,
+    )
 
 
 def _sync_once(arguments: argparse.Namespace) -> int:
@@ -210,24 +205,38 @@ def _rollback(arguments: argparse.Namespace) -> int:
 def _tidy(arguments: argparse.Namespace) -> int:
     for handler in logging.getLogger().handlers:  # of a process behind, which has no reader
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    tidy.tidy(_plan(arguments))
-    return 0
+
+    def unload(one: argparse.Namespace) -> int:
+        tidy.tidy(_plan(one))
+        return 0
+
+    return _each(arguments, unload)
 
 
 def _status(arguments: argparse.Namespace) -> int:
     connect(is_patient=False)
-    found = status.status_of(_plan(arguments))
+    found = {
+        model.name: status.status_of(_plan(_about(arguments, model)))
+        for model in _models(arguments)
+    }
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        told = found if arguments.all else next(iter(found.values()))
+        print(json.dumps(told, indent=2))
     else:
-        print(status.sentence(found))
-    return 0 if status.is_good(found) else 1
+        for name, one in found.items():
+            print(f"{name}: " * arguments.all + status.sentence(one))
+    return 0 if all(map(status.is_good, found.values())) else 1
 
 
 def _versions(arguments: argparse.Namespace) -> int:
     connect(is_patient=False)
-    print("\n".join(status.table(_plan(arguments))))
-    return 0
+
+    def show(one: argparse.Namespace) -> int:
+        lines = status.table(_plan(one))
+        print("\n".join([one.model_name, *lines] if arguments.all else lines))
+        return 0
+
+    return _each(arguments, show)
 
 
 def _drain(arguments: argparse.Namespace) -> int:
@@ -268,9 +277,66 @@ def _unload(plan: Deployment, version: str) -> bool:
         )
 
 
+def _models(arguments: argparse.Namespace) -> tuple[ServedModel, ...]:
+    """
+    Return the models that a command is about, each with its alias.
+
+    Raises:
+        NotNow: All are meant, and nobody says which these are.
+    """
+    server = StateDir.from_environment().server() if not arguments.management_url else None
+    wanted = server.wanted if server is not None else ()
+    if not arguments.all:
+        own = {model.name: model.alias for model in wanted}
+        name = arguments.model_name
+        return (ServedModel(name=name, alias=arguments.alias or own.get(name, ALIAS)),)
+    named = os.environ.get("MODELS")
+    if wanted:
+        models = wanted
+    elif named:
+        models = parse_models(named, ALIAS)
+    elif arguments.health_url:
+        told = get_json(f"{arguments.health_url.rstrip('/')}/models")
+        models = tuple(ServedModel(name=name, alias=one["alias"]) for name, one in told.items())
+    else:
+        raise NotNow(
+            "--all: expected a server of this checkout that runs, MODELS=NAME[@ALIAS],... in the "
+            "environment, or --health-url, got none of them. Name one model: --model-name NAME"
+        )
+    if arguments.alias:
+        return tuple(dataclasses.replace(model, alias=arguments.alias) for model in models)
+    return models
+
+
+def _about(arguments: argparse.Namespace, model: ServedModel) -> argparse.Namespace:
+    """Return the arguments as if they had named this model alone."""
+    own = {"model_name": model.name, "alias": model.alias, "all": False}
+    return argparse.Namespace(**{**vars(arguments), **own})
+
+
+def _each(arguments: argparse.Namespace, command: Callable[[argparse.Namespace], int]) -> int:
+    """
+    Run a command for each model that it is about; what fails for one is said, the others go on.
+
+    Returns:
+        0 if all succeeded.
+    """
+    models, statuses = _models(arguments), []
+    for model in models:
+        try:
+            statuses.append(command(_about(arguments, model)))
+        except command_line.EXPLAINED as error:
+            if len(models) == 1 or arguments.debug:
+                raise
+            print(f"error: {model.name}: {error}", file=sys.stderr)
+            statuses.append(command_line.FAILED)
+    return max(statuses)
+
+
 def _words(arguments: argparse.Namespace) -> list[str]:
     """Return the options of a background command for the same server."""
-    words = ["--model-name", arguments.model_name, "--alias", arguments.alias]
+    words = ["--model-name", arguments.model_name]
+    words += ["--alias", arguments.alias] if arguments.alias else []
     words += ["--longest-request-s", str(arguments.longest_request_s)]
     for kind in ("inference", "management", "metrics", "health"):
         url = getattr(arguments, f"{kind}_url")
@@ -298,11 +364,11 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
                 "scripts/run_torchserve.sh --detach, or name one by --inference-url, "
                 "--management-url and --metrics-url."
             )
-        if arguments.model_name not in server.mars:
+        if arguments.model_name not in server.names:
             raise NotNow(
                 f"model '{arguments.model_name}': expected one that this server was started with, "
-                f"{', '.join(server.mars)}. Start it with both: scripts/run_torchserve.sh --models "
-                f"{','.join([*server.mars, arguments.model_name])}"
+                f"{', '.join(server.names)}. Start it with both: scripts/run_torchserve.sh "
+                f"--models {','.join([*server.names, arguments.model_name])}"
             )
         addresses = server.addresses
         supervision = state.supervision()
@@ -315,7 +381,7 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
         state=state,
         is_local=not any(urls),
         health_url=health_url.rstrip("/") if health_url else None,
-        alias=arguments.alias,
+        alias=_models(arguments)[0].alias,
         watch_s=arguments.watch_s,
         longest_request_s=arguments.longest_request_s,
         keeps_previous=not arguments.no_standby,

@@ -23,10 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--url", default=f"http://127.0.0.1:{port}", help="the server's (default: %(default)s)"
     )
-    parser.add_argument(
-        "--model-name", default=os.environ.get("MODEL_NAME") or "iqa",
-        help="which of its models [MODEL_NAME] (default: %(default)s)",
-    )  # fmt: skip
+    command_line.add_model_name(parser, "which of its models")
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(

@@ -10,27 +10,27 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 import threading
 import time
 from pathlib import Path
 
 from console import command_line
+from console.names import MODEL_NAME
 from scripts.archive import mar_file
 from scripts.nginx import front
-from scripts.nginx.settings import HELP, Settings, defaults
+from scripts.nginx.settings import HELP, Settings, defaults, names_pattern
 from scripts.server import process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
 from scripts.server.lock import one_start_at_a_time
+from scripts.server.models import parse_models, with_workers
 from scripts.server.state import Server, StateDir
 from scripts.supervisor.detach import Behind, go_behind
-from scripts.supervisor.plan import Plan, ServedModel
+from scripts.supervisor.plan import Plan
 from scripts.supervisor.readiness import Proof
 from scripts.supervisor.supervisor import Supervisor, on_signals
 
-MODEL_NAME = "iqa"
 PORTS = {
     "inference": (8080, "of the inference API"),
     "management": (8081, "of the management API"),
@@ -44,8 +44,6 @@ def main(argv: list[str] | None = None) -> int:
     """Start, stop or describe this checkout's server."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.workers < 1:
-        parser.error(f"--workers: expected at least 1, got {arguments.workers}.")
     if arguments.front is None:
         parser.error(f"FRONT: expected 0 or 1, got {os.environ['FRONT']!r}.")
     if arguments.drain_s < 0:
@@ -137,14 +135,15 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds that accepted requests get at a stop [DRAIN_S] (default: 30)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, default=os.environ.get("WORKERS") or usable_cores(),
-        help="processes that score, one thread each [WORKERS] (default: the usable cores)",
+        "--workers", default=os.environ.get("WORKERS") or "", metavar="N|NAME=N,...",
+        help="processes that score, one thread each; a number is for each model, iqa=2,other=1 by "
+        "model [WORKERS] (default: for each model the usable cores)",
     )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--models", default=os.environ.get("MODELS") or MODEL_NAME, metavar="NAME[@ALIAS],...",
-        help="registered models to serve, each with its own alias or --alias [MODELS] "
-        "(default: %(default)s)",
+        help="registered models to serve, each with its own alias or --alias; one that does not "
+        "load leaves the others alone [MODELS] (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--model-store", type=Path, default=mar_file.MODEL_STORE,
@@ -162,10 +161,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     hosts, state = Hosts.from_environment(), StateDir.from_environment()
-    names = [text for text in arguments.models.split(",") if text]
-    models = tuple(ServedModel.parse(text, arguments.alias) for text in names)
-    if len({model.name for model in models}) < max(len(models), 1):
-        raise ValueError(f"--models: expected different names, got {arguments.models!r}.")
+    models = parse_models(arguments.models, arguments.alias)
+    models = with_workers(models, arguments.workers, usable_cores())
     has_front = arguments.front
     settings: Settings | None = None
     if has_front:
@@ -180,7 +177,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             "FRONT_HEALTH": health,
             "FRONT_DRAIN_S": f"{arguments.drain_s:.0f}",
             "FRONT_DIR": str(state.front),
-            "FRONT_MODELS": "|".join(re.escape(model.name) for model in models),
+            "FRONT_MODELS": names_pattern(model.name for model in models),
         }
         hosts = Hosts(management=hosts.management, metrics=hosts.metrics)
     return Plan(
@@ -194,7 +191,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             metrics=arguments.metrics_port,
         ),
         hosts=hosts,
-        workers=arguments.workers,
         front=settings,
         front_log=state.log_dir / "front.log" if arguments.detach else None,
         health_host=bind_host("HEALTH_HOST"),
@@ -215,7 +211,7 @@ def _expect_none(state: StateDir) -> None:
     if server is not None:
         recorded = state.supervision_on_record()
         port = (recorded.front_port if recorded else None) or server.ports.inference
-        what = f"process {server.pid} serves {', '.join(server.mars)} on port {port}"
+        what = f"process {server.pid} serves {', '.join(server.names)} on port {port}"
     elif supervision is not None:
         what = f"process {supervision.pid} is starting TorchServe again"
     else:

@@ -20,7 +20,9 @@ def dashboard_queries(rate_interval: str = "5m") -> list[str]:
     told += [annotation["expr"] for annotation in board["annotations"]["list"]]
     assert len(told) > 40
     return [
-        expression.replace("$__rate_interval", rate_interval).replace("$version", ".*")
+        expression.replace("$__rate_interval", rate_interval)
+        .replace("$version", ".*")
+        .replace("$model", ".*")
         for expression in told
     ]
 

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
     mar, port, workers = Path(argv[0]), int(argv[1]), int(argv[2])
     Path(STARTED).touch()
     ports = Ports(inference=port, management=port + 1, metrics=port + 2)
-    process.start({"iqa": mar}, ports, workers, StateDir.from_environment())
+    process.start({"iqa": mar}, ports, {"iqa": workers}, StateDir.from_environment())
 
 
 if __name__ == "__main__":

@@ -9,51 +9,60 @@ from pathlib import Path
 
 import mlflow
 
+from console.names import MODEL_NAME
 from scripts.archive import mar_file
 
 Change = Callable[[str, bytes], bytes]
 """(name, content) of a file of the archive -> its content in the copy."""
 
 
-def add_version(store: Path, change: Change | None = None) -> str:
+def add_version(store: Path, change: Change | None = None, model_name: str = MODEL_NAME) -> str:
     """
     Register one more version whose archive is a copy of version 1's, and on record as proven.
 
     Args:
-        store: Model store; iqa-1.mar is there.
+        store: Model store; the archive of version 1 is there.
         change: Applied to each file of the archive.
+        model_name: Registered model.
 
     Returns:
         Its number.
     """
     client = mlflow.MlflowClient()
-    first = client.get_model_version("iqa", "1")
+    first = client.get_model_version(model_name, "1")
     model_id = str(first.source).removeprefix("models:/")
-    added = client.create_model_version("iqa", str(first.source), model_id=model_id)
+    added = client.create_model_version(model_name, str(first.source), model_id=model_id)
     version = str(added.version)
-    copy = store / f"iqa-{version}.mar"
-    with zipfile.ZipFile(store / "iqa-1.mar") as old, zipfile.ZipFile(copy, "w") as new:
+    source = mar_file.mar_path(store, model_name, "1")
+    copy_archive(source, mar_file.mar_path(store, model_name, version), model_name, version, change)
+    put_on_record(store, version, model_name)
+    return version
+
+
+def copy_archive(
+    source: Path, target: Path, model_name: str, version: str, change: Change | None = None
+) -> None:
+    """Copy an archive as that of another model or version."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for item in old.infolist():
             content = old.read(item)
             if item.filename == mar_file.PROVENANCE:
                 document = json.loads(content)
-                document["model"]["version"] = version
+                document["model"] |= {"name": model_name, "version": version}
                 content = json.dumps(document).encode()
             if item.filename == mar_file.MANIFEST:
                 document = json.loads(content)
-                document["model"]["modelVersion"] = version
+                document["model"] |= {"modelName": model_name, "modelVersion": version}
                 content = json.dumps(document).encode()
             new.writestr(item.filename, change(item.filename, content) if change else content)
-    put_on_record(store, version)
-    return version
 
 
-def put_on_record(store: Path, version: str) -> None:
+def put_on_record(store: Path, version: str, model_name: str = MODEL_NAME) -> None:
     """Tag a version with the digest of its archive, as build_mar does."""
-    digest = mar_file.sha256_of(store / f"iqa-{version}.mar")
+    digest = mar_file.sha256_of(mar_file.mar_path(store, model_name, version))
     client = mlflow.MlflowClient()
-    client.set_model_version_tag("iqa", version, "mar_sha256", digest)
-    client.set_model_version_tag("iqa", version, mar_file.digest_tag(digest), digest)
+    client.set_model_version_tag(model_name, version, "mar_sha256", digest)
+    client.set_model_version_tag(model_name, version, mar_file.digest_tag(digest), digest)
 
 
 def unloadable(name: str, content: bytes) -> bytes:

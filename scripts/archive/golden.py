@@ -21,7 +21,7 @@ from iqa.tasks.known import task_of
 from iqa.tasks.task import Task, in_words
 
 from scripts.archive import mar_file
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import NotNow, TorchServe, is_full
 
 SAME_PRECISION: Final = 0.05
 """In points: five times what the arithmetic of two machines differs by."""
@@ -140,7 +140,7 @@ def score_all(server: TorchServe, golden: Golden, workers: int) -> float:
 
     def ask(index: int) -> float:
         code, reply = server.score(golden.pictures[index][1], golden.version)
-        if code == 503 and "no worker" in str(reply.get("message")):  # also said of a full queue
+        if is_full(code, reply):
             raise NotNow(f"version {golden.version}: expected room in its queue, got none.")
         return golden.compare(index, code, reply)
 

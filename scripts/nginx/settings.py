@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import resource
+from collections.abc import Iterable
 from typing import Final
 
+from console.names import MODEL_NAME
 from console.paths import ROOT
+from scripts.server.models import parse_models
 from scripts.server.state import StateDir
 
 TEMPLATE: Final = ROOT / "torchserve" / "front" / "nginx.conf.template"
@@ -50,10 +53,17 @@ def defaults() -> Settings:
         "FRONT_CONNECTIONS": connections,
         "FRONT_DRAIN_S": "35",
         "FRONT_DIR": str(StateDir.from_environment().front),
-        "FRONT_MODELS": "iqa",
+        "FRONT_MODELS": names_pattern(
+            model.name for model in parse_models(os.environ.get("MODELS") or MODEL_NAME, "")
+        ),
         "FRONT_ERROR_LEVEL": "info" if level == "DEBUG" else "crit",
         "FRONT_ACCESS_LOG": "/dev/stdout iqa" if level in ("INFO", "DEBUG") else "off",
     }
+
+
+def names_pattern(names: Iterable[str]) -> str:
+    """Return the value of FRONT_MODELS that stands for these models."""
+    return "|".join(name.replace(".", "[.]") for name in names)  # nothing else is special
 
 
 def render(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from scripts.archive import golden, mar_file
 from scripts.rollout import capacity, drain, retired
 from scripts.rollout.records import Good
 from scripts.rollout.terms import Deployment, VersionFailed
-from scripts.server.client import Loaded, LoadRefused, NotNow
+from scripts.server.client import Loaded, LoadRefused, NotNow, get_json
 from scripts.server.process import load_failure
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
     log = plan.state.model_log
     log_bytes = log.stat().st_size if plan.is_local and log.exists() else None
     try:
-        server.load(good.mar, None if workers is None else 1)
+        server.load(good.mar, _first_workers(plan) if workers is None else 1)
     except LoadRefused as error:
         raise VersionFailed(f"version {good.version}: {error}") from error
     loaded = _wait_until_ready(plan, good, log_bytes)
@@ -120,6 +120,21 @@ def _load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
         good.version, loaded.ready, time.monotonic() - begin_s,
     )  # fmt: skip
     return loaded
+
+
+def _first_workers(plan: Deployment) -> int | None:
+    """Return how many workers a model of which nothing is loaded should have; None: not known."""
+    running = plan.state.server() if plan.is_local else None
+    if running is not None:
+        numbers = {model.name: model.workers for model in running.wanted}
+        return numbers.get(plan.model_name)
+    if plan.health_url is None:
+        return None
+    try:
+        told = get_json(f"{plan.health_url}/models").get(plan.model_name)
+    except NotNow:
+        return None
+    return int(told["wanted_workers"]) if told else None
 
 
 def prove(plan: Deployment, good: Good, loaded: Loaded, *, is_warm: bool) -> golden.Golden:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -19,11 +19,17 @@ from scripts.rollout.reconcile import OUTCOMES, Outcome
 from scripts.rollout.records import Records
 from scripts.rollout.terms import Deployment
 from scripts.server.client import Loaded, NotNow
-from scripts.server.exposition import CONTENT_TYPE, counter, gauge, page
+from scripts.server.exposition import CONTENT_TYPE, counter, gauge, joined, page
 from scripts.server.health import Answer
 
 ASK_TIMEOUT_S: Final = 3.0
 """A scrape ends after 10 s."""
+
+
+def answer_of(models: Sequence[SidecarMetrics]) -> Answer:
+    """Answer GET /metrics for all models that are followed."""
+    metrics = joined(family for model in models for family in model.families())
+    return Answer(status=200, body=page(metrics), content_type=CONTENT_TYPE)
 
 
 class SidecarMetrics:
@@ -55,8 +61,8 @@ class SidecarMetrics:
                 self._is_registry_there = outcome != "registry_away"
 
     def answer(self) -> Answer:
-        """Answer GET /metrics."""
-        return Answer(status=200, body=page(self.families()), content_type=CONTENT_TYPE)
+        """Answer GET /metrics for one model."""
+        return answer_of([self])
 
     def families(self) -> list[Metric]:
         """Ask TorchServe, and return all metrics; what is not known is left out."""

@@ -2,7 +2,8 @@
 Keep the served version equal to the alias: `python -m scripts.deploy sync --watch`.
 
 It polls every few seconds, so a lost webhook loses nothing; a webhook only wakes it earlier. It
-logs changes only.
+logs changes only. Several models have a thread each: a build or a load of one does not keep the
+others waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from scripts.rollout import tidy
@@ -27,28 +30,59 @@ Outcome = Literal["served", "refused", "registry_away", "not_now", "crashed"]
 circumstances do not allow it; a fault of our own."""
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 LONGEST_PAUSE_S: Final = 300.0
+END_S: Final = 20.0
+"""What the syncs of several models get at the end: most are done by then."""
 JITTER: Final = 0.2
 """Replicas that were started together should not ask together."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """
+    One model whose alias is followed.
+
+    Attributes:
+        name: Of the model.
+        find: Tells what is deployed where, anew for each round.
+        moved: Set by a webhook, to look at once.
+        round_ended: Called after each round.
+    """
+
+    name: str
+    find: Callable[[], Deployment]
+    moved: threading.Event
+    round_ended: Callable[[Outcome], None]
+
+
 class SaidOnce(logging.Filter):
-    """Lets a message through when the round before this one did not say the same."""
+    """Lets a message through when the round before this one, of the same thread, did not say it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._before: set[str] = set()
-        self._now: set[str] = set()
+        self._said: dict[int, tuple[set[str], set[str]]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop what was said in this round or the last one."""
+        before, now = self._said.setdefault(threading.get_ident(), (set(), set()))
         message = record.getMessage()
-        is_new = message not in self._before and message not in self._now
-        self._now.add(message)
+        is_new = message not in before and message not in now
+        now.add(message)
         return is_new
 
     def next_round(self) -> None:
         """Begin a round: forget what the last one did not repeat."""
-        self._before, self._now = self._now, set()
+        thread = threading.get_ident()
+        _, now = self._said.get(thread, (set(), set()))
+        self._said[thread] = now, set()
+
+
+class _ByModel(logging.Formatter):
+    """Puts the model's name, which is the thread's, before what is said of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        is_main = record.thread == threading.main_thread().ident
+        return text if is_main else f"{record.threadName}: {text}"
 
 
 def pause_s(poll_s: float, failures: int, chance: float) -> float:
@@ -64,23 +98,14 @@ def pause_s(poll_s: float, failures: int, chance: float) -> float:
     return backed_off * (1 - JITTER + 2 * JITTER * chance)
 
 
-def follow(
-    find: Callable[[], Deployment],
-    poll_s: float,
-    moved: threading.Event,
-    *,
-    retry: bool,
-    round_ended: Callable[[Outcome], None] | None = None,
-) -> int:
+def follow(models: Sequence[Followed], poll_s: float, *, retry: bool) -> int:
     """
     Sync again and again, until TERM or Ctrl-C.
 
     Args:
-        find: Tells what is deployed where, anew for each round.
+        models: Each with its own rounds, pauses and failures.
         poll_s: Pause between two looks, in seconds.
-        moved: Set by a webhook, to look at once.
-        retry: Try a quarantined version once more, in the first round.
-        round_ended: Called after each round.
+        retry: Try quarantined versions once more, in the first round.
 
     Returns:
         0, after TERM or Ctrl-C.
@@ -88,27 +113,73 @@ def follow(
     said_once = SaidOnce()
     for handler in logging.getLogger().handlers:
         handler.addFilter(said_once)
+        if len(models) > 1:
+            handler.setFormatter(_ByModel())
     signal.signal(signal.SIGTERM, _interrupt)
-    logger.info("following the alias, every %g s", poll_s)
-    failures = 0
+    names = ", ".join(model.name for model in models)
+    logger.info("following the alias of %s, every %g s", names, poll_s)
+    ending = threading.Event()
     try:
-        while True:
-            said_once.next_round()
-            outcome = _round(find, retry=retry)
-            if round_ended is not None:
-                round_ended(outcome)
-            if outcome in ("served", "refused"):
-                _tidy(find, moved)
-            # A quarantined version costs one question a round and is not tried, and MLflow's return
-            # should be seen soon: no back-off for these.
-            failures = failures + 1 if outcome in ("not_now", "crashed") else 0
-            retry = False
-            if moved.wait(pause_s(poll_s, failures, random.random())):
-                failures = 0
-            moved.clear()
+        if len(models) == 1:  # here, where a signal interrupts it anywhere
+            _follow(models[0], poll_s, said_once, ending, retry=retry)
+        else:
+            _follow_all(models, poll_s, said_once, ending, retry=retry)
     except KeyboardInterrupt:
         logger.info("no longer following; what is served stays")
-        return 0
+    return 0
+
+
+def _follow_all(
+    models: Sequence[Followed],
+    poll_s: float,
+    said_once: SaidOnce,
+    ending: threading.Event,
+    *,
+    retry: bool,
+) -> None:
+    """Follow each model in a thread of its own; a signal lets those that sync come to their end."""
+    threads = [
+        threading.Thread(
+            target=_follow, args=(model, poll_s, said_once, ending),
+            kwargs={"retry": retry}, name=model.name, daemon=True,
+        )
+        for model in models
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    try:
+        threading.Event().wait()
+    finally:
+        ending.set()
+        for model in models:
+            model.moved.set()
+        deadline = time.monotonic() + END_S
+        for thread in threads:  # the next watch finishes what has to be left
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _follow(
+    model: Followed,
+    poll_s: float,
+    said_once: SaidOnce,
+    ending: threading.Event,
+    *,
+    retry: bool,
+) -> None:
+    failures = 0
+    while not ending.is_set():
+        said_once.next_round()
+        outcome = _round(model.find, retry=retry)
+        model.round_ended(outcome)
+        if outcome in ("served", "refused"):
+            _tidy(model.find, model.moved)
+        # A quarantined version costs one question a round and is not tried, and MLflow's return
+        # should be seen soon: no back-off for these.
+        failures = failures + 1 if outcome in ("not_now", "crashed") else 0
+        retry = False
+        if model.moved.wait(pause_s(poll_s, failures, random.random())):
+            failures = 0
+        model.moved.clear()
 
 
 def _round(find: Callable[[], Deployment], *, retry: bool) -> Outcome:

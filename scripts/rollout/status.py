@@ -17,11 +17,11 @@ def status_of(plan: Deployment) -> dict[str, Any]:
 
     Returns:
         alias, alias_version (None: it names nothing, or MLflow is away), served_version, ready
-        (what the supervisor's GET /ready/NAME says; None: no supervisor is known), workers (that
-        can answer), queue (requests that wait), previous_version (where a rollback leads), hold,
-        quarantine, draining, retired (versions that serve no more and are still loaded: in how
-        many seconds each may be unloaded), is_tidying (whether a process waits to unload them),
-        last_error.
+        (what the supervisor's GET /ready/NAME says; None: no supervisor is known), why_not (its
+        reason, where it is not ready), workers (that can answer), queue (requests that wait),
+        previous_version (where a rollback leads), hold, quarantine, draining, retired (versions
+        that serve no more and are still loaded: in how many seconds each may be unloaded),
+        is_tidying (whether a process waits to unload them), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
@@ -36,11 +36,13 @@ def status_of(plan: Deployment) -> dict[str, Any]:
     server = plan.state.server()
     is_draining = drain.is_draining(plan.state, server.started_at_s if server else None)
     previous = record.before(served.version if served else None)
+    is_ready, why_not = _readiness(plan)
     return {
         "alias": plan.alias,
         "alias_version": alias_version,
         "served_version": served.version if served else None,
-        "ready": _is_ready(plan),
+        "ready": is_ready,
+        "why_not": why_not,
         "workers": served.ready if served else 0,
         "queue": served.queue if served else 0,
         "previous_version": previous.version if previous else None,
@@ -65,7 +67,7 @@ def sentence(status: dict[str, Any]) -> str:
     if status["ready"] is None:
         lines.append("ready or not is unknown; name the supervisor: --health-url")
     elif not status["ready"]:
-        lines.append("not ready")
+        lines.append(f"not ready: {status['why_not']}")
     if status["previous_version"]:
         lines.append(f"a rollback leads to version {status['previous_version']}")
     if status["hold"]:
@@ -120,13 +122,15 @@ def is_good(status: dict[str, Any]) -> bool:
     return status["workers"] > 0 and status["ready"] is not False
 
 
-def _is_ready(plan: Deployment) -> bool | None:
+def _readiness(plan: Deployment) -> tuple[bool | None, str | None]:
     if plan.health_url is None:
-        return None
+        return None, None
     try:
-        return bool(get_json(f"{plan.health_url}/ready/{plan.model_name}").get("ready"))
-    except NotNow:
-        return False
+        told = get_json(f"{plan.health_url}/ready/{plan.model_name}")
+    except NotNow as error:
+        return False, str(error)
+    is_ready = bool(told.get("ready"))
+    return is_ready, None if is_ready else str(told.get("reason"))
 
 
 def _refusal(record: records.Record) -> str:

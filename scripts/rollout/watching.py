@@ -19,8 +19,9 @@ POLL_S: Final = 0.5
 MIN_FAILED: Final = 3
 """Fewer 5xx say nothing: the last ones of the old version may be among them."""
 MAX_FAILED_SHARE: Final = 0.01
-FULL_QUEUE_PROBES: Final = 0.5
-"""Share of our own requests that may find a full queue: overload is not the version's fault."""
+ROOM_S: Final = 5.0
+"""How long one of our own images looks for room in the queue: overload is not the version's
+fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
     """
     server = plan.server
     begin, end_s = server.answers(), time.monotonic() + plan.watch_s
-    probes = full = 0
+    probes = scored = 0
     while True:
         now = server.default()
         hold = plan.records.read().hold
@@ -73,14 +74,13 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
             )
         index = probes % len(golden.pictures)
         probes += 1
-        code, reply = server.score(golden.pictures[index][1])
-        if code == 503:
-            full += 1
-        else:
+        code, reply = server.score(golden.pictures[index][1], room_s=ROOM_S)
+        if code != 503:  # TorchServe says so where there is no room
             try:
                 golden.compare(index, code, reply)
             except ValueError as error:
                 raise VersionFailed(f"version {golden.version}: {error}") from error
+            scored += 1
         since = between(begin, server.answers())
         if since.failed >= MIN_FAILED and since.share > max(MAX_FAILED_SHARE, 2 * usual.share):
             raise VersionFailed(
@@ -91,5 +91,5 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
         if time.monotonic() >= end_s:
             break
         time.sleep(min(POLL_S, max(0.0, end_s - time.monotonic())))
-    if full > FULL_QUEUE_PROBES * probes:
+    if not scored:
         raise NotNow(f"version {golden.version}: expected room in its queue, got none.")

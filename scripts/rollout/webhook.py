@@ -15,7 +15,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -42,19 +42,17 @@ class Deliveries:
 
     Args:
         secret: The one that the webhook was made with.
-        model_name: Registered model.
-        alias: Only its moves count.
+        moved: {(registered model, alias): set when that alias moves}; no other moves count.
     """
 
-    def __init__(self, secret: str, model_name: str, alias: str) -> None:
+    def __init__(self, secret: str, moved: Mapping[tuple[str, str], threading.Event]) -> None:
         self._secret = secret.encode()
-        self._model_name = model_name
-        self._alias = alias
+        self._moved = moved
         self._seen: collections.deque[str] = collections.deque(maxlen=REMEMBERED_IDS)
 
-    def is_ours(self, headers: dict[str, str], body: bytes, now_s: float) -> bool:
+    def take(self, headers: dict[str, str], body: bytes, now_s: float) -> bool:
         """
-        Check a delivery.
+        Check a delivery, and set the event of the alias that moved.
 
         Args:
             headers: By their names in lower case.
@@ -62,7 +60,7 @@ class Deliveries:
             now_s: Seconds since 1970.
 
         Returns:
-            Whether our alias moved; False for another event, or one that came before.
+            Whether one of our aliases moved; False for another event, or one that came before.
 
         Raises:
             Refused: It is not signed with our secret, or too old.
@@ -82,25 +80,23 @@ class Deliveries:
         self._seen.append(identity)
         event: Any = json.loads(body)
         told = event.get("data", {})
-        return (
-            event.get("entity") == "model_version_alias"
-            and told.get("name") == self._model_name
-            and told.get("alias") == self._alias
-        )
+        moved = self._moved.get((str(told.get("name")), str(told.get("alias"))))
+        if event.get("entity") != "model_version_alias" or moved is None:
+            return False
+        logger.info("webhook: %s of %s moved", told["alias"], told["name"])
+        moved.set()
+        return True
 
 
 @contextmanager
-def listening(
-    host: str, port: int, deliveries: Deliveries, moved: threading.Event
-) -> Iterator[None]:
+def listening(host: str, port: int, deliveries: Deliveries) -> Iterator[None]:
     """
     Listen in a thread of its own.
 
     Args:
         host: Interface; loopback unless MLflow is elsewhere.
         port: Free.
-        deliveries: What is genuine.
-        moved: Set when our alias moved.
+        deliveries: What is genuine, and what it sets.
 
     Raises:
         OSError: The port is taken.
@@ -115,9 +111,7 @@ def listening(
                 if not 0 < length <= MAX_BYTES:
                     raise Refused(413, f"body: expected 1 to {MAX_BYTES} bytes, got {length}.")
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                if deliveries.is_ours(headers, self.rfile.read(length), time.time()):
-                    logger.info("webhook: the alias moved")
-                    moved.set()
+                deliveries.take(headers, self.rfile.read(length), time.time())
                 self._answer(204)
             except Refused as refused:
                 logger.warning("webhook from %s refused: %s", self.client_address[0], refused)

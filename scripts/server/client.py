@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,11 @@ LOOK_TIMEOUT_S: Final = 5.0
 SCORE_TIMEOUT_S: Final = 35.0
 """The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
 UNPACK_TIMEOUT_S: Final = 60.0
+ROOM_S: Final = 10.0
+"""How long our own images try to find room in a full queue. At three times what the server can do
+a place is free for a third of the time, and whoever comes first has it."""
+ROOM_POLL_S: Final = 0.02
+FULL_QUEUE: Final = "no worker"  # TorchServe 0.12 says so of a full queue, too
 
 
 class NotNow(RuntimeError):
@@ -71,7 +77,7 @@ class Answers:
 
     Attributes:
         by_path: Predictions by the version in the request's path, or "default" without one.
-        failed: 5xx, of all versions.
+        failed: 5xx, of all versions of the model.
     """
 
     by_path: dict[str, int]
@@ -183,32 +189,58 @@ class TorchServe:
             raise NotNow(f"version {version}: expected it unloaded, got: {_message(reply)}.")
 
     def score(
-        self, image: bytes, version: str | None = None, timeout_s: float = SCORE_TIMEOUT_S
+        self,
+        image: bytes,
+        version: str | None = None,
+        timeout_s: float = SCORE_TIMEOUT_S,
+        room_s: float = ROOM_S,
     ) -> tuple[int, dict[str, Any]]:
         """
-        Send an image to a version, or to the default one; see `predict`.
+        Send an image to a version, or to the default one, until there is room for it.
+
+        Behind the front there always is: it lets in fewer requests than the queue holds. Without
+        it the queue may be full of what others send, which says nothing of the version.
+
+        Args:
+            image: The file's content.
+            version: Of the registry; None: the default one.
+            timeout_s: For an answer, see `predict`.
+            room_s: How long to try again where the queue is full.
+
+        Returns:
+            As `predict`; a 503 for which `is_full` is true where no room was found.
 
         Raises:
             NotNow: No answer.
         """
         path = self.model_name if version is None else f"{self.model_name}/{version}"
-        return predict(self.addresses.inference, image, path, timeout_s)
+        deadline = time.monotonic() + room_s
+        while True:
+            code, reply = predict(self.addresses.inference, image, path, timeout_s)
+            if not is_full(code, reply) or time.monotonic() >= deadline:
+                return code, reply
+            time.sleep(ROOM_POLL_S)
 
     def answers(self) -> Answers:
-        """Return how many requests the server has answered since its start."""
+        """Return how many requests the model has answered since the server's start."""
         page = _send("GET", f"{self.addresses.metrics}/metrics", ASK_TIMEOUT_S).text
-        counts = re.findall(r"^ts_inference_requests_total\{(.*)\} (\S+)", page, re.MULTILINE)
-        labels = [(dict(re.findall(r'(\w+)="([^"]*)"', text)), count) for text, count in counts]
-        return Answers(
-            by_path={
-                told["model_version"]: int(float(count))
-                for told, count in labels
-                if told["model_name"] == self.model_name
-            },
-            failed=int(
-                sum(map(float, re.findall(r"^Requests5XX\{.*\} (\S+)", page, re.MULTILINE)))
-            ),
-        )
+        by_path = {
+            labels["model_version"]: int(count)
+            for labels, count in _samples(page, "ts_inference_requests_total")
+            if labels["model_name"] == self.model_name
+        }
+        # TorchServe's count of 5xx is the server's. With other models on it, only what the handler
+        # counts is this model's own: a worker that died shows in the management API.
+        handled = _samples(page, "iqa_requests_total")
+        if any(labels["ModelName"] != self.model_name for labels, _ in handled):
+            failed = [
+                count
+                for labels, count in handled
+                if labels["ModelName"] == self.model_name and labels["outcome"] == "failed"
+            ]
+        else:
+            failed = [count for _, count in _samples(page, "Requests5XX")]
+        return Answers(by_path=by_path, failed=int(sum(failed)))
 
     def entries(self, path: str = "", timeout_s: float = ASK_TIMEOUT_S) -> list[dict[str, Any]]:
         """
@@ -266,6 +298,11 @@ def predict(
     return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
 
 
+def is_full(code: int, reply: dict[str, Any]) -> bool:
+    """Tell whether a reply of TorchServe's own says that there is no room in the queue."""
+    return code == 503 and FULL_QUEUE in str(reply.get("message"))
+
+
 def is_alive(url: str, timeout_s: float) -> bool:
     """Tell whether a server answers `/ping` at all; what it says does not matter."""
     try:
@@ -305,6 +342,12 @@ def _send(method: str, url: str, timeout_s: float, **arguments: Any) -> requests
                 f"TorchServe {url.split('/models')[0]}: expected an answer, got "
                 f"{type(error).__name__}. See: scripts/run_torchserve.sh --status"
             ) from error
+
+
+def _samples(page: str, name: str) -> list[tuple[dict[str, str], float]]:
+    """Return labels and value of each series of a metric on a page of Prometheus' text format."""
+    rows = re.findall(rf"^{name}\{{(.*)\}} (\S+)", page, re.MULTILINE)
+    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in rows]
 
 
 def _loaded(entry: dict[str, Any]) -> Loaded:

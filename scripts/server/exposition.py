@@ -37,6 +37,31 @@ def page(metrics: Iterable[Metric]) -> bytes:
     return generate_latest(_Collected([metric for metric in metrics if metric.samples]))
 
 
+def joined(metrics: Iterable[Metric]) -> list[Metric]:
+    """
+    Return metrics of several sources as one page may have them: each name once.
+
+    Where two sources tell the same series, the lower value counts: what one of them misses is
+    missing.
+    """
+    by_name: dict[str, Metric] = {}
+    for metric in metrics:
+        known = by_name.setdefault(metric.name, metric)
+        if known is metric:
+            continue
+        for sample in metric.samples:
+            same = [
+                i
+                for i, other in enumerate(known.samples)
+                if (other.name, other.labels) == (sample.name, sample.labels)
+            ]
+            if not same:
+                known.samples.append(sample)
+            elif sample.value < known.samples[same[0]].value:
+                known.samples[same[0]] = sample
+    return list(by_name.values())
+
+
 @dataclass(frozen=True)
 class _Collected:
     """What `generate_latest` asks for; not the global registry, which counts Python's own."""

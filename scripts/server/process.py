@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -20,7 +21,14 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import LOOPBACK, Hosts, Ports
-from scripts.server.client import LOOK_TIMEOUT_S, NoAnswer, NotNow, TorchServe, ready_workers
+from scripts.server.client import (
+    LOOK_TIMEOUT_S,
+    LoadRefused,
+    NoAnswer,
+    NotNow,
+    TorchServe,
+    ready_workers,
+)
 from scripts.server.state import Server, StateDir
 
 START_TIMEOUT_S: Final = 90.0
@@ -67,7 +75,7 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
 def start(
     mars: Mapping[str, Path],
     ports: Ports,
-    workers: int,
+    workers: Mapping[str, int],
     state: StateDir,
     settings: Path = ROOT,
     hosts: Hosts | None = None,
@@ -78,14 +86,18 @@ def start(
     Args:
         mars: {model name: archive}, all in one folder, which becomes the model store.
         ports: Free ones.
-        workers: Processes that score, for each model, each with the threads of
+        workers: {model name: processes that score}, each with the threads of
             `model-config.yaml`.
         state: Where it may write.
         settings: Folder of `config.properties` and `torchserve/`.
         hosts: Interfaces to listen on; None: loopback.
 
+    Returns:
+        The server; what it refused at once is in `refused`, and the others load.
+
     Raises:
         RuntimeError: Java did not start.
+        LoadRefused: None of the archives can be loaded.
     """
     temporary = state.temporary
     for folder in (temporary, state.log_dir):
@@ -106,7 +118,7 @@ def start(
                 "--ncs",  # snapshots are written and never restored when a config file is given
             ],
             cwd=state.path,  # neither handler/ nor iqa on the workers' way
-            env=_environment(state, ports, hosts or Hosts(), workers),
+            env=_environment(state, ports, hosts or Hosts(), max(workers.values())),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -123,82 +135,129 @@ def start(
             pid=java.pid,
             group=launcher.pid,
             started_at_s=process_start.started_at_s(java.pid),
-            mars={name: str(mar) for name, mar in mars.items()},
+            mars={},
             ports=ports,
         )
     except (OSError, ValueError, psutil.NoSuchProcess) as error:
         raise RuntimeError(f"TorchServe did not start: {_last_words(state.console_log)}") from error
     try:
-        for model in server.models():
-            _load(server, model, state)
+        for name, mar in mars.items():
+            server = load(server, name, mar, workers[name], state)
+        if not server.mars:
+            raise LoadRefused(" ".join(server.refused.values()))
     except BaseException:
         stop(server)
         raise
     return server
 
 
-def _load(server: Server, model: TorchServe, state: StateDir) -> None:
+def load(server: Server, name: str, mar: Path, workers: int, state: StateDir) -> Server:
     """
     Begin to load an archive, as soon as the management API answers.
 
     Not by `--models` at the start: the management API alone can set a batch delay of 0 ms.
+
+    Returns:
+        The server with the archive in `mars`, or with the reason in `refused`.
+
+    Raises:
+        RuntimeError: TorchServe ended.
     """
-    mar = Path(server.mars[model.model_name]).name
+    others = {other: why for other, why in server.refused.items() if other != name}
     deadline = time.monotonic() + START_TIMEOUT_S
     while server.process() is not None and time.monotonic() < deadline:
         try:
-            model.load(mar)
+            TorchServe(server.addresses, name).load(mar.name, workers)
         except NoAnswer:  # it does not listen yet
             time.sleep(POLL_S / 2)
             continue
-        return
+        except (LoadRefused, NotNow) as error:
+            return dataclasses.replace(server, refused={**others, name: str(error)})
+        mars = {**server.mars, name: str(mar)}
+        return dataclasses.replace(server, mars=mars, refused=others)
     raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
 
 
+def refuse(server: Server, name: str, reason: str) -> Server:
+    """Unload a model that cannot serve, the others go on; return the server without it."""
+    model = TorchServe(server.addresses, name)
+    with contextlib.suppress(NotNow):  # a look tells that it is there and not ready
+        for entry in model.entries("/all"):
+            model.unload(str(entry["modelVersion"]))
+    mars = {other: mar for other, mar in server.mars.items() if other != name}
+    return dataclasses.replace(server, mars=mars, refused={**server.refused, name: reason})
+
+
 def wait_until_ready(
-    server: Server, workers: int, state: StateDir, stopping: threading.Event | None = None
-) -> None:
+    server: Server,
+    workers: Mapping[str, int],
+    state: StateDir,
+    stopping: threading.Event | None = None,
+) -> Server:
     """
     Wait until every worker of every model's default version can answer.
+
+    A model that fails to load is unloaded, for TorchServe would start its workers again and again,
+    and the others are waited for.
 
     `/ping` says Healthy from the first second on, even with no model at all; only the management
     API's worker states tell the truth.
 
     Args:
         server: Just started.
-        workers: How many, for each model.
+        workers: {model name: how many}.
         state: Where its logs are.
         stopping: Set where the wait is to be given up.
 
+    Returns:
+        The server; a model that did not load is in `refused`.
+
     Raises:
-        RuntimeError: The process ended, the model failed to load, or time ran out.
+        RuntimeError: The process ended, or no model loaded in time.
         KeyboardInterrupt: `stopping` is set.
     """
+    log = _relative(state.model_log)
     deadline = time.monotonic() + START_TIMEOUT_S
+    waiting = set(server.mars)
     while time.monotonic() < deadline:
         if stopping is not None and stopping.is_set():
             raise KeyboardInterrupt
         if server.process() is None:
             raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
-        failure = load_failure(state.model_log)
-        if failure:
-            log = _relative(state.model_log)
-            raise RuntimeError(f"the model did not load: {failure} (see {log})")
-        if all(_has_workers(model, workers) for model in server.models()):
-            return
+        for name in sorted(waiting):
+            ready, failure = _look(server, name, state)
+            is_ready = ready >= workers[name]
+            if is_ready or failure is not None:
+                waiting.remove(name)
+            if failure is not None and not is_ready:
+                reason = f"the model did not load: {failure} (see {log})"
+                if len(server.mars) == 1:  # nothing is left to serve
+                    raise RuntimeError(reason)
+                server = refuse(server, name, reason)
+        if not waiting:
+            return server
         time.sleep(POLL_S)
-    raise RuntimeError(
-        f"TorchServe: expected {workers} ready workers within {START_TIMEOUT_S:g} s, got fewer: "
-        f"{_last_words(state.console_log)} (see {_relative(state.log_dir)})"
-    )
+    for name in waiting:
+        late = (
+            f"TorchServe: expected {workers[name]} ready workers within {START_TIMEOUT_S:g} s, got "
+            f"fewer: {_last_words(state.console_log)} (see {_relative(state.log_dir)})"
+        )
+        if len(server.mars) == 1:
+            raise RuntimeError(late)
+        server = refuse(server, name, late)
+    return server
 
 
-def _has_workers(model: TorchServe, workers: int) -> bool:
+def _look(server: Server, name: str, state: StateDir) -> tuple[int, str | None]:
+    """Return how many workers of a model can answer, and why it does not load, if it does not."""
     try:
-        entries = model.entries(timeout_s=LOOK_TIMEOUT_S)
+        entries = TorchServe(server.addresses, name).entries(timeout_s=LOOK_TIMEOUT_S)
     except NotNow:
-        return False
-    return bool(entries) and ready_workers(entries[0]) >= workers
+        return 0, None
+    if not entries:
+        return 0, None
+    thread = f"{name}_{entries[0]['modelVersion']}"
+    return ready_workers(entries[0]), load_failure(state.model_log, thread=thread)
 
 
 def load_failure(model_log: Path, from_byte: int = 0, thread: str | None = None) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
+from scripts.server.models import ServedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Server:
         started_at_s: Start of the Java process, see `process_start`: process ids are used again.
         mars: {model name: the archive that it was started with}.
         ports: Where TorchServe itself listens, behind a front or not.
+        wanted: All models that it should serve, loaded or not; empty: those of `mars`.
+        refused: {model name: why it was not loaded at the start}.
     """
 
     pid: int
@@ -41,6 +44,8 @@ class Server:
     started_at_s: float
     mars: dict[str, str]
     ports: Ports
+    wanted: tuple[ServedModel, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
 
     def process(self) -> psutil.Process | None:
         """Return the Java process, or None if it is gone."""
@@ -56,9 +61,14 @@ class Server:
         """The model store: the folder of its archives."""
         return Path(next(iter(self.mars.values()))).parent
 
+    @property
+    def names(self) -> list[str]:
+        """The models that it should serve."""
+        return [model.name for model in self.wanted] or list(self.mars)
+
     def models(self) -> list[TorchServe]:
-        """Return a client for each model that it was started with."""
-        return [TorchServe(self.addresses, name) for name in self.mars]
+        """Return a client for each model that it should serve."""
+        return [TorchServe(self.addresses, name) for name in self.names]
 
     def entries(self) -> list[dict[str, Any]]:
         """
@@ -148,7 +158,9 @@ class StateDir:
             document = json.loads(self._server_file.read_text())
             if "mar" in document:  # written before a server could have several models
                 document["mars"] = {"iqa": document.pop("mar")}
-            return Server(**{**document, "ports": Ports(**document["ports"])})
+            wanted = tuple(ServedModel(**model) for model in document.pop("wanted", []))
+            ports = Ports(**document.pop("ports"))
+            return Server(**document, ports=ports, wanted=wanted)
         except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
             return None
 

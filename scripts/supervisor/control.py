@@ -70,8 +70,11 @@ def status(state: StateDir) -> int:
             f"{ready_workers(entry)} of {len(entry['workers'])} workers ready, "
             f"process {server.pid}, inference on port {front_port or server.ports.inference}"
         )
+    for name in (name for name, entries in defaults if not entries):
+        why = server.refused.get(name, "look at python -m scripts.deploy status --all")
+        print(f"{name}: no version is loaded: {why}")
     is_ready = all(entries and ready_workers(entries[0]) > 0 for _, entries in defaults)
-    if not is_ready:
+    if not any(entries and ready_workers(entries[0]) > 0 for _, entries in defaults):
         logs = os.path.relpath(state.log_dir)
         print(f"process {server.pid} runs and has no ready worker (see {logs})")
     if front_port is not None and not is_alive(f"http://127.0.0.1:{front_port}", PING_TIMEOUT_S):

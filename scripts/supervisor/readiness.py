@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from scripts.archive import golden, mar_file
 from scripts.rollout import drain
-from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
+from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe, is_full
 from scripts.server.state import Server, StateDir
 from scripts.supervisor.start_archive import Served
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SAMPLE: Final = "parrots.jpg"  # that a start shows; any other golden picture does as well
 GOLDEN_TIMEOUT_S: Final = 10.0
+GOLDEN_ROOM_S: Final = 2.0
+"""The other models are looked at after this one, and the next look comes in a second."""
 STALE_S: Final = 30.0
 """An older verdict counts as not ready, because the thread that looks may hang."""
 
@@ -88,7 +90,12 @@ class Readiness:
         with self._looking:
             known = {name: one.served for name, one in self._models.items()}
             self._models = {
-                model.model_name: ModelReadiness(model, server.store, known.get(model.model_name))
+                model.model_name: ModelReadiness(
+                    model,
+                    server.store,
+                    known.get(model.model_name),
+                    server.refused.get(model.model_name, ""),
+                )
                 for model in server.models()
             }
             self._seen_at_s = time.monotonic()
@@ -153,12 +160,16 @@ class ModelReadiness:
         server: The model on its server.
         store: The server's model store.
         served: What was ready last, before the server was started again.
+        refused: Why nothing of it was loaded at the start; empty: it was.
     """
 
-    def __init__(self, server: TorchServe, store: Path, served: Served | None) -> None:
+    def __init__(
+        self, server: TorchServe, store: Path, served: Served | None, refused: str = ""
+    ) -> None:
         self.served = served
         self.seen = Verdict(ready=False, reason="warming up")
         self._server, self._store = server, store
+        self._none = f"no version is loaded{': ' * bool(refused)}{refused}"
         self._proven: tuple[str, frozenset[int]] | None = None
         self._golden: tuple[Path, int | None, golden.Golden] | None = None
 
@@ -181,7 +192,7 @@ class ModelReadiness:
             reason = f"management API: {error}"
             return dataclasses.replace(self.seen, ready=False, reason=reason), None
         if not entries:
-            return Verdict(ready=False, reason="no version is loaded"), None
+            return Verdict(ready=False, reason=self._none), None
         entry = entries[0]
         version = str(entry["modelVersion"])
         pids = frozenset(int(one["pid"]) for one in entry["workers"] if one["status"] == "READY")
@@ -238,8 +249,10 @@ def _score_golden(server: TorchServe, pictures: golden.Golden) -> Proof:
     """
     names = [name for name, _, _ in pictures.pictures]
     index = names.index(SAMPLE) if SAMPLE in names else 0
-    code, reply = server.score(pictures.pictures[index][1], pictures.version, GOLDEN_TIMEOUT_S)
-    if code == 503 and "no worker" in str(reply.get("message")):  # also said of a full queue
+    code, reply = server.score(
+        pictures.pictures[index][1], pictures.version, GOLDEN_TIMEOUT_S, GOLDEN_ROOM_S
+    )
+    if is_full(code, reply):
         raise _Busy("golden picture: the queue is full")
     pictures.compare(index, code, reply)
     return Proof(model_name=server.model_name, file=names[index], reply=reply)

@@ -17,6 +17,10 @@ from training.registry.address import connect, is_embedded, tracking_uri
 logger = logging.getLogger(__name__)
 
 
+class NoArchive(ValueError):
+    """A version has no archive that may be served; of other models that says nothing."""
+
+
 def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     """
     Return the archive of the version that the alias names.
@@ -26,7 +30,8 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     newest archive of the store is taken, and it is said.
 
     Raises:
-        ValueError: The alias names nothing, or the archive is not the one on record.
+        ValueError: The alias names nothing.
+        NoArchive: The archive is not the one on record, or cannot be built.
     """
     connect(is_patient=False)  # a start does not wait
     try:
@@ -36,7 +41,10 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     refused = known.read().instead_of(str(version.version))
     if refused is not None:
         return _good_instead(store, name, str(version.version), *refused)
-    target = archive_of(version, store, _build_here).path
+    try:
+        target = archive_of(version, store, _build_here).path
+    except (ValueError, OSError, RuntimeError) as error:
+        raise NoArchive(str(error)) from error
     note.write(name, alias, target)
     return target
 
@@ -51,7 +59,7 @@ def _good_instead(store: Path, name: str, refused: str, good: Good, reason: str)
     """Return the last good archive: a restart must not serve what a deployment refused."""
     target = store / good.mar
     if not target.exists() or mar_file.sha256_of(target) != good.sha256:
-        raise ValueError(
+        raise NoArchive(
             f"version {refused} is not to be served ({reason}), and {good.mar}: expected it in the "
             "model store with the SHA-256 on record, got another or none. "
             f"Rebuild: python -m scripts.build_mar --model-name {name} --version {good.version} "
@@ -86,7 +94,7 @@ def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
     """Return what the alias named when it was last asked, or else the newest archive."""
     archives = sorted(mar_file.archives_of(store, name), key=lambda path: path.stat().st_mtime)
     if not archives:
-        raise ValueError(
+        raise NoArchive(
             f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
             "MLFLOW_TRACKING_URI."
         ) from error

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import Final
 from console import command_line
 from scripts.archive import mar_file, note
 from scripts.rollout.records import Record, Records
-from scripts.supervisor.plan import Plan, ServedModel
+from scripts.server.models import ServedModel
+from scripts.supervisor.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,20 @@ class Served:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """
+    What a start is to load.
+
+    Attributes:
+        mars: {model name: archive}, at least one.
+        refused: {model name: why there is none}; the others are served all the same.
+    """
+
+    mars: dict[str, Path]
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 class Choice:
     """
     The archives that the aliases name, found (or built) by another process.
@@ -67,19 +82,20 @@ class Choice:
         self._process.start()
         sender.close()
 
-    def wait(self, stopping: threading.Event) -> dict[str, Path]:
+    def wait(self, stopping: threading.Event) -> Chosen:
         """
-        Return {model name: archive}.
+        Return the archives.
 
         Raises:
             KeyboardInterrupt: `stopping` was set before the answer came.
-            SystemExit: There is none; that process has said why.
+            SystemExit: There is none, or a name that the registry does not know; that process has
+                said why.
         """
         while not self._receiver.poll(POLL_S):
             if stopping.is_set():
                 raise KeyboardInterrupt
         try:
-            found: dict[str, Path] = self._receiver.recv()
+            found: Chosen = self._receiver.recv()
             return found
         except EOFError:
             self._process.join()
@@ -97,7 +113,9 @@ class Choice:
 
 class Noted:
     """
-    The archives that another process noted in the model store; waits for the first of each model.
+    The archives that another process noted in the model store; waits for the first one.
+
+    A model whose archive comes later is loaded by who made it: `deploy sync` in the side-car.
 
     Args:
         models: With their aliases.
@@ -107,31 +125,41 @@ class Noted:
     def __init__(self, models: Sequence[ServedModel], store: Path) -> None:
         self._models, self._store = models, store
 
-    def wait(self, stopping: threading.Event) -> dict[str, Path]:
+    def wait(self, stopping: threading.Event) -> Chosen:
         """
-        Return {model name: archive}.
+        Return the archives that are there.
 
         Raises:
-            KeyboardInterrupt: `stopping` was set before there was one of each.
+            KeyboardInterrupt: `stopping` was set before there was one.
         """
-        return {model.name: self._of(model, stopping) for model in self._models}
-
-    def _of(self, model: ServedModel, stopping: threading.Event) -> Path:
-        store = self._store
-        found = note.read(model.name, model.alias, store)
-        if found is None:
-            logger.info("waiting for an archive of '%s@%s' in %s", model.name, model.alias, store)
-        while found is None:
+        found = self._look()
+        if not found.mars:
+            names = ", ".join(f"'{model.name}@{model.alias}'" for model in self._models)
+            logger.info("waiting for an archive of %s in %s", names, self._store)
+        while not found.mars:
             if stopping.wait(NOTE_POLL_S):
                 raise KeyboardInterrupt
-            found = note.read(model.name, model.alias, store)
+            found = self._look()
         return found
+
+    def _look(self) -> Chosen:
+        mars: dict[str, Path] = {}
+        refused: dict[str, str] = {}
+        for model in self._models:
+            mar = note.read(model.name, model.alias, self._store)
+            if mar is None:
+                refused[model.name] = f"no archive of '{model.name}@{model.alias}' is noted yet"
+            else:
+                mars[model.name] = mar
+        return Chosen(mars=mars, refused=refused)
 
     def close(self) -> None:
         """Nothing runs that would have to be ended."""
 
 
-def after_a_crash(served: Served | None, started_with: Path, record: Record) -> list[Path]:
+def after_a_crash(
+    served: Served | None, started_with: Path | None, record: Record, store: Path
+) -> list[Path]:
     """
     Return the archives of one model to start with again, the best first; MLflow is not asked.
 
@@ -140,10 +168,10 @@ def after_a_crash(served: Served | None, started_with: Path, record: Record) -> 
 
     Args:
         served: What was served when it was last looked at; None if that was never known.
-        started_with: The model's archive at the start of the server that died.
+        started_with: The model's archive at the start of the server that died; None: it had none.
         record: Record of the model's deployments.
+        store: Model store.
     """
-    store = started_with.parent
     chosen: list[Path] = []
     instead = record.instead_of(served.version) if served else None
     if instead is not None:
@@ -155,7 +183,7 @@ def after_a_crash(served: Served | None, started_with: Path, record: Record) -> 
     if current is not None:
         chosen += _unaltered(store / current.mar, current.sha256)
     refused = record.quarantine.version if record.quarantine else None
-    if started_with.exists() and _version_of(started_with) != refused:
+    if started_with is not None and started_with.exists() and _version_of(started_with) != refused:
         chosen.append(started_with)
     return list(dict.fromkeys(chosen))
 
@@ -177,20 +205,22 @@ def _choose(plan: Plan, sender: Connection) -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
 
     def command() -> int:
-        from scripts.supervisor.served_archive import served_archive
+        from scripts.supervisor.served_archive import NoArchive, served_archive
 
+        mars: dict[str, Path] = {}
+        refused: dict[str, str] = {}
         try:
-            sender.send(
-                {
-                    model.name: served_archive(
-                        model.name,
-                        model.alias,
-                        plan.store,
-                        Records(state=plan.state, model_name=model.name),
-                    )
-                    for model in plan.models
-                }
-            )
+            for model in plan.models:
+                records = Records(state=plan.state, model_name=model.name)
+                try:
+                    mars[model.name] = served_archive(model.name, model.alias, plan.store, records)
+                except NoArchive as error:
+                    if len(plan.models) == 1:
+                        raise
+                    refused[model.name] = str(error)
+            if not mars:
+                raise NoArchive(" ".join(refused.values()))
+            sender.send(Chosen(mars=mars, refused=refused))
         except KeyboardInterrupt:
             os._exit(command_line.INTERRUPTED)  # the supervisor says it
         return 0

@@ -18,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +51,12 @@ TRIES_EACH: Final = 2
 """Starts with one archive before the next best is tried."""
 GIVEN_UP_S: Final = 120.0
 """/live answers 503 after a restart of this length, so that an orchestrator can act."""
+
+_NOT_SERVED: Final = (
+    "%s is not served: %s The others are. Once it is mended: "
+    "python -m scripts.deploy sync --model-name %s --retry"
+)
+_NONE_LEFT: Final = "no archive that was served is left; the next sync loads what the alias names."
 
 
 class Supervisor:
@@ -117,26 +123,80 @@ class Supervisor:
                 front_port=plan.front_port,
             )
         )
-        server = self._start(choice.wait(self._stopping))
+        chosen = choice.wait(self._stopping)
+        self._start({name: [mar] for name, mar in chosen.mars.items()}, chosen.refused)
         proofs = self._readiness.look()
-        if not self._readiness.verdict().ready:
-            raise RuntimeError(f"TorchServe: {self._readiness.verdict().reason}")
+        server = self._refuse_what_is_wrong()
         if plan.front is not None:
             self._front = front.Front(plan.front, plan.front_log)
         self._down_since_s = None
         return server, proofs
 
-    def _start(self, mars: Mapping[str, Path]) -> Server:
-        plan = self._plan
+    def _start(self, choices: Mapping[str, Sequence[Path]], refused: Mapping[str, str]) -> Server:
+        """
+        Start TorchServe with the best archive of each model that loads.
+
+        Args:
+            choices: By model, the best first. Where the best does not load and that of another
+                model does, the next one is loaded beside it.
+            refused: Why other models have none.
+
+        Raises:
+            RuntimeError, ValueError: TorchServe does not start, or none of the best loads.
+        """
+        plan, state = self._plan, self._plan.state
         self._began_at_s = time.monotonic()
-        self._server = process.start(mars, plan.ports, plan.workers, plan.state, hosts=plan.hosts)
-        plan.state.record_server(self._server)
+        best = {name: mars[0] for name, mars in choices.items()}
+        server = process.start(best, plan.ports, plan.workers, state, hosts=plan.hosts)
+        server = dataclasses.replace(
+            server, wanted=plan.models, refused={**refused, **server.refused}
+        )
+        self._keep(server)
         if self._front is not None:
-            self._front.release()  # it knows its model: requests wait for the workers
-        process.wait_until_ready(self._server, plan.workers, plan.state, self._stopping)
+            self._front.release()  # it knows its models: requests wait for the workers
+        server = process.wait_until_ready(server, plan.workers, state, self._stopping)
+        for name, mars in choices.items():
+            for mar in mars[1:]:
+                if name not in server.refused:
+                    break
+                logger.warning("%s: %s; trying %s", name, server.refused[name], mar.name)
+                server = process.load(server, name, mar, plan.workers[name], state)
+                server = process.wait_until_ready(server, plan.workers, state, self._stopping)
+        self._keep(server)
+        for name, reason in server.refused.items():
+            logger.warning(_NOT_SERVED, name, reason, name)
         self._missed_pings = 0
-        self._readiness.begin(self._server)
-        return self._server
+        self._readiness.begin(server)
+        return server
+
+    def _keep(self, server: Server) -> None:
+        self._server = server
+        self._plan.state.record_server(server)
+
+    def _refuse_what_is_wrong(self) -> Server:
+        """
+        Unload each model that does not score as proven, if another one does; return the server.
+
+        Raises:
+            RuntimeError: None does.
+        """
+        server = self._server
+        assert server is not None
+        wrong = {}
+        for name in server.mars:
+            verdict = self._readiness.verdict(name)
+            if not verdict.ready:
+                wrong[name] = verdict.reason
+        if len(wrong) == len(server.mars):
+            raise RuntimeError(f"TorchServe: {self._readiness.verdict(next(iter(wrong))).reason}")
+        for name, reason in wrong.items():
+            logger.warning(_NOT_SERVED, name, reason, name)
+            server = process.refuse(server, name, reason)
+        if wrong:
+            self._keep(server)
+            self._readiness.begin(server)
+            self._readiness.look()
+        return server
 
     def _watch(self) -> None:
         while not self._stopping.wait(POLL_S):
@@ -163,10 +223,11 @@ class Supervisor:
         choices = {
             name: start_archive.after_a_crash(
                 self._readiness.served(name),
-                Path(mar),
+                Path(server.mars[name]) if name in server.mars else None,
                 Records(state=state, model_name=name).read(),
+                self._plan.store,
             )
-            for name, mar in server.mars.items()
+            for name in server.names
         }
         tries = 0
         while True:
@@ -179,8 +240,7 @@ class Supervisor:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             self._restarts += 1
             try:
-                mars = self._best(choices, tries // TRIES_EACH)
-                self._start(mars)
+                mars = self._start(*self._best(choices, tries // TRIES_EACH)).mars
                 break
             except KeyboardInterrupt:
                 return
@@ -193,25 +253,27 @@ class Supervisor:
         self._readiness.look()
         logger.warning(
             "TorchServe runs again with %s, %.1f s after",
-            ", ".join(mar.name for mar in mars.values()),
+            ", ".join(Path(mar).name for mar in mars.values()),
             time.monotonic() - now_s,
         )
 
-    def _best(self, choices: Mapping[str, list[Path]], failed: int) -> dict[str, Path]:
+    def _best(
+        self, choices: Mapping[str, list[Path]], failed: int
+    ) -> tuple[dict[str, list[Path]], dict[str, str]]:
         """
-        Return the archive of each model to start with.
+        Return the archives of each model to start with, and why other models have none.
 
         Args:
             choices: By model, the best first.
-            failed: How many of the best ones were tried in vain.
+            failed: How many starts, with so many of the best ones, were in vain.
         """
-        named = {} if all(choices.values()) else self._named()
-        return {
-            name: mars[min(failed, len(mars) - 1)] if mars else named[name]
-            for name, mars in choices.items()
-        }
+        if not any(choices.values()):
+            named = self._named()
+            return {name: [mar] for name, mar in named.mars.items()}, named.refused
+        left = {name: mars[min(failed, len(mars) - 1) :] for name, mars in choices.items() if mars}
+        return left, {name: _NONE_LEFT for name in choices.keys() - left.keys()}
 
-    def _named(self) -> dict[str, Path]:
+    def _named(self) -> start_archive.Chosen:
         """Return the archives that the aliases name: nothing that was served is left."""
         choice = self._choose("spawn")
         try:
@@ -273,12 +335,25 @@ class Supervisor:
             for model in self._plan.models
         }
         return {
-            "/live": self._live, "/ready": self._ready, **by_model, "/metrics": self._metrics,
+            "/live": self._live, "/ready": self._ready, **by_model, "/models": self._models,
+            "/metrics": self._metrics,
         }  # fmt: skip
 
     def _ready(self, model_name: str | None = None) -> health.Answer:
         verdict = self._verdict(model_name)
         return health.in_json(200 if verdict.ready else 503, dataclasses.asdict(verdict))
+
+    def _models(self) -> health.Answer:
+        """Answer what should be served, and whether it is; a deploy tool elsewhere asks this."""
+        document = {
+            model.name: {
+                "alias": model.alias,
+                "wanted_workers": model.workers,
+                **dataclasses.asdict(self._verdict(model.name)),
+            }
+            for model in self._plan.models
+        }
+        return health.in_json(200, document)
 
     def _verdict(self, model_name: str | None = None) -> Verdict:
         """Return whether requests may come: past the front, where there is one."""

@@ -2,62 +2,107 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import requests
 
+from console.paths import ROOT
 from tests.conftest import python
-from tests.deploying import wait_for
+from tests.deploying import WAIT_S, Load, wait_for
 from tests.server import RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
 OTHER = "portraits"
+SWAPS = 6
+"""`python -m benchmarks.reliability swaps --beside` does 25, and measures them."""
+RATE_PER_S = 3.0
+SURPLUS = ("expired", "overloaded")
+"""What a machine that does other work as well may refuse of so little."""
 REGISTER = """
 import sys
-from training.registry.pretrained import register
+from pathlib import Path
+from benchmarks.reliability.versions import copy_archive, put_on_record
 from training.registry.address import connect
+from training.registry.pretrained import register
 connect()
-for name in sys.argv[1:]:
-    register(name, "staging")
+source, store = map(Path, sys.argv[1:3])
+for name in sys.argv[3:]:
+    version = str(register(name, "staging").version)
+    if (name, version) == (sys.argv[-1], "1"):
+        continue  # that one is built by the start
+    copy_archive(source, store / f"{name}-{version}.mar", name, version)
+    put_on_record(store, version, name)
 """
 
 
 @pytest.fixture(scope="module")
-def both(make_server: Callable[..., RunningServer]) -> Iterator[RunningServer]:
-    """The shipped model under two names, one worker each; the other one has two versions."""
+def both(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
+    """The shipped model under two names, one worker each; both have two versions."""
     serving = make_server()
-    done = python("-c", REGISTER, "iqa", OTHER, OTHER, **serving.environment)
+    serving.model_store.mkdir()
+    mar = server.model_store / "iqa-1.mar"  # once built is enough
+    names = ("iqa", "iqa", OTHER, OTHER)
+    done = python(
+        "-c", REGISTER, str(mar), str(serving.model_store), *names, **serving.environment
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    set_alias(serving, "1")
+    for name in ("iqa", OTHER):
+        set_alias(serving, "1", name)
     done = serving.run("--detach", MODELS=f"iqa,{OTHER}", WORKERS="1")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{serving.logs()}"
     serving.first_words = done.stdout
-    yield serving
-    serving.run("--stop")
+    return serving
 
 
-def set_alias(serving: RunningServer, version: str) -> None:
-    """Let the other model's alias name a version."""
+def set_alias(serving: RunningServer, version: str, name: str = OTHER) -> None:
+    """Let a model's alias name a version."""
     done = python(
-        "-m", "scripts.set_alias", OTHER, version, "--alias", "staging", **serving.environment
+        "-m", "scripts.set_alias", name, version, "--alias", "staging", **serving.environment
     )
     assert done.returncode == 0, done.stderr
 
 
 def deploy(serving: RunningServer, *words: str, expected: int = 0) -> str:
-    """Run `scripts.deploy` for the other model; return what it said."""
+    """Run `scripts.deploy` for the other model, or for all; return what it said."""
+    about = () if "--all" in words else ("--model-name", OTHER)
     short = ["--longest-request-s", "0.5"] + (["--watch-s", "0.5"] if words[0] == "sync" else [])
-    done = python(
-        "-m", "scripts.deploy", *words, "--model-name", OTHER, *short, **serving.environment
-    )
+    done = python("-m", "scripts.deploy", *words, *about, *short, **serving.environment)
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def kill_java(serving: RunningServer) -> None:
+    """Let TorchServe die, and wait until another one is there."""
+    pid = serving.state()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: serving.state()["pid"] != pid, "another TorchServe")
+
+
+@contextlib.contextmanager
+def watching(serving: RunningServer, log: Path) -> Iterator[None]:
+    """Follow both aliases by one `sync --watch --all`."""
+    words = ["--all", "--watch", "--poll-s", "0.2", "--watch-s", "0.2", "--longest-request-s", "1"]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.deploy", "sync", *words],
+            cwd=ROOT, env=serving.environment, stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(WAIT_S) == 0, log.read_text()
 
 
 def served(serving: RunningServer) -> dict[str, str | None]:
@@ -84,7 +129,11 @@ def test_both_are_started_and_answer_under_their_names(both: RunningServer) -> N
         url = both.url("INFERENCE_PORT", f"/predictions/{name}")
         reply = requests.post(url, data=PARROTS, timeout=60)  # through the front
         assert reply.status_code == status, reply.text
-    assert {path.name for path in both.model_store.glob("*.mar")} == {"iqa-1.mar", f"{OTHER}-1.mar"}
+    archives = {f"{name}-{number}.mar" for name in ("iqa", OTHER) for number in (1, 2)}
+    assert {path.name for path in both.model_store.glob("*.mar")} == archives
+    assert {both.torchserve(name).loaded()["1"].mar for name in ("iqa", OTHER)} == {
+        "iqa-1.mar", f"{OTHER}-1.mar",
+    }  # fmt: skip
 
 
 def test_readiness_is_told_for_each_and_for_all(both: RunningServer) -> None:
@@ -118,6 +167,7 @@ def test_one_is_quarantined_alone(both: RunningServer) -> None:
     set_alias(both, "2")
     try:
         assert "sha256" in deploy(both, "sync", expected=1)
+        assert f"--model-name {OTHER} --retry" in deploy(both, "sync", expected=1)
     finally:
         archive.write_bytes(original)
     record = json.loads((both.state_dir / "rollouts" / f"{OTHER}.json").read_text())
@@ -130,11 +180,94 @@ def test_one_is_quarantined_alone(both: RunningServer) -> None:
 def test_a_crash_brings_both_back(both: RunningServer) -> None:
     """TorchServe that dies is started again with what each model served."""
     before = served(both)
-    pid = both.state()["pid"]
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: both.state()["pid"] != pid, "another TorchServe")
+    kill_java(both)
     wait_for(lambda: both.health("/ready").status_code == 200, "ready again")
     assert served(both) == before
+
+
+def test_commands_speak_of_all_models(both: RunningServer) -> None:
+    """--all is a block for each model; with --json an object by name."""
+    for name in ("iqa", OTHER):
+        set_alias(both, "1", name)
+    said = deploy(both, "sync", "--all")
+    assert "iqa version 1 is served" in said
+    assert f"{OTHER} version 1 is served" in said
+    told = json.loads(deploy(both, "status", "--all", "--json"))
+    assert {name: one["served_version"] for name, one in told.items()} == {"iqa": "1", OTHER: "1"}
+    assert all(one["ready"] for one in told.values())
+
+
+def test_one_watch_follows_every_alias_and_loses_nothing(both: RunningServer) -> None:
+    """Swaps of one model, and one of the other, under load on both: every request is scored."""
+    urls = {name: both.url("INFERENCE_PORT", f"/predictions/{name}") for name in ("iqa", OTHER)}
+    registry = mlflow.MlflowClient(tracking_uri=both.environment["MLFLOW_TRACKING_URI"])
+
+    def move(name: str, version: str) -> None:
+        registry.set_registered_model_alias(name, "staging", version)
+        model = both.torchserve(name)
+        wait_for(lambda: (now := model.default()) and now.version == version, f"{name} {version}")
+
+    log = both.state_dir / "watch.log"
+    with (
+        watching(both, log),
+        Load(urls["iqa"], PARROTS, RATE_PER_S) as ours,
+        Load(urls[OTHER], PARROTS, RATE_PER_S) as theirs,
+    ):
+        for i in range(SWAPS):
+            move(OTHER, "2" if i % 2 == 0 else "1")
+        move("iqa", "2")
+        move("iqa", "1")
+    for load in (ours, theirs):
+        scored = Counter(one.version for one in load.answers() if one.status == 200)
+        others = Counter(one.version for one in load.answers() if one.status != 200)
+        refused = [text for text in others if json.loads(text)["reason"] in SURPLUS]
+        assert [*others] == refused, others
+        assert set(scored) == {"1", "2"}
+        assert scored.total() > others.total()
+    assert f"{OTHER}: {OTHER} version 2 is served" in log.read_text()
+
+
+def test_a_crash_with_a_damaged_archive_of_one_brings_the_other_back(both: RunningServer) -> None:
+    """The one that is left serves and says so; a sync loads the other once it is mended."""
+    set_alias(both, "1")
+    deploy(both, "sync")
+    whole = {path: path.read_bytes() for path in both.model_store.glob(f"{OTHER}-*.mar")}
+    workers = len(both.torchserve(OTHER).loaded()["1"].pids)
+    for path, content in whole.items():
+        path.write_bytes(content[: len(content) // 2])
+    try:
+        kill_java(both)
+        wait_for(lambda: both.health("/ready/iqa").status_code == 200, "the other one ready")
+        assert score(both, "iqa")["model"]["name"] == "iqa"
+        assert both.health("/ready").status_code == 503
+        assert "no version is loaded" in both.health(f"/ready/{OTHER}").json()["reason"]
+        assert f"{OTHER}: no version is loaded" in both.run("--status").stdout
+    finally:
+        for path, content in whole.items():
+            path.write_bytes(content)
+    deploy(both, "sync")
+    wait_for(lambda: both.health("/ready").status_code == 200, "both ready")
+    assert len(both.torchserve(OTHER).loaded()["1"].pids) == workers  # as at the start
+    assert score(both, OTHER)["model"]["name"] == OTHER
+
+
+def test_a_start_with_a_damaged_archive_of_one_serves_the_other(both: RunningServer) -> None:
+    """The start says what is not served and why, and a sync brings it."""
+    assert both.run("--stop").returncode == 0
+    archive = both.model_store / f"{OTHER}-1.mar"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole + b" ")
+    try:
+        done = both.run("--detach", MODELS=f"iqa,{OTHER}", WORKERS="1")
+    finally:
+        archive.write_bytes(whole)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{OTHER} is not served: " in done.stderr
+    assert f"--model-name {OTHER} --retry" in done.stderr
+    assert score(both, "iqa")["model"]["version"] == "1"
+    deploy(both, "sync", "--retry")
+    assert score(both, OTHER)["model"]["version"] == "1"
+    wait_for(lambda: both.health("/ready").status_code == 200, "both ready")
 
 
 def test_an_unknown_model_is_refused_with_the_way_to_start_it(both: RunningServer) -> None:

@@ -36,7 +36,7 @@ def _names(mars: list[Path]) -> list[str]:
 def test_what_was_served_comes_first_then_the_last_good_then_the_first_start(store: Path) -> None:
     """A version under probation is served again; behind it stand those that are known."""
     record = Record(good=[_good(store, "1"), _good(store, "2")])
-    mars = after_a_crash(_served(store, "3"), store / "iqa-1.mar", record)
+    mars = after_a_crash(_served(store, "3"), store / "iqa-1.mar", record, store)
     assert _names(mars) == ["iqa-3.mar", "iqa-2.mar", "iqa-1.mar"]
 
 
@@ -44,14 +44,14 @@ def test_an_altered_archive_is_not_started_again(store: Path) -> None:
     """Other bytes under the name that was served are nobody's proven version."""
     served = _served(store, "2")
     served.mar.write_text("altered")
-    assert _names(after_a_crash(served, store / "iqa-1.mar", Record())) == ["iqa-1.mar"]
+    assert _names(after_a_crash(served, store / "iqa-1.mar", Record(), store)) == ["iqa-1.mar"]
 
 
 def test_a_quarantine_beats_what_was_served(store: Path) -> None:
     """A version that was refused while it crashed the server is not started again."""
     record = Record(good=[_good(store, "1")])
     record.refuse("2", "its workers died")
-    mars = after_a_crash(_served(store, "2"), store / "iqa-2.mar", record)
+    mars = after_a_crash(_served(store, "2"), store / "iqa-2.mar", record, store)
     assert _names(mars) == ["iqa-1.mar"]
 
 
@@ -59,7 +59,7 @@ def test_a_rollback_beats_what_was_seen_before_it(store: Path) -> None:
     """The last look may be a second old; a hold is newer."""
     hold = Hold(version="1", alias_version="2", reason="by hand", since_s=0.0)
     record = Record(good=[_good(store, "1")], hold=hold)
-    mars = after_a_crash(_served(store, "2"), store / "iqa-2.mar", record)
+    mars = after_a_crash(_served(store, "2"), store / "iqa-2.mar", record, store)
     assert _names(mars)[0] == "iqa-1.mar"
 
 
@@ -67,4 +67,4 @@ def test_with_nothing_left_the_alias_is_to_be_asked(store: Path) -> None:
     """An empty list says so."""
     served = _served(store, "2")
     served.mar.unlink()
-    assert after_a_crash(served, store / "iqa-2.mar", Record()) == []
+    assert after_a_crash(served, store / "iqa-2.mar", Record(), store) == []

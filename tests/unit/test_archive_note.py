@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scripts.archive import note
+from scripts.server.models import ServedModel
 from scripts.supervisor import start_archive
-from scripts.supervisor.plan import ServedModel
 
 MODELS = (ServedModel(name="iqa", alias="staging"),)
 
@@ -64,7 +64,7 @@ def test_a_server_waits_for_the_first_archive(
     """Whoever shares the store notes it a moment later."""
     monkeypatch.setattr(start_archive, "NOTE_POLL_S", 0.01)
     mar = archive_in(tmp_path, "iqa-1.mar")
-    found: list[dict[str, Path]] = []
+    found: list[start_archive.Chosen] = []
     choice = start_archive.Noted(MODELS, tmp_path)
     waiting = threading.Thread(target=lambda: found.append(choice.wait(threading.Event())))
     waiting.start()
@@ -72,7 +72,7 @@ def test_a_server_waits_for_the_first_archive(
     assert found == []
     note.write("iqa", "staging", mar)
     waiting.join(10)
-    assert found == [{"iqa": mar}]
+    assert [one.mars for one in found] == [{"iqa": mar}]
 
 
 def test_a_stop_ends_the_wait(tmp_path: Path) -> None:

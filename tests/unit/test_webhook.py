@@ -35,12 +35,30 @@ def delivery(
     }, body
 
 
+def ours(moved: threading.Event) -> Deliveries:
+    """Return what is genuine for one model."""
+    return Deliveries("ours", {("iqa", "staging"): moved})
+
+
 def test_a_move_of_our_alias_counts_once() -> None:
     """A genuine delivery counts; the same one again does not."""
-    deliveries = Deliveries("ours", "iqa", "staging")
-    assert deliveries.is_ours(*delivery(), NOW_S)
-    assert not deliveries.is_ours(*delivery(), NOW_S)
-    assert deliveries.is_ours(*delivery(identity="2"), NOW_S)
+    moved = threading.Event()
+    deliveries = ours(moved)
+    assert deliveries.take(*delivery(), NOW_S)
+    assert moved.is_set()
+    assert not deliveries.take(*delivery(), NOW_S)
+    assert deliveries.take(*delivery(identity="2"), NOW_S)
+
+
+def test_each_model_has_its_own_event() -> None:
+    """One listener for all aliases that are followed; a move wakes the rounds of its model."""
+    ours_moved, theirs_moved = threading.Event(), threading.Event()
+    deliveries = Deliveries(
+        "ours", {("iqa", "staging"): ours_moved, ("other", "prod"): theirs_moved}
+    )
+    assert deliveries.take(*delivery(data={"name": "other", "alias": "prod"}), NOW_S)
+    assert theirs_moved.is_set()
+    assert not ours_moved.is_set()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +72,9 @@ def test_a_move_of_our_alias_counts_once() -> None:
 )
 def test_what_concerns_others_does_not_count(changes: dict[str, Any]) -> None:
     """Another event, model or alias is taken and changes nothing."""
-    assert not Deliveries("ours", "iqa", "staging").is_ours(*delivery(**changes), NOW_S)
+    moved = threading.Event()
+    assert not ours(moved).take(*delivery(**changes), NOW_S)
+    assert not moved.is_set()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +92,7 @@ def test_what_concerns_others_does_not_count(changes: dict[str, Any]) -> None:
 def test_what_is_not_signed_by_us_now_is_refused(headers: dict[str, str], status: int) -> None:
     """A signature is for one body, one id and one time."""
     with pytest.raises(Refused) as refused:
-        Deliveries("ours", "iqa", "staging").is_ours(headers, delivery()[1], NOW_S)
+        ours(threading.Event()).take(headers, delivery()[1], NOW_S)
     assert refused.value.status == status
 
 
@@ -81,7 +101,7 @@ def test_the_listener_answers_what_came() -> None:
     moved = threading.Event()
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
-    with listening("127.0.0.1", port, Deliveries("ours", "iqa", "staging"), moved):
+    with listening("127.0.0.1", port, ours(moved)):
         headers, body = delivery(secret="theirs", sent_s=time.time())
         assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 401
         assert requests.post(url, data=b"x" * 70_000, timeout=5).status_code == 413

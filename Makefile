@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-avx2 test-docker fuzz check demo train mar serve deploy up sbom mlflow \
+.PHONY: help setup test test-fast test-avx2 test-docker fuzz api-fuzz check demo train mar serve deploy up sbom mlflow \
   reproduce-biq2021 bench bench-quick reliability soak lock
 
 help:  ## list the targets
@@ -36,6 +36,9 @@ test-docker: setup  ## build the images, run the whole compose file, swap, stop;
 
 fuzz: setup  ## 20,000 damaged files through the decoder; ARGS="--runs 200000 --seed 1"
 	$(PYTHON) -m tests.attack.fuzz $(ARGS)
+
+api-fuzz: setup  ## 10,000 requests made from /openapi.json, to a server that runs; ARGS="--url URL"
+	$(PYTHON) -m tests.attack.api_fuzz $(ARGS)
 
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .

@@ -40,9 +40,13 @@ DESCRIPTION: Final = """A picture goes in, an honest quality score from 0 to 100
 `POST /predictions/iqa` on the same port is the shortest way; these paths are for those who expect
 a form with the field `file`, many files in one request, or the Open Inference Protocol.
 """
-ModelName = Annotated[str, Path(description="A registered model that is served.")]
-Version = Annotated[str, Path(description="The version that is served; another gets 404.")]
-OptionalName = Annotated[str | None, Query(alias="model", description="Which model.")]
+ModelName = Annotated[str, Path(description="A registered model that is served.", examples=["iqa"])]
+Version = Annotated[
+    str, Path(description="The version that is served; another gets 404.", examples=["1"])
+]
+OptionalName = Annotated[
+    str | None, Query(alias="model", description="Which model.", examples=["iqa"])
+]
 
 
 class _Parts:
@@ -71,6 +75,24 @@ class _Passing(APIRoute):
         self.app: ASGIApp = app
 
 
+class _Application(FastAPI):
+    """FastAPI, with a document that says what happens here and nothing else."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return /openapi.json: no parameter can fail FastAPI's validation, so no such answer."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for operation in (one for path in document["paths"].values() for one in path.values()):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+            components = document["components"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                components["schemas"].pop(name, None)
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        assert self.openapi_schema is not None  # FastAPI keeps it
+        return self.openapi_schema
+
+
 def make_app() -> FastAPI:
     """Return the application; nothing is read or connected before it starts."""
 
@@ -80,7 +102,7 @@ def make_app() -> FastAPI:
         yield
         await parts.upstream.close()
 
-    app = FastAPI(
+    app = _Application(
         title="Image quality",
         version=VERSION,
         description=DESCRIPTION,
@@ -240,8 +262,9 @@ def _add_protocol(app: FastAPI) -> None:
     async def model_ready(request: Request, name: str, version: str | None) -> JSONResponse:
         parts: _Parts = request.app.state.parts
         verdict = await parts.readiness.verdict(known_model(name, parts.settings.aliases))
-        is_ready = verdict.ready and version in (None, verdict.version)
-        return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+        if version is not None and verdict.version is not None and version != verdict.version:
+            raise _other_version(version, verdict.version)
+        return JSONResponse({"name": name, "ready": verdict.ready}, 200 if verdict.ready else 503)
 
     metadata = {
         200: answers(schemas.ModelMetadata, "Inputs and outputs.", model_metadata("iqa", "1")),

@@ -20,6 +20,7 @@ from web.exchange import (
     ClientGone,
     Inference,
     Receive,
+    Room,
     Scope,
     Send,
     body_of,
@@ -34,9 +35,30 @@ from web.upstream import Answer
 MAX_FILES: Final = 100
 MAX_FILE_BYTES: Final = 33 * 1024 * 1024
 """The handler takes 32 MiB, and says so of what is a little larger."""
+MAX_BATCHES: Final = 8
+"""Each may hold a file that is not whole yet; one more is refused."""
 UNDER_WAY: Final = 8
+"""Files of one batch."""
 HELD_BYTES: Final = 48 * 1024 * 1024
-"""Of all files under way; a larger one goes alone."""
+"""Of all files under way, of all batches; a larger one goes alone."""
+
+
+class _Held:
+    """Bytes of files under way, of all batches, and a way to wait until there are fewer."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+        self._freed = asyncio.Event()
+
+    def free(self, n_bytes: int) -> None:
+        """Take some away; whoever waits looks again."""
+        self.n_bytes -= n_bytes
+        self._freed.set()
+
+    async def changed(self) -> None:
+        """Wait until some are taken away."""
+        self._freed.clear()
+        await self._freed.wait()
 
 
 class Batch:
@@ -50,6 +72,7 @@ class Batch:
 
     def __init__(self, inference: Inference, aliases: Mapping[str, str]) -> None:
         self._inference, self._aliases = inference, aliases
+        self._room, self._held = Room(MAX_BATCHES), _Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -58,14 +81,14 @@ class Batch:
         request_id = given if SAFE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         try:
             model_name = chosen_model(scope["query_string"], self._aliases)
-            files = _files(boundary_of(headers), body_of(receive))
-            under_way = _UnderWay(self._inference, model_name, headers, request_id)
-            try:
-                async for name, content in files:
-                    await under_way.add(name, content)
-                answer = _answer(await under_way.results())
-            finally:
-                under_way.cancel()
+            under_way = _UnderWay(self._inference, self._held, model_name, headers, request_id)
+            with self._room.taken(1):
+                try:
+                    async for name, content in _files(boundary_of(headers), body_of(receive)):
+                        await under_way.add(name, content)
+                    answer = _answer(await under_way.results())
+                finally:
+                    under_way.cancel()
         except Refused as refused:
             answer = refused.answer()
         except ClientGone:
@@ -80,17 +103,16 @@ class _UnderWay:
     def __init__(
         self,
         inference: Inference,
+        held: _Held,
         model_name: str,
         headers: list[tuple[bytes, bytes]],
         request_id: bytes,
     ) -> None:
-        self._inference, self._model_name = inference, model_name
+        self._inference, self._held, self._model_name = inference, held, model_name
         self._headers = [pair for pair in headers if pair[0] == b"traceparent"]
         self._request_id = request_id[:60]
         self._tasks: list[asyncio.Task[dict[str, Any]]] = []
-        self._n_bytes = 0
         self._n_files = 0
-        self._ended = asyncio.Event()
 
     async def add(self, name: str | None, content: bytes | None) -> None:
         """
@@ -100,16 +122,22 @@ class _UnderWay:
             name: Of the file.
             content: None: it was too large to be kept.
         """
-        n_bytes = len(content or b"")
+        n_bytes, held = len(content or b""), self._held
+
         while self._n_files >= UNDER_WAY or (
-            self._n_files and self._n_bytes + n_bytes > HELD_BYTES
+            held.n_bytes > 0 and held.n_bytes + n_bytes > HELD_BYTES
         ):
-            self._ended.clear()
-            await self._ended.wait()
+            await held.changed()
         self._n_files += 1
-        self._n_bytes += n_bytes
-        index = len(self._tasks)
-        self._tasks.append(asyncio.create_task(self._one(index, name, content)))
+        held.n_bytes += n_bytes
+
+        def ended(task: asyncio.Task[dict[str, Any]]) -> None:
+            self._n_files -= 1
+            held.free(n_bytes)
+
+        task = asyncio.create_task(self._one(len(self._tasks), name, content))
+        task.add_done_callback(ended)  # also of one that is given up before it began
+        self._tasks.append(task)
 
     async def results(self) -> list[dict[str, Any]]:
         """Return all results in the order of the files."""
@@ -121,14 +149,8 @@ class _UnderWay:
             task.cancel()
 
     async def _one(self, index: int, name: str | None, content: bytes | None) -> dict[str, Any]:
-        try:
-            answer = await self._scored(index, content)
-        finally:
-            self._n_files -= 1
-            self._n_bytes -= len(content or b"")
-            self._ended.set()
-        result = {"image_name": name, "status": answer.status}
-        return {**result, **json.loads(answer.body)}
+        answer = await self._scored(index, content)
+        return {"image_name": name, "status": answer.status, **json.loads(answer.body)}
 
     async def _scored(self, index: int, content: bytes | None) -> Answer:
         if content is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from web.refusals import JSON_TYPE, Refused, unavailable, with_reason
@@ -20,7 +21,40 @@ RETURNED: Final = (b"x-request-id", b"retry-after", b"accept-encoding")
 """Headers of the inference port that the client gets as well."""
 SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 MAX_UNDER_WAY: Final = 256
-"""The front takes 64 at once; what waits here costs up to 128 kB each."""
+"""The front takes 64 at once; what waits here costs up to half a megabyte each."""
+
+
+class Room:
+    """
+    A limit that many requests share; who finds no room is refused, and waits for nobody.
+
+    Args:
+        limit: In any unit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """
+        Take some while it is entered.
+
+        Raises:
+            Refused: There is not so much (503).
+        """
+        if amount > self._left:
+            raise Refused(
+                "overloaded",
+                "gateway: expected room for the request, got none left. Send it again after the "
+                "seconds in Retry-After.",
+                "Overloaded",
+            )
+        self._left -= amount
+        try:
+            yield
+        finally:
+            self._left += amount
 
 
 class ClientGone(ConnectionError):
@@ -37,7 +71,7 @@ class Inference:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._n_under_way = 0
+        self._room = Room(MAX_UNDER_WAY)
 
     async def score(
         self, model_name: str, headers: Headers, chunks: AsyncIterator[bytes], n_bytes: int | None
@@ -57,27 +91,20 @@ class Inference:
         Raises:
             ClientGone: `chunks` raised it.
         """
-        if self._n_under_way >= MAX_UNDER_WAY:
-            return Refused(
-                "overloaded",
-                f"gateway: expected at most {MAX_UNDER_WAY} requests under way, got more. Send it "
-                "again after the seconds in Retry-After.",
-                "Overloaded",
-            ).answer()
         passed = [pair for pair in headers if pair[0] in PASSED]
         # As the front does: TorchServe takes forms apart by it, and answers broken ones with 500.
         passed.append((b"content-type", b"application/octet-stream"))
         passed.append((b"x-request-start", b"%.3f" % time.time()))
-        self._n_under_way += 1
+        path = f"/predictions/{model_name}"
         try:
-            path = f"/predictions/{model_name}"
-            answer = await self._upstream.post(path, passed, chunks, n_bytes)
+            with self._room.taken(1):
+                answer = await self._upstream.post(path, passed, chunks, n_bytes)
         except ClientGone:
             raise
+        except Refused as refused:
+            return refused.answer()
         except (Unreachable, TimeoutError) as error:
             return unavailable(error).answer()
-        finally:
-            self._n_under_way -= 1
         return answer if answer.status == 200 else with_headers(with_reason(answer), answer)
 
 

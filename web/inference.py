@@ -14,6 +14,7 @@ from web.exchange import (
     ClientGone,
     Inference,
     Receive,
+    Room,
     Scope,
     Send,
     body_of,
@@ -27,6 +28,8 @@ from web.upstream import Answer, Headers
 
 MAX_BYTES: Final = 46 * 1024 * 1024
 """As the front's limit for a body; where there is no front, it holds here."""
+HELD_BYTES: Final = 4 * MAX_BYTES
+"""Of the bodies of all requests; here they are held as a whole."""
 UNDER_WAY: Final = 8
 HEADER_LENGTH: Final = b"inference-header-content-length"
 
@@ -42,6 +45,7 @@ class Infer:
 
     def __init__(self, inference: Inference, aliases: Mapping[str, str]) -> None:
         self._inference, self._aliases = inference, aliases
+        self._room = Room(HELD_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the path's parameters are `model_name` and perhaps `version`."""
@@ -51,9 +55,10 @@ class Infer:
         try:
             parameters = scope["path_params"]
             name = known_model(parameters["model_name"], self._aliases)
-            body = await _whole(headers, receive)
-            request = tensors.read(body, _header_length(headers))
-            replies = await self._replies(name, headers, request_id, request)
+            with self._room.taken(_size(headers)):
+                body = await _whole(receive)
+                request = tensors.read(body, _header_length(headers))
+                replies = await self._replies(name, headers, request_id, request)
             version = str(replies[0]["model"]["version"])
             _expect_version(parameters.get("version"), version)
             content, n_head = tensors.reply(request, name, version, replies)
@@ -129,28 +134,42 @@ def failure(status: int, message: str, reason: str) -> Answer:
     return Answer(status, json.dumps(document).encode() + b"\n")
 
 
-async def _whole(headers: Headers, receive: Receive) -> bytes:
+def _size(headers: Headers) -> int:
     """
-    Return a request's body.
+    Return how much room a request needs.
 
     Raises:
         Refused: It is too large (413), or compressed (415).
-        ClientGone: It did not come as a whole.
     """
     if header(headers, b"content-encoding") not in (b"", b"identity"):
         raise Refused(
             "unsupported_encoding", "Content-Encoding: expected none here, got one. Send it plain."
         )
+    n_bytes = length_of(headers)
+    if n_bytes is not None and n_bytes > MAX_BYTES:
+        raise _too_large()
+    return MAX_BYTES if n_bytes is None else n_bytes
+
+
+async def _whole(receive: Receive) -> bytes:
+    """
+    Return a request's body.
+
+    Raises:
+        Refused: It is too large (413).
+        ClientGone: It did not come as a whole.
+    """
     pieces, n_bytes = [], 0
-    if (length_of(headers) or 0) <= MAX_BYTES:
-        async for chunk in body_of(receive):
-            n_bytes += len(chunk)
-            if n_bytes > MAX_BYTES:
-                break
-            pieces.append(chunk)
-        else:
-            return b"".join(pieces)
-    raise Refused(
+    async for chunk in body_of(receive):
+        n_bytes += len(chunk)
+        if n_bytes > MAX_BYTES:
+            raise _too_large()
+        pieces.append(chunk)
+    return b"".join(pieces)
+
+
+def _too_large() -> Refused:
+    return Refused(
         "too_many_bytes",
         f"body: expected at most {MAX_BYTES} bytes, got more. Send fewer or smaller pictures.",
     )

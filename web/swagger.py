@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
@@ -63,7 +64,7 @@ def mount_docs(app: FastAPI) -> None:
     async def file(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in FILES:
-            return HTMLResponse("not found", status_code=404)
+            raise HTTPException(404)
         return FileResponse(_folder() / name, media_type=FILES[name])
 
     app.router.routes += [

@@ -24,7 +24,7 @@ CONNECT_S: Final = 5.0
 IDLE_S: Final = 30.0
 """The front closes a connection after 60 s without a request; an older one is not tried."""
 MAX_IDLE: Final = 128
-REPEATABLE_BYTES: Final = 1024 * 1024
+REPEATABLE_BYTES: Final = 256 * 1024
 """What was sent is kept up to so much, for the case that a kept connection ends under it."""
 MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
 

@@ -10,6 +10,7 @@ from typing import Final
 from scripts.nginx.settings import Settings
 from scripts.server.addresses import Hosts, Ports
 from scripts.server.state import StateDir
+from scripts.supervisor.gateway import WebSettings
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What stands in an address, in a file's name and in a label of Prometheus alike."""
@@ -54,6 +55,8 @@ class Plan:
         workers: Processes that score.
         front: Settings of the front; None: without one.
         front_log: Where the front writes; None: where the supervisor does.
+        web: Settings of the gateway behind the front; None: without one.
+        web_log: Where the gateway writes; None: where the supervisor does.
         health_host: Interface of /live and /ready.
         health_port: Their port; 0: none.
         drain_s: What accepted requests get at the end.
@@ -69,6 +72,8 @@ class Plan:
     workers: int
     front: Settings | None
     front_log: Path | None
+    web: WebSettings | None
+    web_log: Path | None
     health_host: str
     health_port: int
     drain_s: float

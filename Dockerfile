@@ -104,8 +104,10 @@ RUN python /build/install.py /build/web/requirements.txt
 
 FROM base AS web
 COPY --from=web-venv /opt/venv /opt/venv
-# Of the handler the list of reasons alone.
+# Of the handler the list of reasons, and the sample pictures.
 COPY handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/
+COPY handler/golden/ handler/golden/
+COPY console/ console/
 COPY web/ web/
 ENV PYTHONPATH=/app:/app/handler \
     WEB_INFERENCE_URL=http://front:8080 WEB_READY_URL=http://torchserve:8083/ready RELOAD=off

@@ -71,7 +71,7 @@ MAY_IMPORT = {
         "scripts.nginx",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
-    "web": {"iqa"},
+    "web": {"console", "iqa"},
 }  # fmt: skip
 FOLDERS = {"iqa": ROOT / "handler" / "iqa"}
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"

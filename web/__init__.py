@@ -1,6 +1,5 @@
 """
-The gateway: the API that people expect (FastAPI), the Open Inference Protocol, and the page.
+What people and programs meet over HTTP: the page, and the API that explains itself.
 
-It passes pictures on to the inference port and never looks into one. Imports `iqa.errors` for the
-list of reasons, and nothing else of the house: neither MLflow nor torch is ever loaded here.
+It may import `console`, Starlette and FastAPI, and of `iqa` what needs neither torch nor Pillow.
 """

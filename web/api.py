@@ -30,7 +30,7 @@ from web.readiness import Readiness
 from web.refusals import Refused
 from web.reload import Caller, Reload, expect_allowed
 from web.schemas import answers, refusals
-from web.settings import Settings
+from web.settings import Settings, served_models
 from web.swagger import mount_docs
 from web.upstream import Upstream
 
@@ -94,7 +94,7 @@ class _Application(FastAPI):
 
 
 def make_app() -> FastAPI:
-    """Return the application; nothing is read or connected before it starts."""
+    """Return the application; nothing is connected before it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -116,7 +116,7 @@ def make_app() -> FastAPI:
     _add_service(app)
     _add_protocol(app)
     mount_docs(app)
-    mount_page(app)
+    mount_page(app, [*served_models()])
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -26,8 +27,14 @@ PAGE: Final = """<!doctype html>
 """
 
 
-def mount_page(app: Starlette) -> None:
-    """Serve `/` and `/predict-ui`."""
+def mount_page(app: Starlette, models: Sequence[str] | None = None) -> None:
+    """
+    Serve `/` and `/predict-ui`.
+
+    Args:
+        app: It gets them.
+        models: Names of the models that are served; not told here.
+    """
 
     async def page(request: Request) -> HTMLResponse:
         return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})

@@ -55,7 +55,7 @@ class Settings:
         return cls(
             inference_url=inference_url.rstrip("/"),
             ready_url=ready_url.rstrip("/"),
-            aliases=_aliases(os.environ.get("MODELS") or "iqa"),
+            aliases=served_models(),
             reload_command=_reload_command(os.environ.get("RELOAD") or "on"),
             reload_token=_token(),
         )
@@ -66,8 +66,14 @@ class Settings:
         return next(iter(self.aliases))
 
 
-def _aliases(text: str) -> dict[str, str]:
-    """Return {name: alias} of NAME[@ALIAS],..., as `run_torchserve.sh --models` takes it."""
+def served_models() -> dict[str, str]:
+    """
+    Return {name: alias} of MODELS, NAME[@ALIAS],..., as `run_torchserve.sh --models` takes it.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    text = os.environ.get("MODELS") or "iqa"
     aliases = {}
     for word in filter(None, text.split(",")):
         name, _, alias = word.partition("@")

@@ -1,4 +1,4 @@
-# Four images: torchserve, front, mlflow, sidecar. What each holds and why: docs/docker.md.
+# Five images: torchserve, front, web, mlflow, sidecar. What each holds and why: docs/docker.md.
 #
 #   docker build --target torchserve -t iqa-torchserve .
 #
@@ -96,6 +96,29 @@ EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "docker/is_healthy.py", "http://127.0.0.1:8080/ready"]
 CMD ["python", "docker/front.py"]
+
+# ---- the gateway and the page, behind the front
+FROM builder AS web-venv
+COPY web/requirements.txt /build/web/requirements.txt
+RUN python /build/install.py /build/web/requirements.txt
+
+FROM base AS web
+COPY --from=web-venv /opt/venv /opt/venv
+# Of the handler the list of reasons, and the sample pictures.
+COPY handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/
+COPY handler/golden/ handler/golden/
+COPY console/ console/
+COPY web/ web/
+ENV PYTHONPATH=/app:/app/handler \
+    WEB_INFERENCE_URL=http://front:8080 WEB_READY_URL=http://torchserve:8083/ready RELOAD=off
+USER iqa
+EXPOSE 8000
+# Whether it answers: whether scores are had is the front's to say.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["python", "docker/is_healthy.py", "http://127.0.0.1:8000/v2/health/live"]
+CMD ["uvicorn", "web.api:app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
+     "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75", \
+     "--timeout-graceful-shutdown", "30"]
 
 # ---- the registry
 FROM builder AS mlflow-venv

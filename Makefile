@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-avx2 test-docker fuzz check demo train mar serve deploy up sbom mlflow \
+.PHONY: help setup test test-fast test-avx2 test-docker fuzz api-fuzz check demo train mar serve deploy up sbom mlflow \
   reproduce-biq2021 bench bench-quick reliability soak lock
 
 help:  ## list the targets
@@ -37,10 +37,13 @@ test-docker: setup  ## build the images, run the whole compose file, swap, stop;
 fuzz: setup  ## 20,000 damaged files through the decoder; ARGS="--runs 200000 --seed 1"
 	$(PYTHON) -m tests.attack.fuzz $(ARGS)
 
+api-fuzz: setup  ## 10,000 requests made from /openapi.json, to a server that runs; ARGS="--url URL"
+	$(PYTHON) -m tests.attack.api_fuzz $(ARGS)
+
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy console handler training scripts docker/*.py benchmarks/*.py benchmarks/reliability/*.py
+	$(PYTHON) -m mypy console handler training scripts web docker/*.py benchmarks/*.py benchmarks/reliability/*.py
 	.venv/bin/shellcheck scripts/*.sh .ci/run
 
 demo: setup  ## the whole chain on synthetic data: train, promote, package, serve, score
@@ -100,6 +103,6 @@ soak: setup  ## an hour of constant load; ARGS="--minutes 10": does memory grow?
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/requirements.in -o tests/requirements.txt
-	for part in training torchserve torchserve/front docker/front docker/mlflow docker/no-torch; do uv pip compile -q --universal --python-version 3.11 \
+	for part in training torchserve torchserve/front web docker/front docker/mlflow docker/no-torch; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

@@ -87,11 +87,17 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         closed_loop(fronted, arguments.clients, WARM_S)
         order = [way for i in range(arguments.rounds) for way in WAYS[:: -1 if i % 2 else 1]]
         for way in tqdm(order, unit="round"):
-            rounds.append({"way": way, **_one(system, requests[way], arguments)})
+            rounds.append({"way": way, **measured(system, requests[way], arguments)})
     return rounds
 
 
-def _one(system: System, request: Request, arguments: argparse.Namespace) -> dict[str, Any]:
+def measured(system: System, request: Request, arguments: argparse.Namespace) -> dict[str, Any]:
+    """
+    Return `rate_per_s`, `latency`, `cpu_ms` by role and `strangers_s` of one round.
+
+    Raises:
+        RuntimeError: A request failed.
+    """
     meter = CpuMeter(system.server_processes)
     load = closed_loop(request, arguments.clients, arguments.seconds)
     used = meter.stop(load.client_cpu_s)

@@ -11,10 +11,11 @@ from typing import Final
 
 import psutil
 
-ROLES: Final = ("jvm", "worker", "front", "supervisor", "side-car", "other")
+ROLES: Final = ("jvm", "worker", "front", "gateway", "supervisor", "side-car", "other")
 """Java; a TorchServe worker; the rest of our system; anything else, as all of a peer is."""
 COMMANDS: Final = {
     "model_service_worker": "worker",
+    "web.api:app": "gateway",
     "scripts.serve": "supervisor",
     "scripts.supervisor.supervisor": "supervisor",
     "scripts.deploy": "side-car",

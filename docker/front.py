@@ -18,7 +18,7 @@ from typing import Final
 
 from console import command_line
 from scripts.nginx.front import Front
-from scripts.nginx.settings import Settings, defaults, render
+from scripts.nginx.settings import OFF, Settings, defaults, render
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +59,28 @@ def resolved(named: Settings) -> Settings | None:
     """Return the settings with addresses in place of names; None while a name has none."""
     settings = dict(named)
     for variable in NAMES:
-        name, _, port = named[variable].rpartition(":")
         try:
-            # Sorted: several containers by one name are not to look like a change.
-            settings[variable] = f"{sorted(socket.gethostbyname_ex(name)[2])[0]}:{port}"
+            settings[variable] = address_of(named[variable])
         except OSError:
             return None
+    if settings["FRONT_WEB"] != OFF:
+        try:
+            settings["FRONT_WEB"] = address_of(settings["FRONT_WEB"])
+        except OSError:  # the page is away: scores are not
+            settings["FRONT_WEB"] = OFF
     return settings
+
+
+def address_of(named: str) -> str:
+    """
+    Return HOST:PORT with the host's address in place of its name.
+
+    Raises:
+        OSError: The name has none.
+    """
+    name, _, port = named.rpartition(":")
+    # Sorted: several containers by one name are not to look like a change.
+    return f"{sorted(socket.gethostbyname_ex(name)[2])[0]}:{port}"
 
 
 def reload(settings: Settings) -> None:

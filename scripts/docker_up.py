@@ -71,6 +71,7 @@ def up(compose: list[str], ready_s: float, *, build: bool) -> int:
         f"{sample}: {reply['score']:.2f} ({reply['label']}), iqa version "
         f"{reply['model']['version']}, {time.monotonic() - begin_s:.0f} s after the start\n"
         f"\n"
+        f"page:        {front}/\n"
         f"inference:   {front}/predictions/iqa\n"
         f"{pages}\n"
         f"\n"

@@ -19,14 +19,16 @@ from console import command_line
 from console.names import MODEL_NAME
 from scripts.archive import mar_file
 from scripts.nginx import front
-from scripts.nginx.settings import HELP, Settings, defaults, names_pattern
+from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
 from scripts.server import process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
 from scripts.server.lock import one_start_at_a_time
-from scripts.server.models import parse_models, with_workers
+from scripts.server.models import ServedModel, parse_models, with_workers
 from scripts.server.state import Server, StateDir
+from scripts.supervisor import gateway
 from scripts.supervisor.detach import Behind, go_behind
+from scripts.supervisor.gateway import WebSettings
 from scripts.supervisor.plan import Plan
 from scripts.supervisor.readiness import Proof
 from scripts.supervisor.supervisor import Supervisor, on_signals
@@ -37,15 +39,19 @@ PORTS = {
     "metrics": (8082, "of the metrics API"),
     "health": (8083, "of /live and /ready; 0: none"),
     "backend": (8084, "of TorchServe behind the front; unused with --no-front"),
+    "web": (8085, "of the gateway behind the front; unused with --no-web"),
 }
+SWITCH = {"": True, "1": True, "0": False}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Start, stop or describe this checkout's server."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.front is None:
-        parser.error(f"FRONT: expected 0 or 1, got {os.environ['FRONT']!r}.")
+    for name in ("front", "web"):
+        if getattr(arguments, name) is None:
+            variable = name.upper()
+            parser.error(f"{variable}: expected 0 or 1, got {os.environ[variable]!r}.")
     if arguments.drain_s < 0:
         parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
     if arguments.docker:
@@ -75,7 +81,9 @@ def serve(arguments: argparse.Namespace) -> int:
         _expect_none(plan.state)
         if plan.front is not None:  # of a supervisor that was killed: it would hold the port
             front.stop_left_over(Path(plan.front["FRONT_DIR"]))
-        process.expect_free(plan.ports, plan.front_port, plan.health_port)
+        gateway.stop_left_over(plan.state.path)
+        web_port = plan.web.port if plan.web else None
+        process.expect_free(plan.ports, plan.front_port, plan.health_port, web_port)
         behind: Behind | None = None
         if arguments.detach:
             status, behind = go_behind()
@@ -125,10 +133,17 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
     parser.add_argument(
         "--front", action=argparse.BooleanOptionalAction,
-        default={"": True, "1": True, "0": False}.get(os.environ.get("FRONT", "")),
+        default=SWITCH.get(os.environ.get("FRONT", "")),
         help="nginx on the inference port: takes what clients send, limits bodies and requests "
         "under way, refuses with Retry-After, stops without loss; --no-front leaves TorchServe "
         "alone on it [FRONT=0] (default: with it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--web", action=argparse.BooleanOptionalAction,
+        default=SWITCH.get(os.environ.get("WEB", "")),
+        help="the page, /predict, /predict/batch, /health, /reload-model, /docs and the Open "
+        "Inference Protocol on the inference port as well; there is none without the front "
+        "[WEB=0] (default: with it)",
     )  # fmt: skip
     parser.add_argument(
         "--drain-s", type=float, default=os.environ.get("DRAIN_S") or 30.0,
@@ -178,6 +193,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             "FRONT_DRAIN_S": f"{arguments.drain_s:.0f}",
             "FRONT_DIR": str(state.front),
             "FRONT_MODELS": names_pattern(model.name for model in models),
+            "FRONT_WEB": f"{LOOPBACK}:{arguments.web_port}" if arguments.web else OFF,
         }
         hosts = Hosts(management=hosts.management, metrics=hosts.metrics)
     return Plan(
@@ -193,10 +209,24 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         hosts=hosts,
         front=settings,
         front_log=state.log_dir / "front.log" if arguments.detach else None,
+        web=_web(arguments, models, state) if has_front and arguments.web else None,
+        web_log=state.log_dir / "web.log" if arguments.detach else None,
         health_host=bind_host("HEALTH_HOST"),
         health_port=arguments.health_port,
         drain_s=arguments.drain_s,
         debug=arguments.debug,
+    )
+
+
+def _web(
+    arguments: argparse.Namespace, models: tuple[ServedModel, ...], state: StateDir
+) -> WebSettings:
+    health = f"{LOOPBACK}:{arguments.health_port or arguments.inference_port}"
+    return WebSettings(
+        port=arguments.web_port,
+        inference_url=f"unix:{state.front / GATEWAY_SOCKET}",
+        ready_url=f"http://{health}/ready",
+        models=",".join(f"{model.name}@{model.alias}" for model in models),
     )
 
 
@@ -230,6 +260,9 @@ def _say(plan: Plan, server: Server, proofs: list[Proof], waited_s: float) -> No
             f"{reply['model']['version']}, {waited_s:.1f} s after the start"
         )
     print()
+    if plan.web is not None:
+        print(f"page:        {base}/")
+        print(f"API:         {base}/docs")
     for name in server.mars:
         print(f"inference:   {base}/predictions/{name}")
     for name in server.mars:

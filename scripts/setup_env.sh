@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=.venv
 case "${1:-}" in
-  "") requirements=({training,torchserve,torchserve/front}/requirements.txt) kind=serve ;;
+  "") requirements=({training,torchserve,torchserve/front,web}/requirements.txt) kind=serve ;;
   --dev) requirements=(tests/requirements.txt) kind=dev ;;
   --bench) requirements=(benchmarks/requirements.txt) kind=bench venv=.venv-bench ;;
   *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;

@@ -15,6 +15,7 @@ LOOPBACK = "127.0.0.1"
 LOWEST = 12000
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 BACKEND = 4  # tests.server puts TorchServe there, behind the front
+WEB = 5  # and the gateway there
 GRPC_BELOW = 1010  # scripts.server.process puts the gRPC ports there
 
 

@@ -15,7 +15,7 @@ import requests
 
 from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe
-from tests.ports import BACKEND
+from tests.ports import BACKEND, WEB
 
 TIMEOUT_S = 60.0
 SECRETS = {
@@ -46,7 +46,11 @@ class RunningServer:
         self.model_store = model_store
         # Beside those that the fixture found free.
         base = int(environment["INFERENCE_PORT"])
-        ports = {"HEALTH_PORT": str(base + 3), "BACKEND_PORT": str(base + BACKEND)}
+        ports = {
+            "HEALTH_PORT": str(base + 3),
+            "BACKEND_PORT": str(base + BACKEND),
+            "WEB_PORT": str(base + WEB),
+        }
         self.environment = {**ports, **environment}
         self.state_dir = Path(environment["IQA_STATE_DIR"])
         self.first_words = ""

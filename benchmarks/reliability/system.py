@@ -57,7 +57,8 @@ class System:
         folder: Folder of everything that is written; `disk` in it holds store and state.
         base_port: First of ten.
         mar: Archive of version 1; None: it is built from the shipped checkpoint.
-        is_fronted: Whether the front stands before TorchServe.
+        is_fronted: With the front before TorchServe.
+        has_web: With the gateway behind the front.
         environment: Added for TorchServe and the side-car.
     """
 
@@ -68,6 +69,7 @@ class System:
         *,
         mar: Path | None = None,
         is_fronted: bool = False,
+        has_web: bool = False,
         environment: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
@@ -82,7 +84,9 @@ class System:
         self._state_dir = self.disk / "state"
         self._webhook_port = base_port + 6
         self._mar = mar
-        self._options = ["--front" if is_fronted else "--no-front"]
+        self._options = [
+            "--front" if is_fronted else "--no-front", "--web" if has_web else "--no-web",
+        ]  # fmt: skip
         self._plain_environment = plain_environment(
             MLFLOW_TRACKING_URI=self.mlflow.uri,
             IQA_STATE_DIR=str(self._state_dir),
@@ -92,6 +96,7 @@ class System:
             METRICS_PORT=str(base_port + 2),
             HEALTH_PORT=str(base_port + 3),
             BACKEND_PORT=str(self.backend_port),
+            WEB_PORT=str(base_port + 7),
             WORKERS=str(WORKERS),
         )
         self._environment = {**self._plain_environment, **(environment or {})}

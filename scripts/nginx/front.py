@@ -10,12 +10,19 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
 import psutil
 
-from scripts.nginx.settings import MAX_CONNECTIONS, SPARE_FILES, Settings, render
+from scripts.nginx.settings import (
+    GATEWAY_SOCKET,
+    MAX_CONNECTIONS,
+    SPARE_FILES,
+    Settings,
+    render,
+)
 
 REFUSING_S: Final = 1.0
 """How long a kept-alive connection's next request may take to arrive and be refused."""
@@ -42,7 +49,7 @@ class Front:
         folder.mkdir(parents=True, exist_ok=True)
         stop_left_over(folder)
         self._stopping, self._down = folder / "stopping", folder / "down"
-        for mark in (self._stopping, self._down):
+        for mark in (self._stopping, self._down, folder / GATEWAY_SOCKET):
             mark.unlink(missing_ok=True)
         self._drain_s = float(settings["FRONT_DRAIN_S"])
         config = folder / "nginx.conf"
@@ -88,7 +95,7 @@ class Front:
         """Pass requests on again."""
         self._down.unlink(missing_ok=True)
 
-    def stop(self, hurry: threading.Event) -> bool:
+    def stop(self, hurry: threading.Event, before: Callable[[], None] | None = None) -> bool:
         """
         Refuse new requests, answer the accepted ones, end.
 
@@ -98,12 +105,15 @@ class Front:
 
         Args:
             hurry: Set where the accepted ones are to be given up.
+            before: Called once new ones are refused: let those end that ask the front in turn.
 
         Returns:
             Whether all accepted requests were answered, in FRONT_DRAIN_S at most.
         """
         self._stopping.touch()
         hurry.wait(REFUSING_S)
+        if before is not None:
+            before()
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGQUIT)
         deadline = time.monotonic() + self._drain_s + 2.0
@@ -117,7 +127,7 @@ class Front:
         """End what is left of it at once."""
         _kill_group(self._process.pid)
         self._process.wait()
-        for left in ("nginx.pid", "stopping", "down"):
+        for left in ("nginx.pid", "stopping", "down", GATEWAY_SOCKET):
             (self._folder / left).unlink(missing_ok=True)
 
 

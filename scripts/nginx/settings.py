@@ -15,6 +15,11 @@ from scripts.server.state import StateDir
 
 TEMPLATE: Final = ROOT / "torchserve" / "front" / "nginx.conf.template"
 MAX_CONNECTIONS: Final = 16384
+OFF: Final = "off"
+WEB: Final = re.compile(r"^ *# web: begin\n(.*?)^ *# web: end\n", re.MULTILINE | re.DOTALL)
+"""What the template has for the gateway alone."""
+GATEWAY_SOCKET: Final = "gateway.sock"
+"""In FRONT_DIR: the front's door for the gateway."""
 SPARE_FILES: Final = 512
 """Descriptors for TorchServe's side, large bodies and logs."""
 
@@ -27,6 +32,8 @@ HELP: Final = {
     "FRONT_IN_FLIGHT": "requests under way at most; the next one gets 503 `overloaded`",
     "FRONT_PER_ADDRESS": "requests and uploads of one client address at once",
     "FRONT_MAX_BYTES": "size of a body; above it 413",
+    "FRONT_BATCH_BYTES": "size of a body of /predict/batch",
+    "FRONT_WEB": "the gateway's address; `off`: its paths are not there",
     "FRONT_CONNECTIONS": "connections, idle ones included",
     "FRONT_DRAIN_S": "seconds that accepted requests get at the end",
     "FRONT_DIR": "folder for its process id and large bodies; exists",
@@ -50,6 +57,8 @@ def defaults() -> Settings:
         "FRONT_IN_FLIGHT": _setting("torchserve/model-config.yaml", r"^jobQueueSize: (\d+)"),
         "FRONT_PER_ADDRESS": connections,
         "FRONT_MAX_BYTES": _setting("config.properties", r"^max_request_size=(\d+)"),
+        "FRONT_BATCH_BYTES": str(4 * 1024**3),  # a hundred of the largest; never held as a whole
+        "FRONT_WEB": OFF,
         "FRONT_CONNECTIONS": connections,
         "FRONT_DRAIN_S": "35",
         "FRONT_DIR": str(StateDir.from_environment().front),
@@ -79,7 +88,9 @@ def render(settings: Settings) -> str:
     for variable, value in settings.items():
         if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
             raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")
-    return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], TEMPLATE.read_text())
+    text = TEMPLATE.read_text()
+    text = WEB.sub("" if settings["FRONT_WEB"] == OFF else r"\1", text)
+    return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], text)
 
 
 def _setting(file: str, pattern: str) -> str:

@@ -36,7 +36,9 @@ STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 
 
-def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None:
+def expect_free(
+    ports: Ports, front: int | None = None, health: int = 0, web: int | None = None
+) -> None:
     """
     Check that a server can bind all its ports.
 
@@ -44,6 +46,7 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
         ports: TorchServe's own.
         front: The port of the front; None without one.
         health: The supervisor's port; 0 without one.
+        web: The gateway's port; None without one.
 
     Raises:
         ValueError: A port is out of range, doubled, or taken.
@@ -54,6 +57,8 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
         numbers["INFERENCE_PORT"] = front
     if health:
         numbers["HEALTH_PORT"] = health
+    if web is not None:
+        numbers["WEB_PORT"] = web
     if len(set(numbers.values())) < len(numbers):
         raise ValueError(f"ports: expected {len(numbers)} different ones, got {numbers}.")
     for name, port in numbers.items():
@@ -67,8 +72,8 @@ def expect_free(ports: Ports, front: int | None = None, health: int = 0) -> None
                 raise ValueError(
                     f"port {port} ({name}): expected it free, got: {error.strerror}. "
                     "Choose others, e.g. --inference-port 18080 --management-port 18081 "
-                    "--metrics-port 18082 --health-port 18083 --backend-port 18084, or stop what "
-                    "listens there."
+                    "--metrics-port 18082 --health-port 18083 --backend-port 18084 "
+                    "--web-port 18085, or stop what listens there."
                 ) from error
 
 

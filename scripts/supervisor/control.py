@@ -12,6 +12,7 @@ from scripts.server import process
 from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive, ready_workers
 from scripts.server.lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
+from scripts.supervisor import gateway
 
 STOP_TIMEOUT_S = 120.0
 """Longer than a drain and TorchServe's stop; after it all processes are killed."""
@@ -32,6 +33,7 @@ def stop(state: StateDir) -> int:
                 left.kill()
     # Where the supervisor is gone, or was killed: what it would have stopped.
     had_front = front.stop_left_over(state.front)
+    gateway.stop_left_over(state.path)
     left_over = state.server_on_record()
     if left_over is not None:  # also where Java is gone and workers are left
         process.stop(left_over)

@@ -22,8 +22,9 @@ from scripts.server import process_start
 from scripts.server.exposition import counter, gauge, page
 from scripts.server.state import Server, StateDir
 
-KINDS: Final = ("java", "workers", "front", "supervisor")
+KINDS: Final = ("java", "workers", "front", "web", "supervisor")
 WORKER_MARK: Final = "model_service_worker"
+GATEWAY_MARK: Final = "web.api:app"
 SLOT_OPTION: Final = "--sock-name"
 """A worker's socket: TorchServe gives it to the worker that replaces a dead one."""
 
@@ -159,6 +160,8 @@ def _processes(server: Server | None) -> Iterator[tuple[str, psutil.Process]]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name() == "nginx":
                 yield "front", child
+            elif GATEWAY_MARK in child.cmdline():
+                yield "web", child
     java = server.process() if server is not None else None
     if java is None:
         return

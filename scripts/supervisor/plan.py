@@ -9,6 +9,7 @@ from scripts.nginx.settings import Settings
 from scripts.server.addresses import Hosts, Ports
 from scripts.server.models import ServedModel
 from scripts.server.state import StateDir
+from scripts.supervisor.gateway import WebSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class Plan:
         hosts: Interfaces that it listens on.
         front: Settings of the front; None: without one.
         front_log: Where the front writes; None: where the supervisor does.
+        web: Settings of the gateway behind the front; None: without one.
+        web_log: Where the gateway writes; None: where the supervisor does.
         health_host: Interface of /live and /ready.
         health_port: Their port; 0: none.
         drain_s: What accepted requests get at the end.
@@ -39,6 +42,8 @@ class Plan:
     hosts: Hosts
     front: Settings | None
     front_log: Path | None
+    web: WebSettings | None
+    web_log: Path | None
     health_host: str
     health_port: int
     drain_s: float

@@ -31,6 +31,7 @@ from scripts.server import health, process, process_start
 from scripts.server.client import is_alive
 from scripts.server.state import Server, Supervision
 from scripts.supervisor import hung_workers, start_archive
+from scripts.supervisor.gateway import Gateway
 from scripts.supervisor.idle import wait_until_idle
 from scripts.supervisor.metrics import Census
 from scripts.supervisor.plan import Plan
@@ -76,6 +77,9 @@ class Supervisor:
         self._census = Census(plan.state)
         self._server: Server | None = None
         self._front: front.Front | None = None
+        self._gateway: Gateway | None = None
+        if plan.web is not None:
+            self._gateway = Gateway(plan.web, plan.state.path, plan.drain_s, plan.web_log)
         self._restarts = 0
         self._pause_s = FIRST_PAUSE_S
         self._began_at_s = time.monotonic()
@@ -124,6 +128,8 @@ class Supervisor:
             )
         )
         chosen = choice.wait(self._stopping)
+        if self._gateway is not None:  # it takes a second or two, and so does TorchServe
+            self._gateway.start()
         self._start({name: [mar] for name, mar in chosen.mars.items()}, chosen.refused)
         proofs = self._readiness.look()
         server = self._refuse_what_is_wrong()
@@ -208,6 +214,8 @@ class Supervisor:
                 self._restart(server, f"it did not answer {MISSED_PINGS} times")
             if self._front is not None and not self._front.is_alive():
                 self._restart_front(self._front)
+            if self._gateway is not None:
+                self._gateway.watch()
             _reap()
 
     def _restart(self, server: Server, why: str) -> None:
@@ -319,8 +327,9 @@ class Supervisor:
         self._stopping.set()
         self._readiness.end("stopping")
         drain_s = self._plan.drain_s
-        if self._front is not None and not self._front.stop(self._hurry):
+        if self._front is not None and not self._front.stop(self._hurry, self._stop_gateway):
             logger.warning("front: not all accepted requests were answered in %g s", drain_s)
+        self._stop_gateway()  # where there was no front yet
         server = self._server
         if server is not None:
             if self._down_since_s is None and not wait_until_idle(server, drain_s, self._hurry):
@@ -328,6 +337,11 @@ class Supervisor:
             process.stop(server)
             self._plan.state.forget_server()
         self._plan.state.forget_supervision()
+
+    def _stop_gateway(self) -> None:
+        """Let it finish what it asks of the front, which refuses everybody else by now."""
+        if self._gateway is not None:
+            self._gateway.stop(self._hurry)
 
     def _pages(self) -> dict[str, Callable[[], health.Answer]]:
         by_model = {

@@ -18,7 +18,7 @@ import requests
 from console.paths import ROOT
 from tests.docker.stack import INSIDE, Load, Stack
 
-OURS = ("front", "torchserve", "sidecar", "mlflow")
+OURS = ("front", "torchserve", "web", "sidecar", "mlflow")
 LONG_RUNNING = (*OURS, "prometheus")
 UID = "10001"
 SENDER = ROOT / "tests" / "docker" / "sender.py"
@@ -100,7 +100,7 @@ def test_only_the_way_in_and_the_pages_are_published(stack: Stack) -> None:
     assert {b["HostIp"] for ports in bound.values() for b in ports} == {"127.0.0.1"}
     inside = f"{stack.project}_inside"
     assert json.loads(stack.docker("network", "inspect", inside))[0]["Internal"] is True
-    for service in ("torchserve", "sidecar"):
+    for service in ("torchserve", "web", "sidecar"):
         assert list(stack.inspect(service)["NetworkSettings"]["Networks"]) == [inside]
 
 
@@ -108,7 +108,7 @@ def test_the_front_passes_on_what_it_should_and_nothing_else(stack: Stack) -> No
     """Management, metrics and TorchServe's other paths are not there from outside."""
     for method, path in [
         ("GET", "/models"), ("POST", "/models?url=x.mar"), ("GET", "/metrics"),
-        ("OPTIONS", "/"), ("POST", "/invocations"), ("POST", "/v2/models/iqa/infer"),
+        ("OPTIONS", "/"), ("POST", "/invocations"), ("POST", "/v2/repository/index"),
         ("POST", "/workflows?url=x"), ("POST", "/predictions/iqa/1"),
     ]:  # fmt: skip
         reply = requests.request(method, stack.front + path, timeout=10)

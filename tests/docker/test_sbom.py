@@ -18,6 +18,7 @@ from tests.docker.stack import Stack
 LOCKS = {
     "iqa-torchserve": ROOT / "docker" / "no-torch" / "requirements.txt",
     "iqa-front": ROOT / "docker" / "front" / "requirements.txt",
+    "iqa-web": ROOT / "web" / "requirements.txt",
     "iqa-mlflow": ROOT / "docker" / "mlflow" / "requirements.txt",
 }
 

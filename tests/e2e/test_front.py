@@ -41,7 +41,7 @@ def fronted(
         fronted.environment["PATH"] = path
     elif shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
-    done = fronted.run("--detach")
+    done = fronted.run("--detach", "--no-web")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
     fronted.first_words = done.stdout
     program = Path(_nginx(fronted)[0].exe())

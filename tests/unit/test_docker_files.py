@@ -48,7 +48,7 @@ def test_only_the_front_and_the_pages_are_published_and_on_loopback() -> None:
         assert [port.split(":")[0:2] for port in ports] == [["${PUBLISH_ADDRESS", "-127.0.0.1}"]]
     # A container on this network alone reaches nothing outside and is reached from nowhere.
     inner = {name for name, service in SERVICES.items() if service["networks"] == ["inside"]}
-    assert inner == {"torchserve", "sidecar", "register", "postgres"}
+    assert inner == {"torchserve", "web", "sidecar", "register", "postgres"}
 
 
 def test_the_server_holds_no_secret_and_cannot_write_the_store() -> None:
@@ -67,7 +67,7 @@ def test_the_serving_image_has_no_second_copy_of_the_code() -> None:
         assert "PYTHONPATH" not in text
 
 
-@pytest.mark.parametrize("name", ["torchserve", "front", "mlflow", "sidecar"])
+@pytest.mark.parametrize("name", ["torchserve", "front", "web", "mlflow", "sidecar"])
 def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None:
     """A user of its own, a health check, TERM to an init that hands it on."""
     instructions = stage(name)
@@ -86,6 +86,7 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
             "import scripts.serve, scripts.supervisor.supervisor, scripts.supervisor.idle",
         ),
         ("front", "import runpy; runpy.run_path('docker/front.py')"),
+        ("web", "import web.api; web.api.app.openapi()"),
     ],
 )
 def test_an_image_of_chosen_files_has_what_they_import(

@@ -1,0 +1,138 @@
+"""
+What the gateway costs a request: the whole system asked by /predict, and by /predictions/iqa.
+
+    python -m benchmarks.gateway_cost [--seconds 10] [--rounds 5] [--clients 16]
+
+The same form each way in turn, so many rounds, on the same processes: CPU time a request by role,
+throughput, latency; past the front as well. Needs wrk. Writes `gateway_cost.json` and `.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from benchmarks import machine
+from benchmarks.bench import BASE_PORT, end_with_servers, served_archive
+from benchmarks.front_cost import WARM_S
+from benchmarks.front_cost import measured as one_round
+from benchmarks.load import Request, closed_loop
+from benchmarks.peers.launches import ROOT, multipart, raw
+from benchmarks.pictures import SMALL, make
+from benchmarks.reliability.system import System
+from benchmarks.tables import table
+from console import command_line
+
+WAYS: Final = ("/predict", "/predictions/iqa", "TorchServe's port")
+COUNTED: Final = ("gateway", "front", "jvm", "worker")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway_cost", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seconds", type=int, default=10, help="of load, each (default: 10)")
+    parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--clients", type=int, default=16, help="(default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "reliability",
+        help="folder (default: build/reliability)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=int, default=BASE_PORT, help="first of ten (default: %(default)s)"
+    )
+    command_line.add_debug(parser)
+    arguments = parser.parse_args(argv)
+    end_with_servers()
+
+    def command() -> int:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        rounds = measure(arguments)
+        document = {
+            "measured_at": time.strftime("%Y-%m-%d %H:%M"),
+            "machine": machine.machine(),
+            "versions": machine.versions(),
+            "clients": arguments.clients,
+            "rounds": rounds,
+        }
+        (arguments.out / "gateway_cost.json").write_text(json.dumps(document, indent=2) + "\n")
+        text = as_table(rounds)
+        (arguments.out / "gateway_cost.md").write_text(text + "\n")
+        print(text)
+        return 0
+
+    return command_line.run(command, arguments.debug)
+
+
+def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """
+    Return a record for each round and way, as `front_cost.measured` does.
+
+    Raises:
+        RuntimeError: The system does not start, or a request failed.
+    """
+    rounds = []
+    workspace = arguments.out / "gateway_cost"
+    with System(
+        workspace, arguments.port, mar=served_archive(), is_fronted=True, has_web=True
+    ) as system:
+        body, headers = multipart("file")(make(SMALL))
+        form = Request(url=f"{system.url}/predict", body=body, headers=headers)
+        direct = dataclasses.replace(form, url=f"{system.url}/predictions/iqa")
+        past = Request(  # under its own type TorchServe would take the form apart itself
+            url=f"http://127.0.0.1:{system.backend_port}/predictions/iqa",
+            body=body,
+            headers=raw(b"")[1],
+        )
+        requests = dict(zip(WAYS, (form, direct, past), strict=True))
+        closed_loop(form, arguments.clients, WARM_S)
+        order = [way for i in range(arguments.rounds) for way in WAYS[:: -1 if i % 2 else 1]]
+        for way in tqdm(order, unit="round"):
+            rounds.append({"way": way, **one_round(system, requests[way], arguments)})
+    return rounds
+
+
+def as_table(rounds: list[dict[str, Any]]) -> str:
+    """Return medians of the rounds, and what the gateway adds, as Markdown."""
+    columns: dict[str, list[float]] = {}
+    for way in WAYS:
+        mine = [record for record in rounds if record["way"] == way]
+        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in COUNTED}
+        columns[way] = [
+            *(statistics.median(cpu[role]) for role in COUNTED),
+            statistics.median(map(sum, zip(*cpu.values(), strict=True))),
+            statistics.median(one["rate_per_s"] for one in mine),
+            *(statistics.median(one["latency"][f"p{p}_ms"] for one in mine) for p in (50, 99)),
+        ]
+    titles = [
+        "CPU of the gateway, ms a request", "of nginx", "of Java", "of the workers", "of all four",
+        "scores a second", "p50, ms", "p99, ms",
+    ]  # fmt: skip
+    rows = [
+        [title, *(f"{value:.2f}" for value in values), f"{values[0] - values[1]:+.2f}"]
+        for title, *values in zip(titles, *columns.values(), strict=True)
+    ]
+    pairs = _ratios(rounds)
+    rows.append(["throughput, share of /predictions/iqa", *(f"{one:.3f}" for one in pairs), ""])
+    return table(["", *WAYS, "/predict adds"], rows)
+
+
+def _ratios(rounds: list[dict[str, Any]]) -> list[float]:
+    """Return each way's throughput over that of /predictions/iqa, median over rounds."""
+    rates = {way: [one["rate_per_s"] for one in rounds if one["way"] == way] for way in WAYS}
+    return [
+        statistics.median(a / b for a, b in zip(rates[way], rates[WAYS[1]], strict=True))
+        for way in WAYS
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,522 @@
+"""The gateway before a real TorchServe: forms, batches, the Open Inference Protocol, reloads."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import requests
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+from benchmarks.reliability.versions import add_version, not_golden
+from console.paths import ROOT
+from scripts.rollout import drain
+from scripts.server.state import StateDir
+from tests.conftest import python
+from tests.deploying import wait_for
+from tests.server import RunningServer
+from training.registry import address, model_versions
+from web.upstream import REPEATABLE_BYTES
+
+PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
+PICTURE = PARROTS.read_bytes()
+TOKEN = "a-secret-of-the-tests"
+SCORE_FIELDS = {"score", "label", "interval", "coverage", "model", "image", "warnings"}
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    server: RunningServer, make_server: Callable[..., RunningServer], tmp_path_factory: Any
+) -> Iterator[RunningServer]:
+    """The shipped model as it is served by default, with a registry of its own."""
+    kept = server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    registry = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    shutil.copyfile(kept, registry)
+    gateway = make_server(f"sqlite:///{registry}")
+    gateway.model_store.mkdir()
+    shutil.copy(server.model_store / "iqa-1.mar", gateway.model_store)
+    gateway.environment |= {
+        "WORKERS": "1",
+        "RELOAD": f"{sys.executable} -m scripts.deploy sync --watch-s 0.5",
+        "FRONT_PER_ADDRESS": "20",
+    }
+    done = gateway.run("--detach")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{gateway.logs()}"
+    gateway.first_words = done.stdout
+    wait_for(lambda: ask(gateway, "/health").status_code == 200, "the gateway", 60)
+    yield gateway
+    assert gateway.run("--stop").returncode == 0
+    assert gateway.processes() == []
+
+
+def ask(server: RunningServer, path: str, **arguments: Any) -> requests.Response:
+    """GET a path of the public port."""
+    return requests.get(server.url("INFERENCE_PORT", path), timeout=60, **arguments)
+
+
+def post(server: RunningServer, path: str, **arguments: Any) -> requests.Response:
+    """POST to a path of the public port."""
+    return requests.post(server.url("INFERENCE_PORT", path), timeout=120, **arguments)
+
+
+def expect_refusal(reply: requests.Response, status: int, reason: str) -> None:
+    """Check a refusal's status, shape and reason."""
+    document = reply.json()
+    assert (reply.status_code, document["reason"]) == (status, reason), document
+    assert set(document) == {"code", "type", "message", "reason"}
+    assert document["code"] == status
+
+
+def process_of(server: RunningServer) -> psutil.Process:
+    """Return the gateway's process."""
+    return psutil.Process(json.loads((server.state_dir / "web.json").read_text())["pid"])
+
+
+def test_the_start_says_where_the_page_is(gateway: RunningServer) -> None:
+    """Its address is among the first words, and it is there, with what it refers to."""
+    base = f"http://127.0.0.1:{gateway.environment['INFERENCE_PORT']}"
+    assert f"page:        {base}/\n" in gateway.first_words
+    assert f"API:         {base}/docs\n" in gateway.first_words
+    for path in ("/", "/predict-ui", "/docs"):
+        page = ask(gateway, path)
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assert "script-src 'self'" in page.headers["content-security-policy"] or path != "/docs"
+
+
+def test_swaggers_page_asks_no_other_host(gateway: RunningServer) -> None:
+    """All that /docs names is here."""
+    page = ask(gateway, "/docs").text
+    assert "http://" not in page and "https://" not in page
+    for path in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png", "start.js"):
+        assert f'"/docs/{path}"' in page
+        reply = ask(gateway, f"/docs/{path}")
+        assert reply.status_code == 200
+        assert len(reply.content) > 50
+    expect_refusal(ask(gateway, "/docs/../api.py"), 404, "not_found")
+    expect_refusal(ask(gateway, "/docs/core.py"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/", "/predict?model=iqa"])
+@pytest.mark.parametrize("field", ["file", "data"])
+def test_a_form_gets_the_reply_of_predictions_and_its_name(
+    gateway: RunningServer, path: str, field: str
+) -> None:
+    """POST /predict answers as /predictions/iqa does, with `image_name` beside it."""
+    name = "một tấm ảnh.jpg"
+    reply = post(gateway, path, files={field: (name, PICTURE)})
+    assert reply.status_code == 200, reply.text
+    document = reply.json()
+    assert document.pop("image_name") == name
+    assert document == gateway.score(PICTURE)
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_what_predictions_takes_predict_takes(gateway: RunningServer) -> None:
+    """The file itself, base64 in JSON, gzip, chunks and a large form pass."""
+    wanted = gateway.score(PICTURE)["score"]
+    text = base64.b64encode(PICTURE).decode()
+    large = PICTURE + bytes(REPEATABLE_BYTES + 100_000)  # zeros behind a JPEG are passed over
+    sent: list[dict[str, Any]] = [
+        {"data": PICTURE},
+        {"json": {"image": text}},
+        {"data": gzip.compress(PICTURE), "headers": {"Content-Encoding": "gzip"}},
+        {"data": iter([PICTURE[:1000], PICTURE[1000:]])},
+        {"data": large},
+    ]
+    for arguments in sent:
+        reply = post(gateway, "/predict", **arguments)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["score"] == wanted
+        assert reply.json()["image_name"] is None
+    named = post(gateway, "/predict", data={"a": "b"}, files={"file": ("C:\\x\\y.jpg", large)})
+    assert named.json()["image_name"] == "y.jpg"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        ({"data": b"no picture"}, 400, "undecodable"),
+        ({}, 400, "empty"),
+        ({"files": {"file": ("a.jpg", b"")}}, 400, "empty"),
+        ({"files": [("file", ("a", PICTURE)), ("data", ("b", PICTURE))]}, 400, "too_many_files"),
+        ({"data": PICTURE[:-9000]}, 400, "truncated"),
+        ({"data": b"%PDF-1.7 " + bytes(50)}, 415, "unsupported_format"),
+        ({"data": PICTURE, "headers": {"Content-Encoding": "br"}}, 415, "unsupported_encoding"),
+        ({"data": bytes(50_000_000)}, 413, "too_many_bytes"),
+        ({"data": PICTURE, "params": {"model": "nope"}}, 404, "not_found"),
+        ({"data": PICTURE, "params": {"model": ""}}, 404, "not_found"),
+    ],
+)
+def test_refusals_are_those_of_the_server(
+    gateway: RunningServer, arguments: dict[str, Any], status: int, reason: str
+) -> None:
+    """Same limits, same reasons, same shape."""
+    expect_refusal(post(gateway, "/predict", **arguments), status, reason)
+
+
+def test_other_methods_and_paths_are_refused_in_our_shape(gateway: RunningServer) -> None:
+    """405 names the method; 404 comes for what is not there."""
+    for path, allowed in (("/predict", "POST"), ("/predict/batch", "POST")):
+        reply = ask(gateway, path)
+        expect_refusal(reply, 405, "method_not_allowed")
+        assert reply.headers["allow"] == allowed
+    expect_refusal(post(gateway, "/predictx"), 404, "not_found")
+    assert ask(gateway, "/v2/nope").json()["reason"] == "not_found"
+
+
+def test_request_ids_are_kept(gateway: RunningServer) -> None:
+    """The client's own, or the front's, comes back; an answer that came has it too."""
+    given = {"X-Request-ID": "mine-1"}
+    for path in ("/predict", "/predict/batch", "/v2/models/iqa/infer"):
+        assert post(gateway, path, data=b"x", headers=given).headers["x-request-id"] == "mine-1"
+        assert len(post(gateway, path, data=b"x").headers["x-request-id"]) == 32
+
+
+def test_a_batch_has_a_result_for_each_file_in_order(gateway: RunningServer) -> None:
+    """Of 100 files three are broken: 97 scores and three reasons, each in its place."""
+    broken = {7: (b"no picture", 400), 50: (b"%PDF-1.7 " + bytes(50), 415), 99: (b"", 400)}
+    files = [
+        ("file", (f"{index}.jpg", broken[index][0] if index in broken else PICTURE))
+        for index in range(100)
+    ]
+    reply = post(gateway, "/predict/batch", files=files)
+    assert reply.status_code == 200, reply.text
+    document = reply.json()
+    assert (document["scored"], document["refused"]) == (97, 3)
+    wanted = gateway.score(PICTURE)["score"]
+    for index, result in enumerate(document["results"]):
+        assert result["image_name"] == f"{index}.jpg"
+        if index in broken:
+            assert result["status"] == broken[index][1]
+            assert result["reason"] and result["message"]
+        else:
+            assert set(result) == SCORE_FIELDS | {"image_name", "status"}
+            assert (result["status"], result["score"]) == (200, wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"files": [("file", (f"{i}.jpg", b"x")) for i in range(101)]}, "too_many_files"),
+        ({"data": PICTURE}, "undecodable"),
+        ({"data": {"a": "b"}, "files": {"c": (None, "text")}}, "empty"),
+        (
+            {
+                "data": b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nabc',
+                "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+            },
+            "undecodable",
+        ),
+    ],
+)
+def test_a_batch_that_is_none_is_refused(
+    gateway: RunningServer, arguments: dict[str, Any], reason: str
+) -> None:
+    """Too many files, no form, a form without files, a form that breaks off."""
+    expect_refusal(post(gateway, "/predict/batch", **arguments), 400, reason)
+
+
+def test_a_large_batch_needs_the_memory_of_a_few_files(gateway: RunningServer) -> None:
+    """40 files of 15 MB, 600 MB in all, pass within 250 MB; before, it holds less than 90 MB."""
+    process = process_of(gateway)
+    assert process.memory_info().rss < 90e6
+    large = bytes(15_000_000)
+    most = 0
+
+    def look() -> None:
+        nonlocal most
+        while not done:
+            most = max(most, process.memory_info().rss)
+            time.sleep(0.05)
+
+    done = False
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        files = [("file", (f"{i}.jpg", large)) for i in range(40)]
+        reply = post(gateway, "/predict/batch", files=files)
+        done = True
+        looking.result()
+    assert reply.json()["refused"] == 40
+    assert most < 250e6
+
+
+def test_tritons_client_works_unmodified(gateway: RunningServer) -> None:
+    """`tritonclient[http]`: health, metadata, inference in binary and in JSON, errors in words."""
+    wanted = gateway.score(PICTURE)
+    with triton.InferenceServerClient(f"127.0.0.1:{gateway.environment['INFERENCE_PORT']}") as it:
+        assert it.is_server_live() and it.is_server_ready()
+        assert it.is_model_ready("iqa") and it.is_model_ready("iqa", "1")
+        assert not it.is_model_ready("iqa", "7")
+        assert "binary_tensor_data" in it.get_server_metadata()["extensions"]
+        described = it.get_model_metadata("iqa", "1")
+        assert described["versions"] == ["1"]
+        image = triton.InferInput("image", [3], described["inputs"][0]["datatype"])
+        image.set_data_from_numpy(np.array([PICTURE] * 3, dtype=object))
+        told = it.infer("iqa", [image])
+        np.testing.assert_allclose(told.as_numpy("score"), [wanted["score"]] * 3, rtol=1e-6)
+        assert told.as_numpy("interval").shape == (3, 2)
+        assert told.as_numpy("label").tolist() == [wanted["label"].encode()] * 3
+        assert json.loads(told.as_numpy("reply")[2]) == wanted
+        plain = triton.InferRequestedOutput("score", binary_data=False)
+        told = it.infer("iqa", [image], model_version="1", outputs=[plain], request_id="mine")
+        assert told.get_response()["id"] == "mine"
+        assert [one["name"] for one in told.get_response()["outputs"]] == ["score"]
+        with pytest.raises(InferenceServerException, match="version: expected 1"):
+            it.infer("iqa", [image], model_version="2")
+        with pytest.raises(InferenceServerException, match="model: expected one of iqa"):
+            it.infer("other", [image])
+        image.set_data_from_numpy(np.array([PICTURE, b"x", PICTURE], dtype=object))
+        with pytest.raises(InferenceServerException, match="image 1: body: expected an image"):
+            it.infer("iqa", [image])
+
+
+def test_an_image_in_base64_is_scored(gateway: RunningServer) -> None:
+    """The protocol without its binary extension: BYTES in JSON are base64."""
+    text = base64.b64encode(PICTURE).decode()
+    tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [[text]]}
+    reply = post(gateway, "/v2/models/iqa/infer", json={"inputs": [tensor]})
+    outputs = {one["name"]: one for one in reply.json()["outputs"]}
+    assert outputs["score"]["data"] == [gateway.score(PICTURE)["score"]]
+    assert (outputs["score"]["shape"], outputs["interval"]["shape"]) == ([1, 1], [1, 1, 2])
+
+
+def test_a_reload_serves_what_the_alias_names(
+    gateway: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing to do, a new version, a version that is refused: what happened is said each time."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", gateway.environment["MLFLOW_TRACKING_URI"])
+    address.connect()
+    reply = post(gateway, "/reload-model")
+    assert reply.status_code == 200, reply.text
+    assert (reply.json()["previous_version"], reply.json()["model_version"]) == ("1", "1")
+    good, bad = add_version(gateway.model_store), add_version(gateway.model_store, not_golden)
+    model_versions.move_alias("iqa", "staging", good, "test")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, gateway, "/reload-model")
+        wait_for(
+            lambda: any("scripts.deploy sync" in line for line in gateway.processes()), "the sync"
+        )
+        expect_refusal(post(gateway, "/reload-model"), 409, "reload_under_way")
+        reply = first.result()
+    assert reply.status_code == 200, reply.text
+    told = reply.json()
+    assert (told["previous_version"], told["model_version"]) == ("1", good)
+    assert told["message"] == f"iqa version {good} is served; version 1 was before"
+    assert any("golden pictures" in line for line in told["log"])
+    model_versions.move_alias("iqa", "staging", bad, "test")
+    reply = post(gateway, "/reload-model")
+    expect_refusal(reply, 409, "reload_refused")
+    assert f"version {bad}" in reply.json()["message"]
+    assert gateway.score(PICTURE)["model"]["version"] == good
+    assert ask(gateway, "/health").json()["model_version"] == good
+    model_versions.move_alias("iqa", "staging", good, "test")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},  # a name that now resolves to this machine
+        {"Origin": "http://evil.example"},  # a page in this machine's browser
+        {"Origin": "null"},
+    ],
+)
+def test_no_other_site_can_reload(gateway: RunningServer, headers: dict[str, str]) -> None:
+    """Being on this machine is not enough for a browser that shows another site."""
+    expect_refusal(post(gateway, "/reload-model", headers=headers), 403, "forbidden")
+
+
+def test_a_client_cannot_say_where_it_is(gateway: RunningServer) -> None:
+    """The front overwrites X-Forwarded-For; the page's own origin may reload."""
+    port = gateway.environment["WEB_PORT"]  # behind the front: as it would tell a far client
+    url = f"http://127.0.0.1:{port}/reload-model"
+    far = requests.post(url, headers={"X-Forwarded-For": "10.0.0.9"}, timeout=60)
+    expect_refusal(far, 403, "forbidden")
+    own = {"Origin": f"http://127.0.0.1:{gateway.environment['INFERENCE_PORT']}"}
+    near = post(gateway, "/reload-model", headers={"X-Forwarded-For": "10.0.0.9", **own})
+    assert near.status_code == 200, near.text
+
+
+def test_a_token_opens_the_reload_to_others(gateway: RunningServer, tmp_path: Path) -> None:
+    """With one, alone on a port: 401 without it and with another, 200 with it."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    port = str(int(gateway.environment["INFERENCE_PORT"]) + 9)
+    environment = {
+        **gateway.environment,
+        "WEB_INFERENCE_URL": gateway.url("INFERENCE_PORT", ""),
+        "WEB_READY_URL": gateway.url("HEALTH_PORT", "/ready"),
+        "RELOAD_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    alone = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "web.api:app", "--port", port, "--log-level", "warning"],
+        cwd=ROOT, env=environment,
+    )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _answers(f"{url}/health"), "the gateway alone", 60)
+        assert requests.post(f"{url}/predict", data=PICTURE, timeout=60).json()["score"] > 0
+        for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Basic {TOKEN}"}):
+            reply = requests.post(f"{url}/reload-model", headers=headers, timeout=60)
+            expect_refusal(reply, 401, "unauthorized")
+            assert reply.headers["www-authenticate"] == "Bearer"
+        right = {"Authorization": f"Bearer {TOKEN}", "Host": "server.example"}
+        assert requests.post(f"{url}/reload-model", headers=right, timeout=120).status_code == 200
+    finally:
+        alone.terminate()
+        assert alone.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_health_is_what_ready_says_in_every_fault(gateway: RunningServer) -> None:
+    """Draining, a supervisor that hangs, a server that died: /health and v2 say 503 as well."""
+    is_up = ask(gateway, "/health")
+    assert is_up.json() | {"model_version": "", "reason": ""} == {
+        "status": "ok", "model_status": "loaded", "model_name": "iqa", "model_version": "",
+        "model_info": "Alias: staging", "reason": "",
+    }  # fmt: skip
+    port = gateway.environment["WEB_PORT"]
+
+    def said() -> dict[str, int]:
+        return {
+            path: requests.get(f"http://127.0.0.1:{port}{path}", timeout=30).status_code
+            for path in ("/health", "/v2/health/ready", "/v2/models/iqa/ready")
+        }
+
+    all_down, all_up = set([503]), set([200])
+    state = StateDir.at(gateway.state_dir)
+    drain.mark(state)
+    wait_for(lambda: gateway.health("/ready").status_code == 503, "draining", 20)
+    assert set(said().values()) == all_down
+    assert ask(gateway, "/health").json()["reason"] == "draining"
+    drain.end(state)
+    wait_for(lambda: set(said().values()) == all_up, "ready again", 20)
+    supervisor = psutil.Process(
+        json.loads((gateway.state_dir / "supervisor.json").read_text())["pid"]
+    )
+    supervisor.suspend()
+    try:
+        assert set(said().values()) == all_down
+    finally:
+        supervisor.resume()
+    wait_for(lambda: set(said().values()) == all_up, "ready again", 20)
+    psutil.Process(gateway.state()["pid"]).kill()
+    wait_for(lambda: gateway.health("/ready").status_code == 503, "it is seen", 20)
+    reasons: set[str] = set()
+    while gateway.health("/ready").status_code == 503:
+        before, told, after = gateway.health("/ready"), said(), gateway.health("/ready")
+        if before.status_code == after.status_code == 503:
+            assert set(told.values()) == all_down
+        reply = post(gateway, "/predict", data=PICTURE)
+        assert reply.status_code in (200, 503), reply.text
+        if reply.status_code == 503:
+            assert reply.json()["reason"] in ("unavailable", "expired")  # it waited for a worker
+            assert int(reply.headers["retry-after"]) > 0
+            reasons.add(reply.json()["reason"])
+    assert "unavailable" in reasons
+    wait_for(lambda: set(said().values()) == all_up, "ready again", 60)
+
+
+def test_a_gateway_that_dies_comes_back_and_scores_go_on(gateway: RunningServer) -> None:
+    """It is started again; meanwhile its paths say 503, and /ready and /predictions are well."""
+    dead = process_of(gateway)
+    dead.kill()
+    wait_for(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE, "dead", 10)
+    assert gateway.score(PICTURE)["score"] > 0
+    assert gateway.health("/ready").status_code == 200
+    wait_for(lambda: ask(gateway, "/health").status_code == 200, "back", 60)
+    assert process_of(gateway).pid != dead.pid
+    assert post(gateway, "/predict", data=PICTURE).status_code == 200
+
+
+def test_overload_is_refused_as_by_the_front(gateway: RunningServer) -> None:
+    """The front counts an address once: 20 at a time here, 429 for the next; nothing else fails."""
+
+    def one(_: int) -> requests.Response:
+        return post(gateway, "/predict", data=PICTURE)
+
+    with ThreadPoolExecutor(60) as pool:
+        replies = list(pool.map(one, range(120)))
+    counts = {status: 0 for status in (200, 429)}
+    for reply in replies:
+        counts[reply.status_code] += 1
+        if reply.status_code == 429:
+            expect_refusal(reply, 429, "too_many_requests")
+    assert counts[200] >= 20
+
+
+def test_the_openapi_file_holds_for_made_up_requests(gateway: RunningServer) -> None:
+    """Some hundred requests by Schemathesis: no 5xx, nothing that the file does not name."""
+    done = python(
+        "-m", "tests.attack.api_fuzz", "--cases", "50", "--url", gateway.url("INFERENCE_PORT", "")
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+
+
+def test_a_stop_in_the_middle_of_a_batch_loses_no_file(
+    gateway: RunningServer, make_server: Callable[..., RunningServer]
+) -> None:
+    """What was accepted is scored, also what the gateway has not asked for yet."""
+    server = make_server(gateway.environment["MLFLOW_TRACKING_URI"], gateway.model_store)
+    server.environment |= {"WORKERS": "1"}
+    assert server.run("--detach").returncode == 0
+    wait_for(lambda: ask(server, "/health").status_code == 200, "the gateway", 60)
+    files = [("file", (f"{index}.jpg", PICTURE)) for index in range(100)]
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(post, server, "/predict/batch", files=files)
+        time.sleep(0.5)
+        assert server.run("--stop").returncode == 0
+        reply = under_way.result()
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["scored"] == 100
+    assert server.processes() == []
+
+
+def test_without_the_web_its_paths_are_not_there(
+    gateway: RunningServer, make_server: Callable[..., RunningServer]
+) -> None:
+    """`--no-web` leaves it out: no process, no path, predictions as before."""
+    server = make_server(gateway.environment["MLFLOW_TRACKING_URI"], gateway.model_store)
+    server.environment |= {"WORKERS": "1", "WEB": "0"}
+    done = server.run("--detach")
+    assert done.returncode == 0
+    assert "page:" not in done.stdout
+    assert not any("web.api" in line for line in server.processes())
+    for path in ("/", "/predict", "/health", "/docs", "/v2/health/ready", "/reload-model"):
+        reply = post(server, path, data=PICTURE)
+        assert (reply.status_code, reply.json()["reason"]) == (404, "not_found")
+    assert server.score(PICTURE)["score"] > 0
+    assert server.run("--stop").returncode == 0
+
+
+def test_a_gateway_that_is_left_over_is_ended(gateway: RunningServer) -> None:
+    """A killed supervisor leaves it behind; `--stop` ends it, and the port is free for a start."""
+    supervisor = psutil.Process(
+        json.loads((gateway.state_dir / "supervisor.json").read_text())["pid"]
+    )
+    left = process_of(gateway)
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_for(lambda: not supervisor.is_running(), "it is gone", 10)
+    assert left.is_running()
+    assert gateway.run("--stop").returncode == 0
+    assert gateway.processes() == []
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False

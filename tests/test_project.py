@@ -80,7 +80,7 @@ OWN = {
     "benchmarks", "ts",
 }  # fmt: skip
 SERVING_PACKAGES = {
-    "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart",
+    "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart", "pi_heif",
 }  # fmt: skip
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from iqa.imaging import check, colour, orientation, sniff, structure
+from iqa.imaging import check, colour, heif, orientation, sniff, structure
 from iqa.imaging.check import DEFAULT_LIMITS, Limits
 from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class DecodedImage:
         image: Mode RGB, sRGB, upright. Smaller than the file's picture where the decoder left
             out resolution that `preprocess` would drop.
         size: (width, height) of the file's picture, upright.
-        format: JPEG, PNG, WEBP, BMP, TIFF or GIF.
+        format: JPEG, PNG, WEBP, AVIF, HEIC, BMP, TIFF or GIF.
         warnings: What was changed or left out on the way; a closed list, in docs/api.md.
         policy: How it becomes the network's input.
     """
@@ -77,11 +77,16 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     with warnings.catch_warnings():
         # Pillow warns of large pictures and odd metadata; the limit here is our own.
         warnings.simplefilter("ignore")
-        image = _open(body, format_name, limits)
+        notes: list[str] = []
+        if format_name == sniff.HEIF:
+            image, format_name = _open_heif(body, limits, notes)
+        else:
+            image = _open(body, format_name, limits)
         check.pixels(image, body, limits)
         stored_size = image.size
         _reduce(image, policy)
-        notes = ["first_frame_only"] if _has_more_frames(image) else []
+        if _has_more_frames(image):
+            notes.append("first_frame_only")
         _load(image, body, limits)
         upright, turned = orientation.upright(image, notes)
         picture = _in_srgb(upright, notes)
@@ -104,6 +109,23 @@ def _open(body: bytes, format_name: str, limits: Limits) -> Image.Image:
         raise _broken(SyntaxError("no readable header"), body) from error
     except Exception as error:  # Pillow's parsers raise whatever a broken header makes them meet
         raise _broken(error, body) from error
+
+
+def _open_heif(body: bytes, limits: Limits, notes: list[str]) -> tuple[Image.Image, str]:
+    """Read an AVIF or a HEIC; return the image and which of them it is."""
+    try:
+        opened = heif.open_image(body, limits)
+    except (ImageRejected, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _broken(SyntaxError("no readable header"), body) from error
+    except Exception as error:  # libavif and libheif, by way of Pillow and pi-heif
+        raise _broken(error, body) from error
+    if opened.has_more_frames:
+        notes.append("first_frame_only")
+    if not opened.is_colour_known:
+        notes.append("icc_profile_ignored")
+    return opened.image, opened.format
 
 
 def _reduce(image: Image.Image, policy: Policy) -> None:
@@ -160,7 +182,7 @@ def _too_large(error: Exception, limits: Limits) -> ImageRejected:
 
 def _broken(error: Exception, body: bytes = b"") -> ImageRejected:
     # Cut: a KeyError names its key, which may be a tag of a million values.
-    text = (str(error) or type(error).__name__)[:MAX_WORDS]
+    text = " ".join((str(error) or type(error).__name__)[:MAX_WORDS].split())
     # Only Pillow's words tell a file that ends early from one that is wrong inside; of WebP it
     # says nothing, but the header holds the length.
     is_cut = any(word in text.lower() for word in ("truncated", "end of file", "not enough", "eof"))

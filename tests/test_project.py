@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "iqa.tasks": {"iqa"},
     "iqa.request": {"iqa"},
     "iqa.network": {"iqa", "iqa.imaging", "iqa.tasks"},
+    "iqa.local": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network"},
     "telemetry": {"iqa", "iqa.imaging", "iqa.tasks", "ts"},
     "request_log": {"telemetry"},
     "iqa_handler": {

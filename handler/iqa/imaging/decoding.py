@@ -24,7 +24,7 @@ from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["DecodedImage", "Limits", "decode"]
+__all__ = ["DecodedImage", "Limits", "decode", "of_image"]
 
 MAX_WORDS: Final = 120  # characters of a library's message that are passed on
 
@@ -94,6 +94,43 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     return DecodedImage(
         image=picture, size=size, format=format_name, warnings=tuple(notes), policy=policy
     )
+
+
+def of_image(
+    image: Image.Image, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAULT
+) -> DecodedImage:
+    """
+    Do with an image that a program already has what `decode` does with a file.
+
+    Args:
+        image: Any mode; upright by its own EXIF, if it has any. It is not changed.
+        limits: Largest picture.
+        policy: Of the model.
+
+    Returns:
+        As `decode`; the format is the one that Pillow read it from, or `pixels`.
+
+    Raises:
+        ImageRejected: 400, 413 or 415, with the reason.
+    """
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageRejected(
+            "too_many_pixels",
+            f"image: expected at most {limits.max_pixels} pixels, "
+            f"got {width} x {height}. Give a smaller picture.",
+        )
+    notes: list[str] = []
+    name = "JPEG" if image.format == "MPO" else image.format or "pixels"
+    try:
+        image.load()
+    except Exception as error:  # a file that Pillow had only begun to read
+        raise _broken(error) from error
+    upright, turned = orientation.upright(image, notes)
+    return DecodedImage(
+        image=_in_srgb(upright, notes), size=(height, width) if turned else (width, height),
+        format=name, warnings=tuple(notes), policy=policy,
+    )  # fmt: skip
 
 
 def _open(body: bytes, format_name: str, limits: Limits) -> Image.Image:

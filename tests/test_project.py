@@ -42,8 +42,8 @@ MAY_IMPORT = {
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
     "training.registry": {
-        "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
-        "training.tasks",
+        "console", "iqa", "iqa.local", "iqa.network", "iqa.tasks", "training.data",
+        "training.measure", "training.tasks",
     },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",

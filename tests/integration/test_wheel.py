@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from console.paths import ROOT
 from tests.images import encode, photograph
@@ -51,9 +52,21 @@ def packages_needed(*names: str) -> set[str]:
             continue
         found.add(name)
         for line in metadata.requires(name) or []:
-            if "extra ==" not in line:
-                waiting.append(re.split(r"[^\w.-]", line)[0])
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
     return found
+
+
+def link_packages(environment: Path, *names: str) -> None:
+    """Give an environment this one's copies of these packages and what they need, and no more."""
+    site = next((environment / "lib").glob("python*/site-packages"))
+    for name in packages_needed(*names):
+        distribution = metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
+            place = site / top
+            if not place.exists() and top != "__pycache__":
+                place.symlink_to(Path(str(distribution.locate_file(top))).resolve())
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +83,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # What pip would fetch: this environment's copies of the wheel's own dependencies, and no more.
     needs = [re.split(r"[^\w.-]", line)[0] for line in _requires(wheel)]
     assert sorted(needs) == ["numpy", "openvino", "pi-heif", "pillow"]
-    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
-    for name in packages_needed(*needs):
-        distribution = metadata.distribution(name)
-        for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
-            place = site / top
-            if not place.exists() and top != "__pycache__":
-                place.symlink_to(Path(str(distribution.locate_file(top))).resolve())
+    link_packages(folder / "venv", *needs)
     return interpreter
 
 

@@ -21,7 +21,6 @@ MAX_ASSOCIATIONS: Final = 16_384
 CODED: Final = {b"av01": "AVIF", b"hvc1": "HEIC"}
 """Types of items that are taken, and the format that they make of a file."""
 GRID: Final = b"grid"
-METADATA: Final = (b"Exif", b"mime")
 TURNING: Final = (b"irot", b"imir")
 ALPHA_URNS: Final = (
     b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0",
@@ -40,14 +39,12 @@ class Item:
 
     Attributes:
         kind: Its type, such as `hvc1`, `grid`, `Exif`; four bytes.
-        kind_at: Where in the file the type stands.
         extents: (start, end) of its bytes in the file.
         properties: (type, content) of each that is associated with it.
         parts: Items that it is made of.
     """
 
     kind: bytes = b""
-    kind_at: int = 0
     extents: list[tuple[int, int]] = field(default_factory=list)
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
     parts: list[int] = field(default_factory=list)
@@ -78,13 +75,13 @@ class Container:
         items: By their number.
         primary: Number of the one that is the picture.
         alpha_of: Which item holds the transparency of which.
-        tracks_at: Where in the file the type of the box of tracks stands; 0 where there is none.
+        has_tracks: Whether the file is a sequence as well.
     """
 
     items: dict[int, Item]
     primary: int
     alpha_of: dict[int, int]
-    tracks_at: int
+    has_tracks: bool
 
     def coded(self) -> list[Item]:
         """
@@ -93,22 +90,32 @@ class Container:
         Raises:
             NotReadable: It is made of something else, or of parts that are not there.
         """
-        found = []
-        for number in (self.primary, self.alpha_of.get(self.primary)):
-            if number is None:
-                continue
+        items = [self.item(number) for number in self.needed()]
+        grids = [item for item in items[:2] if item.kind == GRID]
+        return [item for item in items if not any(item is grid for grid in grids)]
+
+    def needed(self) -> list[int]:
+        """
+        Return the numbers of all items that the picture needs, itself the first.
+
+        Raises:
+            NotReadable: It is made of parts that are not there, or of one several times.
+        """
+        found = [self.primary]
+        found += [self.alpha_of[self.primary]] if self.primary in self.alpha_of else []
+        for number in list(found):
             item = self.item(number)
             if item.kind == GRID:
-                if len(set(item.parts)) < len(item.parts) or not item.parts:
-                    raise NotReadable("a grid of the same tile again, or of none")
-                tiles = [self.item(part) for part in item.parts]
                 # A tile may have an alpha of its own, where the grid has none.
-                tiles += [
-                    self.item(self.alpha_of[part]) for part in item.parts if part in self.alpha_of
-                ]
-                found += tiles
-            else:
-                found.append(item)
+                found += item.parts + [self.alpha_of[i] for i in item.parts if i in self.alpha_of]
+                if not item.parts:
+                    raise NotReadable("a grid of no tiles")
+            elif item.parts:
+                raise NotReadable("a picture derived from others")
+        if len(set(found)) < len(found):
+            raise NotReadable("an item that is used twice")
+        if any(self.item(number).parts for number in found if self.item(number).kind != GRID):
+            raise NotReadable("a tile derived from others")
         return found
 
     def item(self, number: int) -> Item:
@@ -132,16 +139,14 @@ def read(body: bytes) -> Container:
     """
     counter = _Counter()
     meta: tuple[int, int] | None = None
-    tracks_at = 0
+    has_tracks = False
     for kind, start, end in counter.boxes(body, 0, len(body)):
         if kind == b"meta" and meta is None:
             meta = (start + 4, end)
         elif kind == b"moov":
-            tracks_at = start - 4
-            if body[tracks_at : tracks_at + 4] != b"moov":  # a length of 64 bits comes between
-                tracks_at = start - 12
+            has_tracks = True
     if meta is None:
-        raise NotReadable("no picture" if not tracks_at else "a sequence without a still picture")
+        raise NotReadable("no picture" if not has_tracks else "a sequence without a still picture")
     inner = {kind: (start, end) for kind, start, end in counter.boxes(body, *meta)}
     if missing := {b"pitm", b"iinf", b"iloc", b"iprp"} - set(inner):
         raise NotReadable(f"no box {sorted(missing)[0].decode()}")
@@ -154,7 +159,7 @@ def read(body: bytes) -> Container:
         alpha_of = _refer(counter, body, *inner.get(b"iref", (0, 0)), items)
     except IndexError as error:
         raise NotReadable("a box that breaks off") from error
-    container = Container(items=items, primary=primary, alpha_of=alpha_of, tracks_at=tracks_at)
+    container = Container(items=items, primary=primary, alpha_of=alpha_of, has_tracks=has_tracks)
     container.item(primary)
     return container
 
@@ -207,7 +212,7 @@ def _items(counter: _Counter, body: bytes, start: int, end: int) -> dict[int, It
             continue
         number_bytes = 2 if version == 2 else 4
         kind_at = at + 4 + number_bytes + 2
-        items[_number(body, at + 4, number_bytes)] = Item(body[kind_at : kind_at + 4], kind_at)
+        items[_number(body, at + 4, number_bytes)] = Item(body[kind_at : kind_at + 4])
         if len(items) > MAX_ITEMS:
             raise NotReadable(f"more than {MAX_ITEMS} items")
     return items

@@ -3,7 +3,7 @@ AVIF and HEIC -> a loaded picture: Pillow decodes the first (dav1d), pi-heif the
 
 Both are containers of HEIF, so both are checked in one way before their decoder sees them: the
 items that make up the picture (`boxes`) and what they make the decoder produce (`coded_sizes`). The
-decoder gets the file without what would only cost: metadata, which is read here, and tracks.
+decoder gets them in a container written anew (`remux`). EXIF is read here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from iqa.errors import ImageRejected
 from iqa.imaging import nclx
 from iqa.imaging.boxes import (
     CODED,
-    METADATA,
     TURNING,
     Container,
     Item,
@@ -24,13 +23,13 @@ from iqa.imaging.boxes import (
 )
 from iqa.imaging.check import Limits
 from iqa.imaging.coded_sizes import decoded_pixels, payload
+from iqa.imaging.remux import rewritten
 from iqa.imaging.structure import MAX_EXIF_BYTES
 from PIL import Image
 
 # Tiles stick out of a grid, alpha is decoded beside the colours, AVIF may have coarser layers.
 MAX_DECODED: Final = 2.5
 """Times the pixels that are allowed."""
-MAX_BRANDS_END: Final = 1024
 GREY_BIT: Final = 0x10  # monochrome, in the third byte of av1C
 
 
@@ -72,10 +71,10 @@ def open_image(body: bytes, limits: Limits) -> Opened:
         name = _format(coded)
         _expect_few_pixels(picture.size(), sum(decoded_pixels(i, body) for i in coded), limits)
         exif = _exif(container, body)
+        plain = rewritten(container, body, b"avif" if name == "AVIF" else b"heic")
     except NotReadable as error:
         raise _broken(error) from error
-    shorn = _shorn(body, container)
-    image = _open_avif(shorn, coded) if name == "AVIF" else _open_heic(shorn)
+    image = _open_avif(plain, coded) if name == "AVIF" else _open_heic(plain)
     if exif is not None and not any(kind in TURNING for kind, _ in picture.properties):
         image.info["exif"] = exif
     colours = picture.property_of(b"colr") or coded[0].property_of(b"colr") or b""
@@ -86,7 +85,7 @@ def open_image(body: bytes, limits: Limits) -> Opened:
         if profile:
             image.info["icc_profile"] = profile
     return Opened(
-        image=image, format=name, has_more_frames=bool(container.tracks_at),
+        image=image, format=name, has_more_frames=container.has_tracks,
         is_colour_known=is_colour_known,
     )  # fmt: skip
 
@@ -129,20 +128,6 @@ def _exif(container: Container, body: bytes) -> bytes | None:
             start = 4 + int.from_bytes(block[:4])  # ISO/IEC 23008-12, A.2.1
             return block[start:][: MAX_EXIF_BYTES + 1] or b"broken"
     return None
-
-
-def _shorn(body: bytes, container: Container) -> bytes:
-    """Return the file with its metadata and tracks named as what nobody reads."""
-    shorn = bytearray(body)
-    for item in container.items.values():
-        if item.kind in METADATA:
-            shorn[item.kind_at : item.kind_at + 4] = b"skip"
-    if container.tracks_at:
-        shorn[container.tracks_at : container.tracks_at + 4] = b"free"
-        # The brand that makes tracks come first, as its own and among those that fit as well.
-        brands_end = min(int.from_bytes(body[:4]), MAX_BRANDS_END)
-        shorn[:brands_end] = shorn[:brands_end].replace(b"avis", b"avif")
-    return bytes(shorn)
 
 
 def _open_avif(body: bytes, coded: list[Item]) -> Image.Image:

@@ -143,8 +143,10 @@ HEIF_BROKEN: Final[dict[str, OddInput]] = {
         [_with(p, (b"hvcC" if b == b"heic" else b"av1C", b""))], b), refused),
     **_both("of_no_bytes", lambda p, b: file_of([replace(p, content=b"")], b), refused),
     **_both("of_0_x_0", lambda p, b: file_of([_with(p, ispe(0, 0))], b), refused),
-    **_both("grid_of_itself", lambda p, b: file_of([grid(1, 1, (160, 128), [1])], b),
-            lambda build: refused(build, 415, "unsupported_format")),
+    **_both("grid_of_itself", lambda p, b: file_of([grid(1, 1, (160, 128), [1])], b), refused),
+    **_both("with_an_item_of_an_odd_type", lambda p, b: file_of(
+        [p, Part(kind=b"\xff\xff\0f", content=b"x" * 30, refers=((b"cdsc", (1,)),))], b),
+            lambda build: scored(build)),
     **_both("grid_of_what_is_not_there", lambda p, b: file_of(
         [grid(2, 1, (320, 128), (2, 9)), p], b), refused),
     **_both("of_a_head_alone", lambda p, b: box(b"ftyp", b + bytes(4) + b), refused),

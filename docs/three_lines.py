@@ -12,10 +12,9 @@ import io
 import sys
 from pathlib import Path
 
+import iqa
 import numpy as np
 from PIL import Image, ImageFilter
-
-import iqa
 
 GOLDEN = Path(__file__).parents[1] / "handler" / "golden"
 photographs = sys.argv[1:] or sorted(str(path) for path in GOLDEN.glob("*.jpg"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -35,8 +36,6 @@ from mlflow.utils.environment import (
     _CONDA_ENV_FILE_NAME,
     _PYTHON_ENV_FILE_NAME,
     _REQUIREMENTS_FILE_NAME,
-    _mlflow_conda_env,
-    _PythonEnv,
 )
 from numpy.typing import NDArray
 from PIL import Image
@@ -119,9 +118,19 @@ def _write_requirements(folder: Path, more: tuple[str, ...]) -> None:
     # Without what follows a plus sign: a build for one CUDA is not on every index.
     pins = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in (*PACKAGES, *more)]
     (folder / _REQUIREMENTS_FILE_NAME).write_text("\n".join(pins) + "\n")
-    conda = _mlflow_conda_env(additional_pip_deps=pins, install_mlflow=False)
+    python = platform.python_version()
+    conda = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": pins}],
+    }
+    virtualenv = {
+        "python": python,
+        "build_dependencies": ["pip", "setuptools", "wheel"],
+        "dependencies": [f"-r {_REQUIREMENTS_FILE_NAME}"],
+    }
     (folder / _CONDA_ENV_FILE_NAME).write_text(yaml.safe_dump(conda))
-    _PythonEnv.current().to_yaml(str(folder / _PYTHON_ENV_FILE_NAME))
+    (folder / _PYTHON_ENV_FILE_NAME).write_text(yaml.safe_dump(virtualenv))
 
 
 class _PixelPredictor:

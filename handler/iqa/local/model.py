@@ -37,6 +37,10 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.u
 WEIGHTS_FILE: Final = "model.safetensors"
 WANTED: Final = (GRAPH_FILE, QUANTISED_GRAPH_FILE, "model.bin", CARD_FILE, PROVENANCE_FILE)
 """What of an archive is read: its code is never run."""
+SUFFIXES: Final = (
+    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff", ".gif",
+)  # fmt: skip
+"""In a folder; a file that is named is read whatever its name."""
 SHIPPED: Final = Path(__file__).parents[1] / "shipped"
 # In a checkout: the same graph and card, where training keeps them.
 CHECKOUT: Final = Path(__file__).parents[3] / "training" / "pretrained"
@@ -243,12 +247,13 @@ def image_of_array(array: NDArray[Any]) -> Image.Image:
 
 
 def images_in(paths: Iterable[Path]) -> list[Path]:
-    """Return the files that are named, those of folders in their order."""
+    """Return the files that are named, and those in folders that are named like pictures."""
     found: list[Path] = []
     for path in paths:
-        found += (
-            sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-        )
+        if path.is_dir():
+            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES)
+        else:
+            found.append(path)
     return found
 
 

@@ -74,6 +74,14 @@ def _large_sps() -> bytes:
     return struct.pack(">I", len(unit)) + unit
 
 
+def _with_configuration(at: int, value: int) -> bytes:
+    """Return a HEIC with another byte in the configuration of its decoder."""
+    part = coded(picture("grey.heic" if at == 17 else "quarters.heic"))
+    config = bytearray(dict(part.properties)[b"hvcC"])
+    config[at] = value
+    return file_of([_with(part, (b"hvcC", bytes(config)))])
+
+
 def _both(
     name: str, make: Callable[[Part, bytes], bytes], odd: Callable[[Build], OddInput]
 ) -> dict[str, OddInput]:
@@ -163,6 +171,10 @@ HEIF_BROKEN: Final[dict[str, OddInput]] = {
         [_with(p, (b"colr", b"prof" + b"no" * 99))], b),
             lambda build: scored(build, "icc_profile_ignored")),
     **_both("with_script", lambda p, b: file_of([p], b) + b"<script>alert(1)</script>", _cut),
+    # Each corrupts the memory of a process that decodes it as it is.
+    "heic_whose_configuration_says_9_bits": refused(lambda: _with_configuration(17, 0xF9)),
+    "heic_whose_configuration_says_grey": refused(lambda: _with_configuration(16, 0xFC)),
+    "heic_of_another_size_inside": refused(lambda: file_of([_with(_heic(), ispe(96, 64))])),
     "heic_in_the_name_of_avif": scored(lambda: file_of([_heic()], b"avif")),
     "avif_in_the_name_of_heic": scored(lambda: file_of([_avif()], b"heic")),
     **_both("grid", lambda p, b: file_of([grid(2, 1, (320, 128), (2, 3)), p, p], b),

@@ -8,6 +8,7 @@ specification, 5.5) or the sequence parameter set (ITU-T H.265, 7.3.2.2) says, o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from iqa.imaging.boxes import Item, NotReadable
@@ -112,8 +113,59 @@ def _skip_operating_points(bits: _Bits) -> None:
             bits.skip(4)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """
+    What a sequence parameter set says of its pictures.
+
+    Attributes:
+        coded: (width, height) that are decoded.
+        shown: (width, height) of the conformance window.
+        chroma: 0 grey, 1 4:2:0, 2 4:2:2, 3 4:4:4.
+        depths: Bits of luma and chroma.
+    """
+
+    coded: tuple[int, int]
+    shown: tuple[int, int]
+    chroma: int
+    depths: tuple[int, int]
+
+
+def expect_consistent(items: list[Item], body: bytes) -> None:
+    """
+    Refuse coded pictures of HEVC whose container says another size, depth or sampling.
+
+    libheif and pi-heif 1.4 reserve memory by the container, and write what the decoder made: a
+    depth of 9 bits in the one and of 8 in the other corrupts the memory of the process.
+
+    Raises:
+        NotReadable: They disagree, or tiles are of several depths.
+    """
+    told = set()
+    for item in items:
+        if item.kind != b"hvc1":
+            continue
+        config = item.property_of(b"hvcC") or b""
+        shapes, _ = _hevc_shapes(item, body)
+        says = (config[16] & 3, (config[17] & 7) + 8, (config[18] & 7) + 8)
+        for shape in shapes:
+            if (shape.chroma, *shape.depths) != says or shape.shown != item.size():
+                raise NotReadable("a container that says another size or depth than its picture")
+        told.add(says[1])
+    if len(told) > 1:
+        raise NotReadable("tiles of several depths")
+
+
 def _hevc_pixels(item: Item, body: bytes) -> int:
-    area = frames = 0
+    shapes, frames = _hevc_shapes(item, body)
+    if not shapes or not frames:
+        raise NotReadable("an HEVC picture without a header")
+    return max(shape.coded[0] * shape.coded[1] for shape in shapes) * frames
+
+
+def _hevc_shapes(item: Item, body: bytes) -> tuple[list[_Shape], int]:
+    """Return what each parameter set of an item says, and how many pictures follow."""
+    shapes, frames = [], 0
     config = item.property_of(b"hvcC") or b""
     if len(config) < 23:
         raise NotReadable("an HEVC picture without a configuration")
@@ -123,13 +175,10 @@ def _hevc_pixels(item: Item, body: bytes) -> int:
         if layer:  # of a stereo picture; the decoder leaves them out
             continue
         if kind == SPS:
-            width, height = _size_in_sps(_Bits(unit[2:].replace(b"\0\0\3", b"\0\0")))
-            area = max(area, width * height)
+            shapes.append(_shape_in_sps(_Bits(unit[2:].replace(b"\0\0\3", b"\0\0"))))
         elif kind <= LAST_SLICE_TYPE and unit[2:3] and unit[2] & 0x80:  # first slice of a picture
             frames += 1
-    if not area or not frames:
-        raise NotReadable("an HEVC picture without a header")
-    return area * frames
+    return shapes, frames
 
 
 def _configured_units(config: bytes) -> Iterator[bytes]:
@@ -160,7 +209,7 @@ def _units(content: bytes, length_bytes: int) -> Iterator[bytes]:
     raise NotReadable(f"more than {MAX_UNITS} units in an item")
 
 
-def _size_in_sps(bits: _Bits) -> tuple[int, int]:
+def _shape_in_sps(bits: _Bits) -> _Shape:
     bits.skip(4)
     sub_layers = bits.read(3)
     bits.skip(1 + 88 + 8)  # nesting, general profile, general level
@@ -170,9 +219,20 @@ def _size_in_sps(bits: _Bits) -> tuple[int, int]:
     for has_profile, has_level in present:
         bits.skip(88 * has_profile + 8 * has_level)
     bits.exp_golomb()  # its number
-    if bits.exp_golomb() == 3:  # chroma_format_idc
+    chroma = bits.exp_golomb()
+    if chroma == 3:
         bits.skip(1)
-    return bits.exp_golomb(), bits.exp_golomb()
+    width, height = bits.exp_golomb(), bits.exp_golomb()
+    left = right = top = bottom = 0
+    if bits.read(1):  # conformance_window
+        left, right, top, bottom = (bits.exp_golomb() for _ in range(4))
+    across, down = (2 if chroma in (1, 2) else 1), (2 if chroma == 1 else 1)
+    return _Shape(
+        coded=(width, height),
+        shown=(width - across * (left + right), height - down * (top + bottom)),
+        chroma=chroma,
+        depths=(bits.exp_golomb() + 8, bits.exp_golomb() + 8),
+    )
 
 
 class _Bits:

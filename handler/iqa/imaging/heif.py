@@ -22,7 +22,7 @@ from iqa.imaging.boxes import (
     read,
 )
 from iqa.imaging.check import Limits
-from iqa.imaging.coded_sizes import decoded_pixels, payload
+from iqa.imaging.coded_sizes import decoded_pixels, expect_consistent, payload
 from iqa.imaging.remux import rewritten
 from iqa.imaging.structure import MAX_EXIF_BYTES
 from PIL import Image
@@ -70,6 +70,7 @@ def open_image(body: bytes, limits: Limits) -> Opened:
         coded = container.coded()
         name = _format(coded)
         _expect_few_pixels(picture.size(), sum(decoded_pixels(i, body) for i in coded), limits)
+        expect_consistent(coded, body)
         exif = _exif(container, body)
         plain = rewritten(container, body, b"avif" if name == "AVIF" else b"heic")
     except NotReadable as error:

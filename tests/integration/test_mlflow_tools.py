@@ -191,7 +191,7 @@ def test_mlflow_models_evaluate(uri: str) -> None:
     with mlflow.start_run():
         result = mlflow.models.evaluate(
             "models:/iqa@staging", rated, targets="mos", predictions="score",
-            model_type="regressor", evaluator_config={"log_explainer": False},
+            model_type="regressor", evaluator_config={"log_model_explainability": False},
         )  # fmt: skip
     assert 0 < result.metrics["mean_absolute_error"] < 15
 

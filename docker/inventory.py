@@ -24,7 +24,8 @@ VENV = Path("/opt/venv")
 
 def main() -> int:
     """Print the inventory."""
-    print(json.dumps({"python": python(), "debian": debian(), "java": java()}))
+    found = {"python": python(), "libraries": libraries(), "debian": debian(), "java": java()}
+    print(json.dumps(found))
     return 0
 
 
@@ -46,6 +47,19 @@ def python() -> dict[str, Any]:
         }
     interpreter = {"name": "python", "version": platform.python_version()}
     return {"interpreter": interpreter, "packages": [found[key] for key in sorted(found)]}
+
+
+def libraries() -> list[dict[str, str]]:
+    """List the shared libraries that Python packages bring, such as decoders of pictures."""
+    return [
+        {
+            "name": path.name.split(".so")[0].rsplit("-", 1)[0],
+            "package": path.parent.name.removesuffix(".libs"),
+            "path": str(path),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(VENV.glob("lib/python*/site-packages/*.libs/*.so*"))
+    ]
 
 
 def debian() -> list[dict[str, str]]:

@@ -27,6 +27,21 @@ from console import command_line
 from console.paths import ROOT
 
 INVENTORY: Final = ROOT / "docker" / "inventory.py"
+# What a decoder is under, by the name of its file: a wheel's own licence does not say it.
+LIBRARY_LICENSES: Final = {
+    "libheif": "LGPL-3.0-or-later",
+    "libde265": "LGPL-3.0-or-later",
+    "libavif": "BSD-2-Clause",  # and in it dav1d and libaom, of the same one
+    "libjpeg": "IJG AND BSD-3-Clause",
+    "libopenjp2": "BSD-2-Clause",
+    "libpng16": "libpng-2.0",
+    "libtiff": "libtiff",
+    "libwebp": "BSD-3-Clause",
+    "libwebpdemux": "BSD-3-Clause",
+    "libwebpmux": "BSD-3-Clause",
+    "libsharpyuv": "BSD-3-Clause",
+    "liblcms2": "MIT",
+}
 OUT: Final = ROOT / "build" / "sbom.json"
 
 
@@ -35,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.sbom",
         description="Write what an image holds as CycloneDX JSON: Python packages with the SHA-256 "
-        "of the file that each came from, Debian packages, Java archives.",
+        "of the file that each came from and the libraries inside, Debian packages, Java archives.",
     )
     parser.add_argument(
         "--image", default="iqa-torchserve", help="as docker names it (default: %(default)s)"
@@ -102,6 +117,8 @@ def document(image: str, found: dict[str, Any]) -> str:
     )
     for package in found["python"]["packages"]:
         bom.components.add(_python_package(package))
+    for library in found["libraries"]:
+        bom.components.add(_library(library))
     for package in found["debian"]:
         bom.components.add(_debian_package(package))
     for jar in found["java"]:
@@ -125,6 +142,19 @@ def _python_package(told: dict[str, Any]) -> Component:
         bom_ref=str(purl),
         hashes=[_sha256(told["sha256"])] if told["sha256"] else [],
         licenses=[DisjunctiveLicense(name=told["license"])] if told["license"] else [],
+    )
+
+
+def _library(told: dict[str, Any]) -> Component:
+    """Return a shared library that a Python package brings, with its licence where we know it."""
+    known = LIBRARY_LICENSES.get(told["name"])
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=told["name"],
+        bom_ref=told["path"],
+        hashes=[_sha256(told["sha256"])],
+        licenses=[DisjunctiveLicense(name=known)] if known else [],
+        properties=[Property(name="inside", value=told["package"])],
     )
 
 

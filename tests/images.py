@@ -13,12 +13,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+PICTURES: Final = Path(__file__).parent / "pictures"
 Pixels = NDArray[np.uint8]
 
 ORIENTATION: Final = 0x0112
@@ -272,6 +274,8 @@ PLAIN_FORMATS: Final[dict[str, Callable[[], bytes]]] = {
     "BMP": lambda: encode(photograph(160, 120), "BMP"),
     "TIFF": lambda: encode(photograph(160, 120), "TIFF"),
     "GIF": lambda: converted("P", "GIF"),
+    "AVIF": lambda: encode(photograph(160, 120), "AVIF", quality=90),
+    "HEIC": lambda: (PICTURES / "photograph.heic").read_bytes(),
 }
 """One plain file of each accepted format."""
 
@@ -339,11 +343,18 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     ),
     "lossless_webp": _accepted(lambda: encode(quarters(), "WEBP", lossless=True), "WEBP"),
     "lzw_tiff": _accepted(lambda: encode(quarters(), "TIFF", compression="tiff_lzw"), "TIFF"),
+    "ten_bits_avif": _accepted(
+        lambda: (PICTURES / "quarters_10_bits.avif").read_bytes(), "AVIF"
+    ),
+    "ten_bits_heic": _accepted(
+        lambda: (PICTURES / "quarters_10_bits.heic").read_bytes(), "HEIC"
+    ),
     "jpeg_tiff": _accepted(lambda: encode(quarters(), "TIFF", compression="jpeg"), "TIFF"),
     # More than one picture in the file.
     "animated_gif": _accepted(lambda: frames("GIF"), "GIF", (160, 128), "first_frame_only"),
     "animated_webp": _accepted(lambda: frames("WEBP"), "WEBP", (160, 128), "first_frame_only"),
     "animated_png": _accepted(lambda: frames("PNG"), "PNG", (160, 128), "first_frame_only"),
+    "animated_avif": _accepted(lambda: frames("AVIF"), "AVIF", (160, 128), "first_frame_only"),
     "paged_tiff": _accepted(lambda: frames("TIFF"), "TIFF", (160, 128), "first_frame_only"),
     "mpo": _accepted(lambda: frames("MPO"), "JPEG"),
     # Grey, palettes, deep samples.
@@ -352,6 +363,10 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     "one_bit_png": _accepted(lambda: converted("1", "PNG"), "PNG", (160, 120), GREY),
     "one_bit_tiff": _accepted(
         lambda: converted("1", "TIFF", compression="group4"), "TIFF", (160, 120), GREY
+    ),
+    "grey_avif": _accepted(lambda: converted("L", "AVIF"), "AVIF", (160, 120), GREY),
+    "grey_heic": _accepted(
+        lambda: (PICTURES / "grey.heic").read_bytes(), "HEIC", (160, 128), GREY
     ),
     "grey16_png": _accepted(lambda: encode(ramp16(), "PNG"), "PNG", (256, 64), GREY),
     "grey16_tiff": _accepted(lambda: encode(ramp16(), "TIFF"), "TIFF", (256, 64), GREY),
@@ -367,6 +382,13 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     "half_red_webp": _accepted(
         lambda: encode(flat((255, 0, 0, 128)), "WEBP", lossless=True, exact=True),
         "WEBP", (160, 128), "alpha_composited",
+    ),
+    "half_clear_avif": _accepted(
+        lambda: encode(flat((255, 0, 0, 128)), "AVIF"), "AVIF", (160, 128), "alpha_composited"
+    ),
+    "half_clear_heic": _accepted(
+        lambda: (PICTURES / "half_clear.heic").read_bytes(), "HEIC", (160, 128),
+        "alpha_composited",
     ),
     "opaque_rgba_png": _accepted(
         lambda: encode(np.dstack([quarters(), flat((255,))]), "PNG")
@@ -406,6 +428,7 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     },
     "exif_6_png": _accepted(partial(with_orientation, 6, "PNG")),
     "exif_8_webp": _accepted(partial(with_orientation, 8, "WEBP"), "WEBP"),
+    "exif_6_avif": _accepted(partial(with_orientation, 6, "AVIF"), "AVIF"),
     "exif_3_tiff": _accepted(partial(with_orientation, 3, "TIFF"), "TIFF"),
     "exif_out_of_range_jpeg": _accepted(partial(with_orientation, 9), "JPEG"),
     "exif_no_header_jpeg": _accepted(
@@ -448,10 +471,6 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
         415, "unsupported_format", lambda: b"\xef\xbb\xbf<?xml version='1.0'?><svg></svg>"
     ),
     "pdf": _refused(415, "unsupported_format", lambda: b"%PDF-1.7\n1 0 obj\n"),
-    "heic": _refused(
-        415, "unsupported_format", lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
-    ),
-    "avif": _refused(415, "unsupported_format", lambda: encode(quarters(), "AVIF")),
     "jpeg2000": _refused(415, "unsupported_format", lambda: encode(quarters(), "JPEG2000")),
     "ico": _refused(415, "unsupported_format", lambda: encode(quarters(), "ICO")),
     "float_tiff": _refused(

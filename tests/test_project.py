@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "iqa.tasks": {"iqa"},
     "iqa.request": {"iqa"},
     "iqa.network": {"iqa", "iqa.imaging", "iqa.tasks"},
+    "iqa.local": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network"},
     "telemetry": {"iqa", "iqa.imaging", "iqa.tasks", "ts"},
     "request_log": {"telemetry"},
     "iqa_handler": {
@@ -41,8 +42,8 @@ MAY_IMPORT = {
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
     "training.registry": {
-        "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
-        "training.tasks",
+        "console", "iqa", "iqa.local", "iqa.network", "iqa.tasks", "training.data",
+        "training.measure", "training.tasks",
     },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
@@ -81,7 +82,7 @@ OWN = {
     "tests", "benchmarks", "ts",
 }  # fmt: skip
 SERVING_PACKAGES = {
-    "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart",
+    "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart", "pi_heif",
 }  # fmt: skip
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"

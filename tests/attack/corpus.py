@@ -18,10 +18,13 @@ from typing import Any, Final
 from tests.attack.bombs import BOMBS
 from tests.attack.broken import BROKEN
 from tests.attack.disguises import DISGUISES, LAUGHS
+from tests.attack.heif_corpus import HEIF_BOMBS, HEIF_BROKEN
 from tests.attack.pieces import SMALL_JPEG, SMALL_PNG
 from tests.images import ODD_INPUTS, OddInput
 
-FILES: Final[dict[str, OddInput]] = {**ODD_INPUTS, **DISGUISES, **BROKEN, **BOMBS}
+FILES: Final[dict[str, OddInput]] = {
+    **ODD_INPUTS, **DISGUISES, **BROKEN, **BOMBS, **HEIF_BROKEN, **HEIF_BOMBS,
+}  # fmt: skip
 CUT_EVERY: Final = 10  # bytes
 
 TEXT: Final = base64.b64encode(SMALL_JPEG).decode()

@@ -2,6 +2,7 @@
 Decode thousands of changed pictures and look for whatever is neither a result nor a refusal.
 
     python -m tests.attack.fuzz [--runs 20000] [--seed 0] [--jobs 2] [--folder build/fuzz]
+    python -m tests.attack.fuzz --only heic --folder build/fuzz-heic
     python -m tests.attack.fuzz --file build/fuzz/findings/NAME
 
 Files that run lines of Python which none ran before are kept in FOLDER/corpus and changed again,
@@ -26,6 +27,7 @@ from typing import Final
 from tests.attack import trial
 from tests.attack.broken import BROKEN
 from tests.attack.disguises import DISGUISES
+from tests.attack.heif_corpus import HEIF_BROKEN
 from tests.attack.trial import Bounds
 from tests.images import ODD_INPUTS
 
@@ -51,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         "--cpu-s", type=float, default=Bounds.cpu_s,
         help="seconds of processor time that one file may take (default: %(default)g)",
     )  # fmt: skip
+    parser.add_argument(
+        "--only", default="", metavar="WORD",
+        help="start from pictures with this word in their name, such as avif (default: from all)",
+    )  # fmt: skip
     parser.add_argument("--file", type=Path, help="judge this file alone: one that was found")
     arguments = parser.parse_args(argv)
     if arguments.runs < 1 or arguments.jobs < 1 or arguments.cpu_s <= 0:
@@ -59,16 +65,23 @@ def main(argv: list[str] | None = None) -> int:
     folder: Path = arguments.folder
     if arguments.file is not None:
         return _judge_one(arguments.file, folder, bounds)
-    hunt = Hunt(folder, arguments.seed, bounds, default_seeds())
+    seeds = default_seeds(arguments.only)
+    if not seeds:
+        parser.error(f"--only: expected a word in the name of a test picture, got {arguments.only}")
+    hunt = Hunt(folder, arguments.seed, bounds, seeds)
     hunt.run(arguments.runs, arguments.jobs)
     print(hunt.summary(), flush=True)
     return 1 if hunt.findings else 0
 
 
-def default_seeds() -> list[bytes]:
-    """Return the small ones of the test pictures."""
-    pictures = {**ODD_INPUTS, **BROKEN, **DISGUISES}.values()
-    return [odd.body for odd in pictures if 0 < len(odd.body) <= MAX_SEED_BYTES]
+def default_seeds(word: str = "") -> list[bytes]:
+    """Return the small ones of the test pictures, or of those with a word in their names."""
+    pictures = {**ODD_INPUTS, **BROKEN, **DISGUISES, **HEIF_BROKEN}
+    return [
+        odd.body
+        for name, odd in pictures.items()
+        if word in name and 0 < len(odd.body) <= MAX_SEED_BYTES
+    ]
 
 
 @dataclass

@@ -14,6 +14,7 @@ EDGES: Final = (
     65535, 65536, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1,
 )  # fmt: skip
 JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xDA)})
+BOXES_OF_BOXES: Final = {b"meta": 12, b"iprp": 8, b"ipco": 8, b"iref": 12, b"iinf": 14}
 
 Parts = list[bytes]
 
@@ -43,9 +44,16 @@ def parts_of(body: bytes) -> Parts:
         return _split(body, 10, lambda _: 12)
     if body.startswith(b"\xff\xd8"):
         return _split(body, 2, lambda at: _segment_length(body, at))
+    if body[4:8] == b"ftyp":
+        return _split(body, 0, lambda at: _box_length(body, at))[1:]
     if body.startswith(b"GIF8"):
         return _split(body, 13, lambda at: 1 + body[at])
     return _split(body, 14, lambda _: max(1, len(body) // 16))
+
+
+def _box_length(body: bytes, at: int) -> int:
+    """Return the length of a box of AVIF or HEIC; of one that holds others, that of its head."""
+    return BOXES_OF_BOXES.get(body[at + 4 : at + 8], int.from_bytes(body[at : at + 4]))
 
 
 def _segment_length(body: bytes, at: int) -> int:

@@ -22,10 +22,17 @@ from tests.attack.bombs import BOMBS
 from tests.attack.broken import BROKEN
 from tests.attack.corpus import FILES, cuts
 from tests.attack.disguises import DISGUISES
+from tests.attack.heif_corpus import HEIF_BOMBS, HEIF_BROKEN
 from tests.images import encode, photograph
 from tests.unit.test_handler import make_context
 
-NEW = {**DISGUISES, **BROKEN, **BOMBS}  # the others: tests/unit/test_decoding.py
+NEW = {
+    **DISGUISES,
+    **BROKEN,
+    **BOMBS,
+    **HEIF_BROKEN,
+    **HEIF_BOMBS,
+}  # the others: tests/unit/test_decoding.py
 MAX_CPU_S = 2.0
 MAX_MEMORY_BYTES = 1_200_000_000
 GOOD = encode(photograph(160, 120), "JPEG")

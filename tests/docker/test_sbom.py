@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,23 @@ def test_each_locked_package_is_in_the_bill_with_a_locked_digest(
         names = {part["name"] for part in bill["components"]}
         assert {"model-server.jar", "netty-handler", "openjdk-17-jre-headless"} <= names
         assert "torch" not in names
+
+
+def test_the_decoders_inside_packages_have_their_licences() -> None:
+    """The wheel of pi-heif is BSD, what it brings is not; told without building an image."""
+    from docker import inventory
+
+    site = next(Path(path) for path in sys.path if (Path(path) / "pi_heif.libs").is_dir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inventory, "VENV", site.parents[2])
+        found = {
+            "python": {"interpreter": {"name": "python", "version": "3.11"}, "packages": []},
+            "libraries": inventory.libraries(), "debian": [], "java": [],
+        }  # fmt: skip
+    bill = json.loads(sbom.document("an-image", found))
+    licences = {
+        part["name"]: [one["license"]["name"] for one in part.get("licenses", [])]
+        for part in bill["components"]
+    }
+    assert licences["libheif"] == licences["libde265"] == ["LGPL-3.0-or-later"]
+    assert licences["libavif"] == ["BSD-2-Clause"]

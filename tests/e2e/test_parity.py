@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import iqa
 import numpy as np
 import pytest
 import torch
@@ -90,3 +91,18 @@ def test_a_batch_of_four_gives_the_scores_of_four_batches_of_one(unpacked: Path,
     for path in GOLDEN:
         picture = path.read_bytes()
         assert abs(_score(runtime, picture) - _score(runtime, picture, 4)) <= tolerance
+
+
+def test_the_package_gives_the_served_score(server: RunningServer) -> None:
+    """`iqa.load` of the served archive, a path and bytes alike: 0.01 point at most."""
+    model = iqa.load(server.model_store / "iqa-1.mar")
+    for path in GOLDEN:
+        served = server.score(path.read_bytes())
+        told = model.predict(path)
+        assert abs(told["score"] - served["score"]) <= TOLERANCE
+        assert {key: told[key] for key in ("label", "interval", "coverage", "image")} == {
+            key: served[key] for key in ("label", "interval", "coverage", "image")
+        }
+    with pytest.raises(iqa.ImageRejected) as caught:
+        model.score(b"no picture")
+    assert caught.value.reason == server.post(b"no picture").json()["reason"]

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+import yaml
 from iqa.network import checkpoint
 
 from console.command_line import TRACKING_VARIABLE
@@ -47,20 +48,6 @@ def test_a_downloaded_version_is_byte_for_byte_what_was_logged(tmp_path: Path) -
     folder = model_versions.download("iqa", "1", tmp_path / "out")
     for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
         assert (folder / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
-
-
-@pytest.mark.usefixtures("store")
-def test_a_version_loads_as_a_pyfunc_with_signature_and_example(tmp_path: Path) -> None:
-    """Anyone with MLflow can open a version: uint8 pixels in, quality out."""
-    register(tmp_path / "in")
-    model = mlflow.pyfunc.load_model("models:/iqa/1")
-    pixels = np.zeros((2, 64, 96, 3), np.uint8)
-    quality = model.predict({"pixels_NHWC": pixels})
-    assert quality.shape == (2,)
-    assert model.metadata.signature is not None
-    assert model.metadata.saved_input_example_info is not None
-    network, _ = checkpoint.load(tmp_path / "in")
-    assert type(network).__name__ == "ImageNetwork"
 
 
 @pytest.mark.usefixtures("store")
@@ -187,18 +174,40 @@ def test_model_info_tells_what_an_alias_names(
     assert model_info.main(["--version", "5"]) == 1
 
 
-def test_a_version_from_before_the_moves_is_still_loaded(store: str, tmp_path: Path) -> None:
-    """Its MLmodel names the loader where it lay then."""
-    registered = register(tmp_path / "a")
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/iqa/{registered.version}"))
-    older = tmp_path / "older"
-    shutil.copytree(folder, older)
-    text = (older / "MLmodel").read_text()
-    assert "loader_module: training.registry.flavor" in text
-    text = text.replace("training.registry.flavor", "training.registry.flavor")
-    (older / "MLmodel").write_text(text)
+@pytest.mark.parametrize("loader", ["training.flavor", "training.registry.flavor"])
+def test_a_version_of_older_code_is_still_loaded(store: str, tmp_path: Path, loader: str) -> None:
+    """Its MLmodel names the loader where it lay then; pixels in, outputs out, and no code in it."""
+    older = as_logged_before(tmp_path, loader)
     pixels = np.zeros((1, 64, 64, 3), np.uint8)
     assert mlflow.pyfunc.load_model(str(older)).predict(pixels).shape == (1,)
+
+
+def test_a_version_of_older_code_is_downloaded_for_packaging(store: str, tmp_path: Path) -> None:
+    """What build_mar asks for is where it always was: registered as such, and byte for byte."""
+    older = as_logged_before(tmp_path, "training.registry.flavor")
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(older), "older")
+    client = mlflow.MlflowClient()
+    source = f"{run.info.artifact_uri}/older"
+    number = str(client.create_model_version("iqa", source, run.info.run_id).version)
+    folder = model_versions.download("iqa", number, tmp_path / "out")
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
+        assert (folder / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+
+
+def as_logged_before(folder: Path, loader: str) -> Path:
+    """Return a logged model as it was before it brought its code: checkpoint and MLmodel."""
+    registered = register(folder / "a")
+    logged = Path(mlflow.artifacts.download_artifacts(f"models:/iqa/{registered.version}"))
+    older = folder / "older"
+    shutil.copytree(logged / "checkpoint", older / "checkpoint")
+    document = yaml.safe_load((logged / "MLmodel").read_text())
+    document["flavors"]["python_function"] = {
+        "data": "checkpoint", "loader_module": loader, "python_version": "3.11.7",
+    }  # fmt: skip
+    del document["signature"], document["saved_input_example_info"]
+    (older / "MLmodel").write_text(yaml.safe_dump(document))
+    return older
 
 
 def _log_pytorch() -> str:

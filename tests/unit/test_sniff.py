@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from iqa.errors import ImageRejected
 from iqa.imaging.decoding import decode
-from iqa.imaging.sniff import TAKEN, format_of
+from iqa.imaging.sniff import HEIF, TAKEN, format_of
 from PIL import Image
 
 from tests.attack.pieces import LONG, SHORT, tag, tiff, tiff_tags
+from tests.heif_files import Part, file_of, ispe
 from tests.images import PLAIN_FORMATS, converted, encode, photograph
 
 PIXELS = photograph(64, 48)
-TAKEN_IDS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF"}
+TAKEN_IDS = {"JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF"}
 
 
 def packed(kind: str) -> bytes:
@@ -60,7 +61,6 @@ def raw(maker: bytes, *more: tuple[int, int, int, bytes]) -> bytes:
 
 
 WRITTEN: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "AVIF": ("AVIF", "RGB", {}),
     "BLP": ("BLP", "P", {}),
     "DDS": ("DDS", "RGB", {}),
     "DIB": ("DIB", "RGB", {}),
@@ -123,10 +123,8 @@ MORE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "DIB of OS/2": ("DIB", lambda: struct.pack("<IHHHH", 12, 64, 48, 1, 24) + bytes(9216)),
     "JPEG 2000 stream": ("JPEG 2000", lambda: converted("RGB", "JPEG2000", no_jp2=True)),
     "JPEG XL": ("JPEG XL", lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100)),
-    "HEIC": ("HEIC", lambda: ISO % (b"heic", b"mif1")),
-    "HEIC under another brand": ("HEIC", lambda: ISO % (b"mif1", b"heic")),
-    "AVIF under another brand": ("AVIF", lambda: ISO % (b"mif1", b"avif")),
-    "HEIF": ("HEIF", lambda: ISO % (b"mif1", b"abcd")),
+    "HEIF of JPEG": ("HEIF of 'jpeg'", lambda: file_of([Part(
+        kind=b"jpeg", content=b"\xff\xd8", properties=(ispe(64, 64),))], b"mif1")),
     "PALM of a palette": ("PALM", lambda: converted("P", "PALM")),
     "SPIDER of this machine": ("SPIDER", spider),
     "SPIDER of another machine": (
@@ -200,7 +198,8 @@ def test_a_format_that_is_not_taken_is_refused_by_its_name(
     with pytest.raises(ImageRejected) as caught:
         decode(build())
     assert (caught.value.status, caught.value.reason) == (415, "unsupported_format")
-    assert f"expected {TAKEN}, got {name}" in str(caught.value)
+    taken = "AVIF, or HEIF of HEVC (HEIC)" if name.startswith("HEIF") else TAKEN
+    assert f"expected {taken}, got {name}" in str(caught.value)
 
 
 def test_every_format_of_pillow_is_taken_or_has_a_name() -> None:
@@ -220,7 +219,14 @@ def test_the_heads_made_here_are_such_as_pillow_knows(key: str) -> None:
 @pytest.mark.parametrize("name", PLAIN_FORMATS)
 def test_a_format_that_is_taken_is_known_by_its_first_bytes(name: str) -> None:
     """The rest of the file may be missing: that is found later."""
-    assert format_of(PLAIN_FORMATS[name]()[:16] + bytes(50)) == name
+    known = HEIF if name in ("AVIF", "HEIC") else name
+    assert format_of(PLAIN_FORMATS[name]()[:16] + bytes(50)) == known
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"])
+def test_each_brand_of_avif_and_heic_is_taken(brand: bytes) -> None:
+    """What is in it, the items tell: phones write one brand round the other's pictures."""
+    assert format_of(ISO % (brand, b"abcd")) == HEIF
 
 
 def test_a_plain_tiff_of_a_camera_is_no_raw_file() -> None:

@@ -10,6 +10,7 @@ from console.paths import ROOT
 from training.registry import model_versions
 
 ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
+PRECISION = "bf16"  # of the graph that is served where the processor has it
 PRETRAINED = ROOT / "training" / "pretrained"
 EXPERIMENT = "pretrained"
 
@@ -36,7 +37,8 @@ def register(name: str, alias: str) -> ModelVersion:
 
     card = checkpoint.load_card(PRETRAINED)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
-        registered = register_version(name, run_id, PRETRAINED, card)
+        graph = PRETRAINED / ARTIFACTS / PRECISION
+        registered = register_version(name, run_id, PRETRAINED, card, graph)
         # The graphs that passed their gate: a build needs no pictures then.
         mlflow.MlflowClient().log_artifacts(run_id, str(PRETRAINED / ARTIFACTS), ARTIFACTS)
     if model_versions.holder_of(name, alias) is None:

@@ -47,7 +47,11 @@ class Registered:
 
 
 def register(
-    name: str, run_id: str | None, checkpoint_dir: Path, card: checkpoint.Card
+    name: str,
+    run_id: str | None,
+    checkpoint_dir: Path,
+    card: checkpoint.Card,
+    graph_dir: Path | None = None,
 ) -> Registered:
     """
     Log a checkpoint as a model of a run and register it as the next version.
@@ -57,6 +61,7 @@ def register(
         run_id: The active run's; None opens one.
         checkpoint_dir: What is stored.
         card: Its card; metrics and digests become tags, so that versions can be compared.
+        graph_dir: See `training.registry.flavor.save_model`.
     """
     digests, task = card["data"]["digests"], training_task_of(card)
     info = Model.log(
@@ -66,6 +71,7 @@ def register(
         run_id=run_id,
         registered_model_name=name,
         checkpoint_dir=checkpoint_dir,
+        graph_dir=graph_dir,
     )
     version = str(info.registered_model_version)
     tags = {

@@ -18,13 +18,13 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from iqa.imaging import check, colour, orientation, sniff, structure
+from iqa.imaging import check, colour, heif, orientation, sniff, structure
 from iqa.imaging.check import DEFAULT_LIMITS, Limits
 from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["DecodedImage", "Limits", "decode"]
+__all__ = ["DecodedImage", "Limits", "decode", "of_image"]
 
 MAX_WORDS: Final = 120  # characters of a library's message that are passed on
 
@@ -38,7 +38,7 @@ class DecodedImage:
         image: Mode RGB, sRGB, upright. Smaller than the file's picture where the decoder left
             out resolution that `preprocess` would drop.
         size: (width, height) of the file's picture, upright.
-        format: JPEG, PNG, WEBP, BMP, TIFF or GIF.
+        format: JPEG, PNG, WEBP, AVIF, HEIC, BMP, TIFF or GIF.
         warnings: What was changed or left out on the way; a closed list, in docs/api.md.
         policy: How it becomes the network's input.
     """
@@ -77,11 +77,16 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     with warnings.catch_warnings():
         # Pillow warns of large pictures and odd metadata; the limit here is our own.
         warnings.simplefilter("ignore")
-        image = _open(body, format_name, limits)
+        notes: list[str] = []
+        if format_name == sniff.HEIF:
+            image, format_name = _open_heif(body, limits, notes)
+        else:
+            image = _open(body, format_name, limits)
         check.pixels(image, body, limits)
         stored_size = image.size
         _reduce(image, policy)
-        notes = ["first_frame_only"] if _has_more_frames(image) else []
+        if _has_more_frames(image):
+            notes.append("first_frame_only")
         _load(image, body, limits)
         upright, turned = orientation.upright(image, notes)
         picture = _in_srgb(upright, notes)
@@ -89,6 +94,43 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     return DecodedImage(
         image=picture, size=size, format=format_name, warnings=tuple(notes), policy=policy
     )
+
+
+def of_image(
+    image: Image.Image, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAULT
+) -> DecodedImage:
+    """
+    Do with an image that a program already has what `decode` does with a file.
+
+    Args:
+        image: Any mode; upright by its own EXIF, if it has any. It is not changed.
+        limits: Largest picture.
+        policy: Of the model.
+
+    Returns:
+        As `decode`; the format is the one that Pillow read it from, or `pixels`.
+
+    Raises:
+        ImageRejected: 400, 413 or 415, with the reason.
+    """
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageRejected(
+            "too_many_pixels",
+            f"image: expected at most {limits.max_pixels} pixels, "
+            f"got {width} x {height}. Give a smaller picture.",
+        )
+    notes: list[str] = []
+    name = "JPEG" if image.format == "MPO" else image.format or "pixels"
+    try:
+        image.load()
+    except Exception as error:  # a file that Pillow had only begun to read
+        raise _broken(error) from error
+    upright, turned = orientation.upright(image, notes)
+    return DecodedImage(
+        image=_in_srgb(upright, notes), size=(height, width) if turned else (width, height),
+        format=name, warnings=tuple(notes), policy=policy,
+    )  # fmt: skip
 
 
 def _open(body: bytes, format_name: str, limits: Limits) -> Image.Image:
@@ -104,6 +146,23 @@ def _open(body: bytes, format_name: str, limits: Limits) -> Image.Image:
         raise _broken(SyntaxError("no readable header"), body) from error
     except Exception as error:  # Pillow's parsers raise whatever a broken header makes them meet
         raise _broken(error, body) from error
+
+
+def _open_heif(body: bytes, limits: Limits, notes: list[str]) -> tuple[Image.Image, str]:
+    """Read an AVIF or a HEIC; return the image and which of them it is."""
+    try:
+        opened = heif.open_image(body, limits)
+    except (ImageRejected, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _broken(SyntaxError("no readable header"), body) from error
+    except Exception as error:  # libavif and libheif, by way of Pillow and pi-heif
+        raise _broken(error, body) from error
+    if opened.has_more_frames:
+        notes.append("first_frame_only")
+    if not opened.is_colour_known:
+        notes.append("icc_profile_ignored")
+    return opened.image, opened.format
 
 
 def _reduce(image: Image.Image, policy: Policy) -> None:
@@ -160,7 +219,7 @@ def _too_large(error: Exception, limits: Limits) -> ImageRejected:
 
 def _broken(error: Exception, body: bytes = b"") -> ImageRejected:
     # Cut: a KeyError names its key, which may be a tag of a million values.
-    text = (str(error) or type(error).__name__)[:MAX_WORDS]
+    text = " ".join((str(error) or type(error).__name__)[:MAX_WORDS].split())
     # Only Pillow's words tell a file that ends early from one that is wrong inside; of WebP it
     # says nothing, but the header holds the length.
     is_cut = any(word in text.lower() for word in ("truncated", "end of file", "not enough", "eof"))

@@ -104,16 +104,20 @@ OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
 """The same for other files that people send by mistake."""
 
 # The brand of an ISO base media file (ISO/IEC 14496-12), behind its size and `ftyp`.
-BRANDS: Final = {
-    b"avif": "AVIF", b"avis": "AVIF",
-    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC",
-    b"hevc": "HEIC", b"hevx": "HEIC",
-    b"jp2 ": "JPEG 2000", b"crx ": "CR3 (raw camera file)",
-}  # fmt: skip
-CONTAINERS: Final = (b"mif1", b"msf1")  # of images; the brands that follow say more
+BRANDS: Final = {b"jp2 ": "JPEG 2000", b"crx ": "CR3 (raw camera file)"}
+HEIF: Final = (
+    b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2",
+    b"msf1",
+)  # fmt: skip
+"""The brands of what is taken: `iqa.imaging.heif`."""
 
 MARKUP: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*+<(\?xml\b)?")
 ROOT: Final = re.compile(rb"<(?:\w+:)?(svg|!doctype\s+html|html|head|body)\b", re.I)
+
+
+def is_heif(head: bytes) -> bool:
+    """Tell a file of HEIF, which AVIF and HEIC are, by its brand."""
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF
 
 
 def image_of(head: bytes) -> str | None:
@@ -130,7 +134,7 @@ def image_of(head: bytes) -> str | None:
         if pattern.match(head, 0, HEAD_BYTES):
             return name
     if head[4:8] == b"ftyp":
-        return _brand(head)
+        return BRANDS.get(head[8:12])
     if _root(head) == b"svg":
         return "SVG"
     return foreign_headers.image_of(head)
@@ -153,14 +157,6 @@ def _root(head: bytes) -> bytes:
     """Return the first element of markup that says what it is, in small letters."""
     found = ROOT.search(head, 0, HEAD_BYTES) if MARKUP.match(head, 0, HEAD_BYTES) else None
     return found[1].lower() if found else b""
-
-
-def _brand(head: bytes) -> str | None:
-    size = min(int.from_bytes(head[:4]), 256)
-    brands = [head[8:12], *(head[at : at + 4] for at in range(16, size, 4))]
-    if brands[0] not in CONTAINERS:
-        return BRANDS.get(brands[0])
-    return next((BRANDS[brand] for brand in brands if brand in BRANDS), "HEIF")
 
 
 def _compiled(table: tuple[tuple[bytes, str], ...]) -> list[tuple[re.Pattern[bytes], str]]:

@@ -29,7 +29,9 @@ SIGNATURES: Final = (
     (b"II+\0", "TIFF"),
 )
 
-TAKEN: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+HEIF: Final = "HEIF"
+"""The container of AVIF and HEIC; which of them, only its items tell."""
 
 
 def format_of(body: bytes) -> str:
@@ -37,12 +39,14 @@ def format_of(body: bytes) -> str:
     Tell the format of a file by its first bytes.
 
     Returns:
-        JPEG, PNG, WEBP, BMP, TIFF or GIF: Pillow's name. What follows may be damaged.
+        JPEG, PNG, WEBP, BMP, TIFF or GIF: Pillow's name; or `HEIF`. What follows may be damaged.
 
     Raises:
         ImageRejected: Another format (415), or none that is known (400).
     """
     name = next((name for start, name in SIGNATURES if body.startswith(start)), None)
+    if name is None and foreign.is_heif(body):
+        name = HEIF
     image = other = None
     if name == "TIFF":
         image = foreign_headers.raw_in_tiff(body)

@@ -1,4 +1,4 @@
-# Four images: torchserve, front, mlflow, sidecar. What each holds and why: docs/docker.md.
+# Five images: torchserve, front, score, mlflow, sidecar. What each holds and why: docs/docker.md.
 #
 #   docker build --target torchserve -t iqa-torchserve .
 #
@@ -96,6 +96,24 @@ EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "docker/is_healthy.py", "http://127.0.0.1:8080/ready"]
 CMD ["python", "docker/front.py"]
+
+# ---- what scores a folder: `docker run IMAGE --input_path ... --output_path ...` (docs/scale.md)
+FROM builder AS score-venv
+COPY docker/score/requirements.txt /build/score/requirements.txt
+RUN python /build/install.py /build/score/requirements.txt
+
+FROM base AS score
+COPY --from=score-venv /opt/venv /opt/venv
+COPY torchserve/model-config.yaml torchserve/
+COPY handler/ handler/
+COPY training/pretrained/ training/pretrained/
+COPY console/ console/
+COPY scripts/ scripts/
+COPY docker/score.py docker/
+ENV PYTHONPATH=/app
+# Not USER: it becomes whoever owns the folder of the output, which a host mounts.
+ENTRYPOINT ["tini", "--", "python", "docker/score.py"]
+CMD ["--help"]
 
 # ---- the registry
 FROM builder AS mlflow-venv

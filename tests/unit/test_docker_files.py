@@ -86,6 +86,7 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
             "import scripts.serve, scripts.supervisor.supervisor, scripts.supervisor.idle",
         ),
         ("front", "import runpy; runpy.run_path('docker/front.py')"),
+        ("score", "import runpy; runpy.run_path('docker/score.py'); import scripts.batch.worker"),
     ],
 )
 def test_an_image_of_chosen_files_has_what_they_import(

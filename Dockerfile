@@ -1,4 +1,4 @@
-# Five images: torchserve, front, web, mlflow, sidecar. What each holds and why: docs/docker.md.
+# Six images: torchserve, front, web, score, mlflow, sidecar. What each holds and why: docs/docker.md.
 #
 #   docker build --target torchserve -t iqa-torchserve .
 #
@@ -119,6 +119,24 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
 CMD ["uvicorn", "web.api:app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
      "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75", \
      "--timeout-graceful-shutdown", "30"]
+
+# ---- what scores a folder: `docker run IMAGE --input_path ... --output_path ...` (docs/scale.md)
+FROM builder AS score-venv
+COPY docker/score/requirements.txt /build/score/requirements.txt
+RUN python /build/install.py /build/score/requirements.txt
+
+FROM base AS score
+COPY --from=score-venv /opt/venv /opt/venv
+COPY torchserve/model-config.yaml torchserve/
+COPY handler/ handler/
+COPY training/pretrained/ training/pretrained/
+COPY console/ console/
+COPY scripts/ scripts/
+COPY docker/score.py docker/
+ENV PYTHONPATH=/app
+# Not USER: it becomes whoever owns the folder of the output, which a host mounts.
+ENTRYPOINT ["tini", "--", "python", "docker/score.py"]
+CMD ["--help"]
 
 # ---- the registry
 FROM builder AS mlflow-venv

@@ -64,6 +64,9 @@ MAY_IMPORT = {
         "console", "iqa.imaging", "iqa.network", "iqa.tasks", "training.data", "training.graph",
         "training.tasks", "training.registry", "scripts.server", "ts",
     },
+    "scripts.batch": {
+        "console", "iqa*", "training.registry", "scripts.server", "scripts.archive",
+    },
     "scripts.rollout": {
         "console", "training.registry", "scripts.server", "scripts.archive",
     },

@@ -87,6 +87,7 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
         ),
         ("front", "import runpy; runpy.run_path('docker/front.py')"),
         ("web", "import web.api; web.api.app.openapi()"),
+        ("score", "import runpy; runpy.run_path('docker/score.py'); import scripts.batch.worker"),
     ],
 )
 def test_an_image_of_chosen_files_has_what_they_import(

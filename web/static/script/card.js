@@ -1,0 +1,230 @@
+// One picture on the page: its preview, what became of it, and what can be done with it.
+import { el, icon } from "./dom.js";
+import { has, t } from "./i18n.js";
+import { kindOf } from "./kinds/index.js";
+import { preview } from "./preview.js";
+import { qualityMap } from "./server.js";
+
+export class Card {
+  #preview = null;
+  #map = { state: "none", url: null, error: null };
+  #isGone = false;
+
+  /** @param actions {retry(item), remove(item), say(words), model()} */
+  constructor(item, actions) {
+    this.item = item;
+    this.actions = actions;
+    const id = `picture-${item.number}`;
+    this.frame = el("div", { class: "frame" });
+    this.told = el("div", { class: "told" });
+    this.element = el(
+      "li",
+      { class: "card", "data-testid": "result", tabindex: "-1", "aria-labelledby": id },
+      this.frame,
+      el(
+        "div",
+        { class: "text" },
+        el("h3", { class: "name", id, title: item.name }, item.name),
+        this.told,
+      ),
+    );
+    this.#showFrame();
+    this.show();
+  }
+
+  /** Make the small picture. Called once the upload has begun: the score is what people wait for. */
+  async loadPreview() {
+    if (this.#preview !== null) return;
+    this.#preview = { url: null };
+    const made = (await preview(this.item.file)) ?? { url: null, isUnknown: true };
+    if (this.#isGone) {
+      if (made.url) URL.revokeObjectURL(made.url);
+      return;
+    }
+    this.#preview = made;
+    this.#showFrame();
+    if (this.item.state === "scored") this.show();
+  }
+
+  /** Show the item's state, in the language of now. */
+  show() {
+    const { state, sent } = this.item;
+    if (this.element.dataset.state === state && state === "sending") {
+      this.#showSent(sent);
+      return;
+    }
+    this.element.dataset.state = state;
+    this.element.setAttribute("aria-busy", String(!this.item.isOver));
+    this.told.replaceChildren(...this.#words());
+    if (state === "sending") this.#showSent(sent);
+    this.#showFrame();
+  }
+
+  /** Free what the browser keeps for this picture. */
+  free() {
+    this.#isGone = true;
+    for (const url of [this.#preview?.url, this.#map.url]) if (url) URL.revokeObjectURL(url);
+    this.element.remove();
+  }
+
+  /** Forget the map: another model has another one. */
+  forgetMap() {
+    if (this.#map.url) URL.revokeObjectURL(this.#map.url);
+    this.#map = { state: "none", url: null, error: null };
+    this.#showFrame();
+  }
+
+  #words() {
+    const { state, reply } = this.item;
+    if (state === "scored") return [kindOf(reply).body(reply), ...this.#notes(), this.#facts()];
+    if (state === "refused" || state === "failed") return [this.#error()];
+    const line = el("p", { class: "state" }, t(state, { n: 0 }));
+    return [line, el("div", { class: "bar", "aria-hidden": "true" }, el("span", { class: "bar-fill" }))];
+  }
+
+  #showSent(sent) {
+    this.told.querySelector(".state").textContent = t("sending", { n: Math.floor(100 * sent) });
+    this.told.querySelector(".bar-fill").style.setProperty("--to", `${100 * sent}%`);
+  }
+
+  #notes() {
+    const notes = this.item.reply.warnings.map((name) =>
+      has(`warning.${name}`) ? t(`warning.${name}`) : t("warning.other", { name }),
+    );
+    const { image } = this.item.reply;
+    const seen = this.#preview;
+    if (seen?.width && (seen.width !== image.width || seen.height !== image.height)) {
+      notes.push(t("previewTurned", image));
+    }
+    if (notes.length === 0) return [];
+    const lines = notes.map((note) => el("li", {}, icon("note"), el("span", {}, note)));
+    return [el("ul", { class: "notes", "aria-label": t("warnings") }, ...lines)];
+  }
+
+  #facts() {
+    return el("p", { class: "facts" }, t("facts", this.item.reply.image));
+  }
+
+  #error() {
+    const { state, error } = this.item;
+    const { why, what } = errorWords(error);
+    return el(
+      "div",
+      { class: "error", "data-testid": "error", "data-reason": error.reason },
+      el("p", { class: "why" }, icon("warn"), el("strong", {}, why)),
+      el("p", { class: "what" }, what),
+      error.message
+        ? el("details", {}, el("summary", {}, t("details")), el("p", { lang: "en" }, error.message))
+        : null,
+      state === "failed"
+        ? el(
+            "button",
+            { type: "button", class: "secondary small", onclick: () => this.#retry() },
+            icon("retry"),
+            t("retry"),
+          )
+        : null,
+    );
+  }
+
+  #retry() {
+    this.actions.retry(this.item);
+    this.element.focus(); // the button is gone
+  }
+
+  #showFrame() {
+    const { item } = this;
+    const parts = [];
+    if (this.#preview?.url) parts.push(el("img", { class: "preview", src: this.#preview.url, alt: "" }));
+    else parts.push(this.#placeholder());
+    const { state, url } = this.#map;
+    if (state === "shown") {
+      parts.push(el("img", { class: "map", src: url, alt: t("mapOf", { name: item.name }) }), legend());
+    }
+    if (state === "failed") parts.push(el("p", { class: "map-error", role: "alert" }, this.#mapError()));
+    const hadFocus = this.frame.contains(document.activeElement)
+      ? document.activeElement.className
+      : null;
+    if (item.state === "scored" && kindOf(item.reply).hasMap) parts.push(this.#mapButton());
+    parts.push(
+      el(
+        "button",
+        {
+          type: "button",
+          class: "round remove",
+          "aria-label": t("remove", { name: item.name }),
+          onclick: () => this.actions.remove(item),
+        },
+        icon("close"),
+      ),
+    );
+    this.frame.replaceChildren(...parts);
+    if (hadFocus) this.frame.getElementsByClassName(hadFocus)[0]?.focus();
+  }
+
+  #placeholder() {
+    const words = this.#preview?.isUnknown ? t("noPreview") : "";
+    return el("div", { class: "no-preview" }, icon("picture"), el("span", {}, words));
+  }
+
+  #mapButton() {
+    const { state } = this.#map;
+    const words = { loading: "loadingMap", shown: "hideMap" }[state] ?? "showMap";
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "map-toggle",
+        "aria-pressed": String(state === "shown"),
+        "aria-label": `${t(words)}: ${this.item.name}`,
+        onclick: () => this.#toggleMap(),
+      },
+      icon("map"),
+      t(words),
+    );
+  }
+
+  async #toggleMap() {
+    if (this.#map.state === "loading") return;
+    if (this.#map.state === "shown") this.#map.state = "hidden";
+    else if (this.#map.url !== null) this.#map.state = "shown";
+    else {
+      this.#map = { state: "loading", url: null, error: null };
+      this.#showFrame();
+      await this.#loadMap();
+    }
+    if (this.#map.state === "shown") this.actions.say(t("sayMapShown"));
+    this.#showFrame();
+  }
+
+  async #loadMap() {
+    const asked = this.#map;
+    try {
+      const blob = await qualityMap(this.item.file, this.actions.model());
+      if (this.#isGone || this.#map !== asked) return;
+      this.#map = { state: "shown", url: URL.createObjectURL(blob), error: null };
+    } catch (error) {
+      if (this.#map === asked) this.#map = { state: "failed", url: null, error };
+    }
+  }
+
+  #mapError() {
+    const { why, what } = errorWords(this.#map.error);
+    return `${why} ${what}`;
+  }
+}
+
+/** Return {why, what}: what happened, and what to do. */
+export function errorWords({ reason, status }) {
+  const known = has(`reason.${reason}`) ? reason : "other";
+  return { why: t(`reason.${known}`, { status }), what: t(`do.${known}`) };
+}
+
+function legend() {
+  return el(
+    "p",
+    { class: "legend" },
+    el("span", { class: "loses" }, t("mapLoses")),
+    el("span", { class: "gains" }, t("mapGains")),
+  );
+}

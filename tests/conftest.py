@@ -20,7 +20,7 @@ from tests.ports import free_ports
 from tests.server import SECRETS, RunningServer
 from training.registry import address, tracking
 
-PROGRAMS = ("cc", "prometheus", "promtool", "wrk")
+PROGRAMS = ("cc", "chromium", "prometheus", "promtool", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,

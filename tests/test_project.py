@@ -71,13 +71,14 @@ MAY_IMPORT = {
         "scripts.nginx",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
+    "web": {"iqa"},
 }  # fmt: skip
 FOLDERS = {"iqa": ROOT / "handler" / "iqa"}
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"
 FILE = r"(?:training|scripts|handler|docs|torchserve|benchmarks|tests)/[\w/.-]+\.\w+"
 OWN = {
     "iqa", "iqa_handler", "request_log", "telemetry", "console", "training", "scripts", "tests",
-    "benchmarks", "ts",
+    "benchmarks", "web", "ts",
 }  # fmt: skip
 SERVING_PACKAGES = {
     "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart",
@@ -122,6 +123,7 @@ def files_of_the_house() -> list[tuple[str, Path]]:
         ("console", ROOT),
         ("training", ROOT),
         ("scripts", ROOT),
+        ("web", ROOT),
         ("handler", ROOT / "handler"),
     ):
         for path in sorted((ROOT / folder).rglob("*.py")):

@@ -1,5 +1,5 @@
 """
 What people and programs meet over HTTP: the page, and the API that explains itself.
 
-It may import `console`, Starlette and FastAPI, and of `iqa` what needs neither torch nor Pillow.
+It passes pictures on and never looks into one; of the house it may import `iqa.errors` alone.
 """

@@ -24,10 +24,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from console.paths import ROOT
-
 STATIC: Final = Path(__file__).parent / "static"
-GOLDEN: Final = ROOT / "handler" / "golden"
+GOLDEN: Final = Path(__file__).parents[1] / "handler" / "golden"
 SAMPLES: Final = ("lighthouse.jpg", "parrots.jpg", "parrots_blurred.jpg")
 MODELS_VARIABLE: Final = "WEB_MODELS"
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -71,7 +69,8 @@ def mount_page(app: Starlette, models: Sequence[str] | None = None) -> None:
         ValueError: No name, or one that no model can have.
     """
     names = _model_names(models)
-    files, samples = _Files(directory=STATIC), _Files(directory=GOLDEN)
+    files = _Files(directory=STATIC)
+    samples = _Files(directory=GOLDEN, check_dir=False)  # an image may leave them out
 
     async def page(request: Request) -> Response:
         return await files.get_response("index.html", request.scope)

@@ -13,6 +13,9 @@ import { endingWords, Toolbar } from "./toolbar.js";
 const SAMPLES = ["parrots.jpg", "lighthouse.jpg", "parrots_blurred.jpg"];
 // More than these are summed up for screen readers, and not read out one by one.
 const FEW = 3;
+// Of a preview: in a grid, and of a picture that may be shown alone.
+const SMALL_PX = 720;
+const LARGE_PX = 1600;
 
 const { t } = i18n;
 const byId = (id) => document.getElementById(id);
@@ -23,7 +26,7 @@ let model = "iqa";
 let served = null;
 let isReady = true;
 let wasBusy = false;
-let isDrawn = true;
+let isDue = false;
 
 const queue = new Queue((file, onSent) => server.score(file, model, onSent));
 const toolbar = new Toolbar(draw);
@@ -37,7 +40,8 @@ async function take(files) {
   start(added);
   draw();
   // After the first requests are on their way: the score is what people wait for.
-  setTimeout(() => added.forEach((item) => cards.get(item)?.loadPreview()));
+  const longestPx = added.length > FEW ? SMALL_PX : LARGE_PX;
+  setTimeout(() => added.forEach((item) => cards.get(item)?.loadPreview(longestPx)));
 }
 
 function start(some) {
@@ -76,15 +80,18 @@ queue.addEventListener("item", ({ detail: item }) => {
   if (item.isOver && cards.size <= FEW) say(outcomeWords(item));
   draw();
 });
-queue.addEventListener("away", showBanner);
+queue.addEventListener("away", () => {
+  if (queue.nextTry !== null && byId("banner").hidden) say(t("awayNow", { waiting: waiting() }));
+  showBanner();
+});
 setInterval(showBanner, 500);
 
 // Many changes of one moment are drawn once.
 function draw() {
-  if (!isDrawn) return;
-  isDrawn = false;
+  if (isDue) return;
+  isDue = true;
   requestAnimationFrame(() => {
-    isDrawn = true;
+    isDue = false;
     const all = items();
     document.body.classList.toggle("is-empty", all.length === 0);
     byId("pictures").hidden = all.length === 0;
@@ -103,14 +110,17 @@ function draw() {
 }
 
 function showBanner() {
-  const waiting = items().filter((item) => !item.isOver).length;
   const seconds = queue.nextTry === null ? 0 : Math.ceil((queue.nextTry - Date.now()) / 1000);
   let words = "";
-  if (queue.nextTry !== null) words = t(seconds > 0 ? "away" : "awayNow", { n: seconds, waiting });
+  if (queue.nextTry !== null) words = t(seconds > 0 ? "away" : "awayNow", { n: seconds, waiting: waiting() });
   else if (!isReady) words = t("notReady");
   const banner = byId("banner");
   if (banner.textContent !== words) banner.textContent = words;
   banner.hidden = words === "";
+}
+
+function waiting() {
+  return items().filter((item) => !item.isOver).length;
 }
 
 function outcomeWords(item) {
@@ -173,6 +183,9 @@ byId("choose").addEventListener("click", () => byId("files").click());
 byId("camera").addEventListener("click", () => intake.photograph(take));
 byId("samples").addEventListener("click", takeSamples);
 byId("cancel").addEventListener("click", () => queue.cancel());
+for (const image of byId("samples").querySelectorAll("img")) {
+  image.addEventListener("error", () => (byId("samples").hidden = true)); // they are not shipped
+}
 byId("retry-failed").addEventListener("click", () => start(items().filter(({ state }) => state === "failed")));
 byId("csv").addEventListener("click", () => {
   const day = new Date().toISOString().slice(0, 10);

@@ -1,5 +1,5 @@
 // One picture on the page: its preview, what became of it, and what can be done with it.
-import { el, icon } from "./dom.js";
+import { arrange, el, icon } from "./dom.js";
 import { has, t } from "./i18n.js";
 import { kindOf } from "./kinds/index.js";
 import { preview } from "./preview.js";
@@ -15,12 +15,25 @@ export class Card {
     this.item = item;
     this.actions = actions;
     const id = `picture-${item.number}`;
-    this.frame = el("div", { class: "frame" });
+    this.stage = el("div", { class: "stage" });
+    this.mapWords = el("span");
+    this.mapButton = el(
+      "button",
+      { type: "button", class: "map-toggle", onclick: () => this.#toggleMap() },
+      icon("map"),
+      this.mapWords,
+    );
+    this.mapNote = el("div", { role: "status" });
+    this.removeButton = el(
+      "button",
+      { type: "button", class: "round remove", onclick: () => this.actions.remove(item) },
+      icon("close"),
+    );
     this.told = el("div", { class: "told" });
     this.element = el(
       "li",
       { class: "card", "data-testid": "result", tabindex: "-1", "aria-labelledby": id },
-      this.frame,
+      el("div", { class: "frame" }, this.stage, this.mapNote, this.mapButton, this.removeButton),
       el(
         "div",
         { class: "text" },
@@ -28,20 +41,20 @@ export class Card {
         this.told,
       ),
     );
-    this.#showFrame();
     this.show();
   }
 
   /** Make the small picture. Called once the upload has begun: the score is what people wait for. */
-  async loadPreview() {
+  async loadPreview(longestPx) {
     if (this.#preview !== null) return;
     this.#preview = { url: null };
-    const made = (await preview(this.item.file)) ?? { url: null, isUnknown: true };
+    const made = (await preview(this.item.file, longestPx)) ?? { url: null, isUnknown: true };
     if (this.#isGone) {
       if (made.url) URL.revokeObjectURL(made.url);
       return;
     }
     this.#preview = made;
+    if (made.url) made.image = el("img", { class: "preview", src: made.url, alt: "" });
     this.#showFrame();
     if (this.item.state === "scored") this.show();
   }
@@ -133,55 +146,45 @@ export class Card {
   }
 
   #showFrame() {
-    const { item } = this;
-    const parts = [];
-    if (this.#preview?.url) parts.push(el("img", { class: "preview", src: this.#preview.url, alt: "" }));
-    else parts.push(this.#placeholder());
-    const { state, url } = this.#map;
-    if (state === "shown") {
-      parts.push(el("img", { class: "map", src: url, alt: t("mapOf", { name: item.name }) }), legend());
+    const { name, state, reply } = this.item;
+    this.#showStage(reply);
+    const map = this.#map.state;
+    this.mapNote.replaceChildren(...this.#mapNotes());
+    this.mapButton.hidden = !(state === "scored" && kindOf(reply).hasMap);
+    const words = t({ loading: "loadingMap", shown: "hideMap" }[map] ?? "showMap");
+    this.mapWords.textContent = words;
+    this.mapButton.setAttribute("aria-label", `${words}: ${name}`);
+    this.mapButton.setAttribute("aria-pressed", String(map === "shown"));
+    this.removeButton.setAttribute("aria-label", t("remove", { name }));
+  }
+
+  // What there is to see, in a box of the picture's own shape.
+  #showStage(reply) {
+    const images = [];
+    if (this.#preview?.image) images.push(this.#preview.image);
+    if (this.#map.state === "shown") {
+      this.#map.image.alt = t("mapOf", { name: this.item.name });
+      images.push(this.#map.image);
     }
-    if (state === "failed") parts.push(el("p", { class: "map-error", role: "alert" }, this.#mapError()));
-    const hadFocus = this.frame.contains(document.activeElement)
-      ? document.activeElement.className
-      : null;
-    if (item.state === "scored" && kindOf(item.reply).hasMap) parts.push(this.#mapButton());
-    parts.push(
-      el(
-        "button",
-        {
-          type: "button",
-          class: "round remove",
-          "aria-label": t("remove", { name: item.name }),
-          onclick: () => this.actions.remove(item),
-        },
-        icon("close"),
-      ),
-    );
-    this.frame.replaceChildren(...parts);
-    if (hadFocus) this.frame.getElementsByClassName(hadFocus)[0]?.focus();
+    const size = this.#preview?.width ? this.#preview : reply?.image;
+    this.stage.style.setProperty("--ratio", images.length > 0 ? `${size.width / size.height}` : "1.333");
+    if (images.length === 0) {
+      const words = this.#preview?.isUnknown ? t("noPreview") : "";
+      images.push(el("div", { class: "no-preview" }, icon("picture"), el("span", {}, words)));
+    }
+    arrange(this.stage, images);
   }
 
-  #placeholder() {
-    const words = this.#preview?.isUnknown ? t("noPreview") : "";
-    return el("div", { class: "no-preview" }, icon("picture"), el("span", {}, words));
-  }
-
-  #mapButton() {
-    const { state } = this.#map;
-    const words = { loading: "loadingMap", shown: "hideMap" }[state] ?? "showMap";
-    return el(
-      "button",
-      {
-        type: "button",
-        class: "map-toggle",
-        "aria-pressed": String(state === "shown"),
-        "aria-label": `${t(words)}: ${this.item.name}`,
-        onclick: () => this.#toggleMap(),
-      },
-      icon("map"),
-      t(words),
-    );
+  #mapNotes() {
+    if (this.#map.state === "shown") {
+      const [loses, gains] = ["loses", "gains"].map((kind) => el("span", { class: kind }));
+      loses.textContent = t("mapLoses");
+      gains.textContent = t("mapGains");
+      return [el("p", { class: "legend" }, loses, gains)];
+    }
+    if (this.#map.state !== "failed") return [];
+    const { why, what } = errorWords(this.#map.error);
+    return [el("p", { class: "map-error" }, `${why} ${what}`)];
   }
 
   async #toggleMap() {
@@ -202,15 +205,11 @@ export class Card {
     try {
       const blob = await qualityMap(this.item.file, this.actions.model());
       if (this.#isGone || this.#map !== asked) return;
-      this.#map = { state: "shown", url: URL.createObjectURL(blob), error: null };
+      const url = URL.createObjectURL(blob);
+      this.#map = { state: "shown", url, image: el("img", { class: "map", src: url }), error: null };
     } catch (error) {
       if (this.#map === asked) this.#map = { state: "failed", url: null, error };
     }
-  }
-
-  #mapError() {
-    const { why, what } = errorWords(this.#map.error);
-    return `${why} ${what}`;
   }
 }
 
@@ -218,13 +217,4 @@ export class Card {
 export function errorWords({ reason, status }) {
   const known = has(`reason.${reason}`) ? reason : "other";
   return { why: t(`reason.${known}`, { status }), what: t(`do.${known}`) };
-}
-
-function legend() {
-  return el(
-    "p",
-    { class: "legend" },
-    el("span", { class: "loses" }, t("mapLoses")),
-    el("span", { class: "gains" }, t("mapGains")),
-  );
 }

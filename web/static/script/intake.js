@@ -46,7 +46,7 @@ export function photograph(take) {
   const input = document.createElement("input");
   input.type = "file";
   input.accept = "image/*";
-  input.capture = "environment";
+  input.setAttribute("capture", "environment");
   input.hidden = true;
   document.body.append(input); // Safari opens no input that is outside the page
   input.addEventListener("cancel", () => input.remove());

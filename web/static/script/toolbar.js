@@ -39,13 +39,15 @@ export class Toolbar {
     progress.max = Math.max(1, items.length);
     progress.value = done + sending;
     progress.hidden = !isBusy;
+    byId("summary").hidden = !isBusy && items.length < 2; // the card says it all
     byId("summary").replaceChildren(...(isBusy ? [this.#soFar(done, items.length)] : ending(counts)));
     byId("cancel").hidden = !isBusy;
     byId("retry-failed").hidden = counts.failed === 0;
     byId("retry-failed-text").textContent = t("retryFailed", { n: counts.failed });
     byId("csv").disabled = done === 0;
     byId("view").hidden = items.length < 2;
-    this.#showFilter(items, counts);
+    this.#showFilter(items);
+    byId("shares").hidden = isBusy || counts.scored < 2;
   }
 
   /** Return the items to show, in order. */
@@ -74,17 +76,15 @@ export class Toolbar {
     return t("progressLeft", { done, total, time });
   }
 
-  #showFilter(items, counts) {
+  #showFilter(items) {
     const groups = groupsOf(items);
     if (this.filter !== ALL && !groups.has(this.filter)) {
       this.filter = ALL;
       this.changed();
     }
-    const notScored = counts.refused + counts.failed;
     const chips = [{ name: ALL, text: t("all"), n: items.length, tone: null }, ...groups.values()];
     arrange(byId("filter"), chips.map((group) => this.#chip(group)));
     byId("shares").replaceChildren(...[...groups.values()].map(share));
-    byId("shares").hidden = items.length - notScored < 2;
   }
 
   // The button of a group stays the same one: it may be about to be clicked, or have the focus.

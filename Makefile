@@ -40,7 +40,7 @@ fuzz: setup  ## 20,000 damaged files through the decoder; ARGS="--runs 200000 --
 check: setup  ## ruff, formatting, mypy strict, shellcheck
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy console handler training scripts docker/*.py benchmarks/*.py benchmarks/reliability/*.py
+	$(PYTHON) -m mypy console handler training scripts web docker/*.py benchmarks/*.py benchmarks/reliability/*.py
 	.venv/bin/shellcheck scripts/*.sh .ci/run
 
 demo: setup  ## the whole chain on synthetic data: train, promote, package, serve, score

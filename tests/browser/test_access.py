@@ -110,16 +110,16 @@ def test_all_of_it_by_keyboard(open_page: Open) -> None:
     assert page.evaluate("document.activeElement.matches('.map-toggle')")
     reach(".remove")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('[data-testid=result]').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('[data-testid=result]').length === 2")
     assert page.evaluate("document.activeElement.matches('.remove')")  # the next one's
     reach("#sort", "Shift+Tab")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("document.getElementById('sort').value === 'worst'")
+    page.wait_for_function("() => document.getElementById('sort').value === 'worst'")
     assert window.scores() == sorted(window.scores())
     reach(".chip:not([data-group=all])", "Shift+Tab")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('[data-testid=result]').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('[data-testid=result]').length === 1")
     assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     reach("#about-open", "Shift+Tab")
     page.keyboard.press("Enter")
@@ -141,7 +141,7 @@ def test_screen_readers_are_told_what_happens(open_page: Open, pictures: list[Pa
     window.settled(1)
     window.give(*pictures[:12])
     window.settled(13)
-    page.wait_for_function("window.said.at(-1).startsWith('12 scored, 1 refused')")
+    page.wait_for_function("() => window.said.at(-1).startsWith('12 scored, 1 refused')")
     said = page.evaluate("window.said")
     assert said[0].startswith("a.txt: not scored. This is not a picture")
     assert said[1] == "12 pictures added."

@@ -63,7 +63,7 @@ def its_url(two_versions: RunningServer, site_of: Callable[[RunningServer], str]
 def test_a_swap_in_the_middle_of_a_queue(
     open_page: Open, two_versions: RunningServer, its_url: str, pictures: list[Path]
 ) -> None:
-    """Every picture gets its score, the first ones from one version, the last ones from the next."""
+    """Every picture gets its score; the last ones get it from the new version."""
     window = open_page(its_url)
     sync = subprocess.Popen(
         [sys.executable, "-m", "scripts.deploy", "sync", "--watch-s", "0.5"],
@@ -85,7 +85,7 @@ def test_a_swap_in_the_middle_of_a_queue(
 def test_a_server_that_dies_and_is_started_again(
     open_page: Open, two_versions: RunningServer, its_url: str, pictures: list[Path]
 ) -> None:
-    """TorchServe is killed; the front says 503 with Retry-After, the page waits, nothing is lost."""
+    """TorchServe is killed; the front says 503, the page waits as told, and no picture is lost."""
     window = open_page(its_url)
     window.give(*pictures[:30])
     window.settled(3)

@@ -11,7 +11,8 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 
 SETTLED = """n => [...document.querySelectorAll("[data-testid=result]")].filter(
     e => e.querySelector("[data-testid=score], [data-testid=error]")).length >= n"""
-WAIT_MS = 150_000.0  # on a machine that does other work as well
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+WAIT_MS = 40_000.0  # on a machine that does other work as well
 
 
 class Watched:
@@ -59,11 +60,13 @@ class Watched:
         return self.results()
 
     def results(self) -> list[Locator]:
-        """Return all cards, as they are shown."""
+        """Return all cards, in the order in which they are shown."""
+        self.page.evaluate(DRAWN)
         return self.page.get_by_test_id("result").all()
 
     def scores(self) -> list[float]:
-        """Return the scores of the cards that have one, as they are shown."""
+        """Return the scores of the cards that have one, in the order in which they are shown."""
+        self.page.evaluate(DRAWN)
         return [float(text) for text in self.page.get_by_test_id("score").all_inner_texts()]
 
     def expect_clean(self) -> None:

@@ -23,7 +23,7 @@ export class Card {
       icon("map"),
       this.mapWords,
     );
-    this.mapNote = el("div", { role: "status" });
+    this.mapNote = el("div", { class: "map-notes", role: "status" });
     this.removeButton = el(
       "button",
       { type: "button", class: "round remove", onclick: () => this.actions.remove(item) },
@@ -169,7 +169,7 @@ export class Card {
     const size = this.#preview?.width ? this.#preview : reply?.image;
     this.stage.style.setProperty("--ratio", images.length > 0 ? `${size.width / size.height}` : "1.333");
     if (images.length === 0) {
-      const words = this.#preview?.isUnknown ? t("noPreview") : "";
+      const words = this.#preview?.isUnknown && reply !== null ? t("noPreview") : "";
       images.push(el("div", { class: "no-preview" }, icon("picture"), el("span", {}, words)));
     }
     arrange(this.stage, images);

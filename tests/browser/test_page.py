@@ -200,6 +200,19 @@ def test_previews_stand_upright_as_the_server_sees_them(open_page: Open, file_fo
         assert card.locator(".notes").inner_text() == SMALL  # and not that it may be turned
 
 
+def test_large_pictures_leave_small_previews(open_page: Open) -> None:
+    """What the page keeps of a photograph is its file and a small JPEG, not its pixels."""
+    window = open_page()
+    body = encode(photograph(3000, 2000), "JPEG")
+    window.give(*(named(f"{number}.jpg", body) for number in range(6)))
+    window.settled(6)
+    images = window.page.locator("img.preview")
+    images.nth(5).wait_for()
+    for image in images.all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 720
+        assert image.evaluate("image => image.src").startswith("blob:")
+
+
 SMALL = "Small picture: the score speaks of it enlarged."
 CORNERS = """async image => {
   await image.decode();

@@ -56,7 +56,7 @@ export class Card {
     this.#preview = made;
     if (made.url) made.image = el("img", { class: "preview", src: made.url, alt: "" });
     this.#showFrame();
-    if (this.item.state === "scored") this.show();
+    if (this.#isTurned()) this.show();
   }
 
   /** Show the item's state, in the language of now. */
@@ -104,14 +104,18 @@ export class Card {
     const notes = this.item.reply.warnings.map((name) =>
       has(`warning.${name}`) ? t(`warning.${name}`) : t("warning.other", { name }),
     );
-    const { image } = this.item.reply;
-    const seen = this.#preview;
-    if (seen?.width && (seen.width !== image.width || seen.height !== image.height)) {
-      notes.push(t("previewTurned", image));
-    }
+    if (this.#isTurned()) notes.push(t("previewTurned", this.item.reply.image));
     if (notes.length === 0) return [];
     const lines = notes.map((note) => el("li", {}, icon("note"), el("span", {}, note)));
     return [el("ul", { class: "notes", "aria-label": t("warnings") }, ...lines)];
+  }
+
+  // The browser may not know a rotation that the server follows.
+  #isTurned() {
+    const seen = this.#preview;
+    const image = this.item.reply?.image;
+    if (!seen?.width || !image) return false;
+    return seen.width !== image.width || seen.height !== image.height;
   }
 
   #facts() {

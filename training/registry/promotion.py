@@ -78,8 +78,7 @@ def register(
     for split, metrics in card["metrics"].items():
         tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in task.rank_keys}
     if "calibration" in card:  # the same weights with another one give other scores
-        fitted = card["calibration"]
-        tags["calibration"] = f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
+        tags["calibration"] = _in_one_line(card["calibration"])
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
@@ -139,6 +138,12 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     )
     print(f"{alias} stays at version {holder.version}: not better: {reason}")
     return False
+
+
+def _in_one_line(fitted: Mapping[str, Any]) -> str:
+    if "temperature" in fitted:
+        return f"{fitted['kind']} {fitted['temperature']:.4f}"
+    return f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
 
 
 def _rounded(task: TrainingTask, metrics: Mapping[str, Any]) -> dict[str, float]:

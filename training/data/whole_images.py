@@ -40,7 +40,7 @@ AUGMENTATIONS: Final[dict[str, Callable[[], v2.Transform]]] = {
 """Each with the strength that is usual for photographs."""
 
 
-class _Shift(v2.Transform):
+class _Shift(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
     """Torchvision's random crop of an image whose edges are continued: whole pixels."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class _Shift(v2.Transform):
         return moved
 
 
-class _RandomCrop(v2.Transform):
+class _RandomCrop(v2.Transform):  # type: ignore[misc]
     """Torchvision's random resized crop, back to the image's own size."""
 
     def forward(self, image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from iqa.imaging.preprocessing import DEFAULT, Policy
@@ -112,9 +112,6 @@ class TrainingImages(Protocol):
     epoch: int
 
 
-MAX_POINTS: Final[Mapping[str, float]] = {"bf16": 0.5, "int8": 1.0}
-
-
 class TrainingTask(Task, Protocol):
     """
     One kind of model, as training sees it.
@@ -124,12 +121,13 @@ class TrainingTask(Task, Protocol):
     Attributes:
         policy: How an image becomes the input of a network that is trained now.
         shown: The metrics that tell of a network; the first of those that rank decides.
-        max_points: How far a graph of bf16 or int8 may move an answer, in hundredths of the scale.
+        max_points: How far a graph of bf16 or int8 may move an answer, in hundredths of the scale;
+            None where that is `training.graph.precision`'s own.
     """
 
     policy: Policy = DEFAULT
     shown: tuple[Metric, ...]
-    max_points: Mapping[str, float] = MAX_POINTS
+    max_points: Mapping[str, float] | None = None
 
     def targets(self, layout: Layout) -> tuple[Array, dict[str, Any]]:
         """

@@ -74,7 +74,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     data = ratings.load(config)
     train = data.splits["train"]
     step = Step(config, starting_network(config, QUALITY, data, device).train(), QUALITY)
-    loader = training_loader(config, train, epoch=0)
+    loader = training_loader(config, QUALITY, train, epoch=0)
 
     def wait() -> None:
         if device.type == "cuda":

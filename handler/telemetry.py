@@ -10,6 +10,7 @@ memory. Histograms are kept as the counters that Prometheus makes of them (`_buc
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from bisect import bisect_left
 from collections import defaultdict
@@ -20,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.task import label_of
 from iqa.tasks.tenths import TENTHS, tenth_of_score
 from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
@@ -34,6 +36,12 @@ STAGES: Final = ("queue", "decode", "network", "whole", "explain")
 OUTCOMES: Final = ("scored", "explained", "rejected", "expired", "failed")
 FAULTS: Final = ("decode", "network", "score")
 """Where an unexpected exception came from: reading, the network, or a score of NaN."""
+
+MAX_LABELS: Final = 100
+"""Each label is a time series a version: of more than these, the rest is counted together."""
+OTHER_LABELS: Final = "other labels"
+# What TorchServe's metric log and its parser have a meaning for, and control characters.
+UNSAFE: Final = re.compile(r"[^\w .()/&+'-]")
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and its own label values."""
@@ -100,7 +108,7 @@ class Telemetry:
     """
 
     def __init__(self, metrics: Any, version: str, model_name: str, labels: Sequence[str]) -> None:
-        self._labels = labels
+        self._label_of = _counted_as(labels)
         self._metrics = metrics
         self._common = [version, model_name, "Model"]
         self._lock = threading.Lock()
@@ -116,7 +124,7 @@ class Telemetry:
         with self._lock:
             for name, values in (
                 ("iqa_requests_total", OUTCOMES),
-                ("iqa_scores_total", self._labels),
+                ("iqa_scores_total", dict.fromkeys(self._label_of.values())),
                 ("iqa_score_tenths_total", TENTHS),
                 ("iqa_rejections_total", STATUS_OF_REASON),
                 ("iqa_failures_total", FAULTS),
@@ -168,7 +176,8 @@ class Telemetry:
         if item.waited_s is not None:
             observe("queue", item.waited_s)
         if item.outcome == "scored":
-            counts["iqa_scores_total", (item.reply["label"],)] += 1
+            label = self._label_of.get(label_of(item.reply) or "", OTHER_LABELS)
+            counts["iqa_scores_total", (label,)] += 1
             score = item.reply.get("score")
             if score is not None:  # a task may have labels and no scale
                 counts["iqa_score_points_total", ()] += score
@@ -225,6 +234,13 @@ class _Histogram:
             found.append(((f"{name}_count", labels), float(total)))
             found.append(((f"{name}_sum", labels), self._sum))
         return found
+
+
+def _counted_as(labels: Sequence[str]) -> dict[str, str]:
+    """Return what each label is counted as: itself, in characters that a metric may hold."""
+    kept = list(labels) if len(labels) <= MAX_LABELS else list(labels)[: MAX_LABELS - 1]
+    safe = {label: UNSAFE.sub("_", label)[:64] for label in kept}
+    return safe | dict.fromkeys(labels[len(kept) :], OTHER_LABELS)
 
 
 def silence_torchserve(metrics: Any) -> None:

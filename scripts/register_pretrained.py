@@ -12,17 +12,22 @@ import sys
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect
-from training.registry.pretrained import has_versions, register
+from training.registry.pretrained import SHIPPED, has_versions, register
 
 
 def main(argv: list[str] | None = None) -> int:
     """Register from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.register_pretrained",
-        description="Register training/pretrained as the next version of the model.",
+        description="Register a shipped checkpoint as the next version of a model: "
+        "training/pretrained, which scores photographs, or by its name one of "
+        f"{', '.join(SHIPPED)}.",
+        epilog="Example: python -m scripts.register_pretrained --model-name fashion_mnist",
     )
     parser.add_argument(
-        "--model-name", default=model_versions.MODEL_NAME, help="(default: %(default)s)"
+        "--model-name",
+        default=model_versions.MODEL_NAME,
+        help="chooses the checkpoint too (default: %(default)s)",
     )
     parser.add_argument(
         "--alias", default=model_versions.ALIAS,

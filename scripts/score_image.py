@@ -16,7 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     port = os.environ.get("INFERENCE_PORT", "8080")
     parser = argparse.ArgumentParser(
         prog="python -m scripts.score_image",
-        description="Send pictures to a running server and print their scores, 0 to 100.",
+        description="Send pictures to a running server and print their scores, 0 to 100, or of "
+        "a model of classes the confidence, 0 to 1, and the class.",
         epilog="Start one first: scripts/run_torchserve.sh --detach",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pictures")
@@ -43,7 +44,9 @@ def _score(files: list[Path], url: str, model_name: str) -> int:
             ) from error
         if code == 200:
             notes = f"  ({', '.join(reply['warnings'])})" if reply["warnings"] else ""
-            print(f"{reply['score']:7.2f}  {reply['label']:<9}  {path}{notes}")
+            number = reply.get("score", reply.get("confidence"))
+            label = reply.get("label", reply.get("predicted_label"))
+            print(f"{number:7.2f}  {label:<9}  {path}{notes}")
         else:
             refused += 1
             print(f"{code:>7}  {'refused':<9}  {path}: {reply.get('message')}")

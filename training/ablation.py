@@ -34,7 +34,7 @@ from training.loop.run_state import STATE_FILE
 from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor, with_mirror_image
 from training.registry.address import connect
-from training.tasks.known import QUALITY, task_of_dataset
+from training.tasks.known import QUALITY, task_of_data
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
         KeyboardInterrupt: Interrupted; the same command continues.
     """
     expect_one_process("training.ablation")
-    if task_of_dataset(recipe.dataset) is not QUALITY:
+    if task_of_data(recipe) is not QUALITY:
         raise ValueError(f"--dataset: expected ratings of quality, got {recipe.dataset}.")
     choose_device(recipe.device)  # no such device? said now
     connect()

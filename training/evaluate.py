@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
                 return explain.explain(runtime, arguments.explain, arguments.out, arguments.limit)
         needed = () if arguments.split == ALL else (arguments.split,)
         task, policy = training_task_of(card), checkpoint.policy_of(card)
-        data = ratings.load(data_config(arguments), needed, task.targets, policy)
+        data = ratings.load(data_config(arguments), needed, task.targets_of(card), policy)
         split = data.split(arguments.split)
         device = choose_device(arguments.device)
         outputs = predict(

@@ -27,6 +27,7 @@ from training.data.config import add_options
 from training.experiments import leaderboard
 from training.experiments.cells import ALL_CELLS, Cell, parse_weights_of
 from training.experiments.record import SweepRecord, parent_run, shared_settings
+from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
 from training.loop.starting_weights import start_from
@@ -34,7 +35,7 @@ from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
-from training.tasks.known import task_of_dataset
+from training.tasks.known import task_of_data
 from training.tasks.task import TrainingTask
 from training.train import train
 
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     add_options(parser, TrainConfig, without=OWN_OPTIONS)
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
-    arguments = parser.parse_args(argv)
+    arguments = defaults.parsed(parser, argv)
 
     def command() -> int:
         best = sweep(train_config(arguments), arguments.cells, dict(arguments.weights_of))
@@ -106,8 +107,8 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     expect_one_process("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
     weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
-    task = task_of_dataset(config.dataset)
-    data = ratings.load(config, targets=task.targets, policy=task.policy)
+    task = task_of_data(config)
+    data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
     record = SweepRecord.open(
         config.out or Path("runs") / f"sweep-{config.dataset}",
         # Weights are kept cell by cell.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 
 import mlflow
@@ -19,30 +20,51 @@ from training.compute.parallel import process_group
 from training.data import ratings
 from training.data.config import add_options
 from training.data.ratings import Ratings
+from training.data.targets import some
+from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
 from training.loop.trainer import Trainer
 from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.address import connect
-from training.tasks.known import task_of_dataset
+from training.tasks.known import TRAINING_TASKS, task_of_data
 from training.tasks.task import TrainingTask
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train from the command line; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
-        description="Train a network on rated images, log it to MLflow, register the version.",
-        epilog="Several GPUs: torchrun --nproc-per-node 2 -m training.train ... "
+        description="Train a network on rated or labelled images, log it to MLflow, register the "
+        "version. The data set says which of the two; its defaults come before those below.",
+        epilog="Clothes in 28 x 28: python -m training.train --dataset fashion_mnist --alias "
+        "staging. Folders of classes: --dataset imagefolder --data-dir DIR. "
+        "Several GPUs: torchrun --nproc-per-node 2 -m training.train ... "
         "Quick try: python -m training.demo_data --out demo/data && python -m "
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
     )
     add_options(parser, TrainConfig)
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
-    arguments = parser.parse_args(argv)
-    return command_line.run(lambda: report(train(train_config(arguments))), arguments.debug)
+    parser.add_argument(
+        "--task", choices=sorted(TRAINING_TASKS), help="refuse data of another task"
+    )
+    arguments = defaults.parsed(parser, argv)
+
+    def command() -> int:
+        config = train_config(arguments)
+        own = task_of_data(config).name
+        if arguments.task not in (None, own):
+            raise ValueError(
+                f"--task: expected {own}, which --dataset {config.dataset} is for, got "
+                f"{arguments.task}. Of --dataset csv, --mos-range tells ratings from labels."
+            )
+        return report(train(config))
+
+    return command_line.run(command, arguments.debug)
 
 
 def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Registered | None:
@@ -68,9 +90,10 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
             model_versions.holder_of(
                 config.model_name, config.alias or model_versions.ALIAS
             )  # away? said now
-        task = task_of_dataset(config.dataset)
-        data = ratings.load(config, targets=task.targets, policy=task.policy)
+        task = task_of_data(config)
+        data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
         digests = {name: split.digest() for name, split in data.splits.items()}
+        warn_of_duplicates(data)
         trainer = Trainer(config, task, data, digests, processes)
         with trainer.tracked(parent_run_id) as run_id:
             trainer.run()
@@ -117,6 +140,16 @@ def evaluate(
     mlflow.log_figure(plots.history(history, task.leading.key), "plots/history.png")
     mlflow.log_text(json.dumps(history, indent=2), "history.json")
     return {**calibration, "metrics": metrics}
+
+
+def warn_of_duplicates(data: Ratings) -> None:
+    """Say which images are in two splits: what is measured on them flatters."""
+    found = data.duplicates()
+    if found:
+        logger.warning(
+            "%d images are in two splits, byte for byte: %s", len(found),
+            some(f"{one} = {other}" for one, other in found),
+        )  # fmt: skip
 
 
 def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoint.Card:

@@ -122,7 +122,7 @@ def _pack(
         precision.open_graph(choice.files[0].parent, choice.precision),
         network,
         mar_file.golden_pictures(),
-        precision.MAX_POINTS.get(choice.precision, export.MAX_SCORE_DIFFERENCE),
+        export.MAX_SCORE_DIFFERENCE if choice.gate is None else choice.gate.max_points,
         card,
     )
     graph_choice.store(version, choice)

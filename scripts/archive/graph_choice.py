@@ -90,7 +90,11 @@ def choose(
     names = PRECISIONS if wanted == AUTO else (wanted,)
     candidates: dict[str, tuple[Path, Gate | None]] = {}
     made: set[str] = set()
-    loaded = None if data is None else ratings.load(data, ("train", "val"), task.targets, policy)
+    loaded = (
+        None
+        if data is None
+        else ratings.load(data, ("train", "val"), task.targets_of(card), policy)
+    )
     for name in names:
         if name == "f32":
             candidates[name] = float32, None

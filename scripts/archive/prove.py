@@ -83,7 +83,10 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
     statuses = [context.get_response_status(index)[0] for index in range(len(rows) + 1)]
     for expected, *replies in zip(golden, alone, batch, strict=True):
         for reply in replies:
-            if "label" not in reply or not task.difference(expected, reply) <= max_difference:
+            if (
+                tasks.label_of(reply) is None
+                or not task.difference(expected, reply) <= max_difference
+            ):
                 said = tasks.in_words
                 raise ValueError(
                     f"{expected['file']}: expected {said(expected)}, got {said(reply)}: {reply}."
@@ -92,7 +95,7 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
         raise ValueError(f"no picture: expected a reply with 400, got {refused}.")
     return {
         "answers": {
-            item["file"]: reply.get("score", reply["label"])
+            item["file"]: reply.get("score", tasks.label_of(reply))
             for item, reply in zip(golden, alone, strict=True)
         },
         "runtime": handler._runtime.name,

@@ -72,7 +72,9 @@ def test_an_unknown_task_is_refused(directory: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((directory / name).read_bytes())
     card = json.loads((tmp_path / checkpoint.CARD_FILE).read_text())
     (tmp_path / checkpoint.CARD_FILE).write_text(json.dumps({**card, "task": "species"}))
-    with pytest.raises(CheckpointMismatch, match="task: expected one of brightness, quality, got"):
+    with pytest.raises(
+        CheckpointMismatch, match="task: expected one of brightness, classes, quality, got"
+    ):
         checkpoint.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Which rated pictures a command reads, and the command line that is made from a configuration."""
+"""Which images a command reads, and the command line that is made from a configuration."""
 
 from __future__ import annotations
 
@@ -20,20 +20,26 @@ def option(default: Any, text: str, **argument: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which rated pictures."""
+    """Which images, rated or labelled."""
 
     # The table itself: what is entered later is a choice as well.
     dataset: str = option("koniq10k", "layout of the data", choices=DATASETS)
     data_dir: Path = option(Path("data/koniq10k"), "folder of the data set", type=Path)
     labels: Path | None = option(
-        None, "ratings file, where the layout does not name one (--dataset csv)", type=Path
+        None,
+        "file of ratings or labels, where the layout does not name one (--dataset csv)",
+        type=Path,
     )
     columns: dict[str, str] | None = option(
         None,
-        "headers of the ratings file that are not image_name, mos and set (--dataset csv)",
+        "headers of the labels file that are not image_name, mos or label, and set (--dataset csv)",
         type=headers_of_columns,
         metavar="name=HEADER,mos=HEADER,set=HEADER",
     )
+    download: bool = option(
+        False, "fetch the data set where it is missing (--dataset fashion_mnist)",
+        action="store_true",
+    )  # fmt: skip
     mos_range: tuple[float, float] | None = option(
         None,
         "lowest and highest possible rating (--dataset csv)",
@@ -76,6 +82,7 @@ def values_of(arguments: argparse.Namespace, config: type[DataConfig]) -> dict[s
     """Return the parsed options that are fields of a configuration."""
     names = {item.name for item in dataclasses.fields(config)}
     values = {key: value for key, value in vars(arguments).items() if key in names}
-    if values.get("mos_range") is not None:
-        values["mos_range"] = tuple(values["mos_range"])
+    for name in ("mos_range", "image_size"):
+        if values.get(name) is not None:
+            values[name] = tuple(values[name])
     return values

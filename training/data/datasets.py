@@ -14,6 +14,7 @@ from typing import Final
 
 import pandas as pd
 
+from training.data.class_datasets import CLASS_DATASETS, labelled_csv
 from training.data.cross_datasets import kadid10k, livec, spaq, tid2013
 from training.data.layouts import (
     Layout,
@@ -104,15 +105,20 @@ def plain_csv(data_dir: Path, options: Options) -> Layout:
     """
     Read `--labels FILE` with the columns image_name, mos and, for training, set.
 
+    Without `--mos-range` it holds labels in place of ratings, see `labelled_csv`.
+
     `--columns` says what they are called in the file, where it is something else. Names are
-    absolute or relative to `data_dir`; `--mos-range` is required. Without a column set, all
+    absolute or relative to `data_dir`. Without a column set, all
     pictures are for test: whoever measures a model on photographs of their own has no other use
     for them.
     """
+    if options.mos_range is None and options.labels is not None and options.labels.is_file():
+        return labelled_csv(data_dir, options)
     if options.labels is None or options.mos_range is None:
         raise ValueError(
             "--dataset csv: expected --labels FILE and --mos-range LOW HIGH, got "
-            f"labels {options.labels}, mos-range {options.mos_range}."
+            f"labels {options.labels}, mos-range {options.mos_range}. Of labels in place of "
+            "ratings the file is enough."
         )
     found = read_ratings(
         options.labels,
@@ -144,4 +150,5 @@ DATASETS: Final[dict[str, Callable[[Path, Options], Layout]]] = {
     "kadid10k": kadid10k,
     "tid2013": tid2013,
     "csv": plain_csv,
+    **CLASS_DATASETS,
 }

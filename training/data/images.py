@@ -11,7 +11,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset, Sampler
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.data.cache import decoded_once
 from training.data.damage import damaged_pair
+from training.data.layouts import ImageFile
 from training.data.ratings import Split
 
 # A data set's own pictures are trusted to be large; a client's are not.
@@ -136,6 +136,8 @@ def read_pixels(split: Split, index: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: The file cannot be scored; names it.
     """
+    if split.pixels is not None:
+        return split.pixels[index]
     with _named(split.paths[index]) as path:
         body = path.read_bytes()
 
@@ -166,7 +168,7 @@ def _damaged_copy(
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[Path]:
+def _named(path: ImageFile) -> Iterator[ImageFile]:
     """Put the file's name before what is said of it."""
     try:
         yield path

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import pandas as pd
 
@@ -23,6 +23,13 @@ VAL_PERCENT: Final = 10
 """Shares of a split that no author made; the other 20 are for test."""
 
 
+class ImageFile(Protocol):
+    """What an image's bytes are read from: a `Path`, or a part of a larger file."""
+
+    def read_bytes(self) -> bytes:
+        """Return the content of an image file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of the command line beyond the folder."""
@@ -30,6 +37,7 @@ class Options:
     labels: Path | None = None
     mos_range: tuple[float, float] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    download: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +47,14 @@ class Layout:
 
     Attributes:
         table: Columns image_name, split (train, val or test), and what the task's targets are made
-            of: for quality mos, of which higher is better.
+            of: for quality mos, of which higher is better; for classes label, a name.
         image_dirs: Where the pictures may lie; the folder with most of them is taken.
         mos_range: Lowest and highest possible rating; None without ratings.
         official_counts: Pictures per split as the authors publish them; empty if they do not.
         notes: What a person should know of how it was read.
         name: Under which it is logged, where that is not the layout's.
+        files: Of each image name, where they are not files of `image_dirs`.
+        class_names: In their order, where the authors give one.
     """
 
     table: pd.DataFrame
@@ -53,6 +63,8 @@ class Layout:
     official_counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     name: str | None = None
+    files: Mapping[str, ImageFile] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def headers_of_columns(text: str) -> dict[str, str]:
@@ -60,9 +72,9 @@ def headers_of_columns(text: str) -> dict[str, str]:
     Read `name=HEADER,mos=HEADER,set=HEADER`, in any order, none of them needed; for argparse.
 
     Returns:
-        The header in the file of image_name, mos and set, of those that are named.
+        The header in the file of image_name, mos or label, and set, of those that are named.
     """
-    columns = {"name": "image_name", "mos": "mos", "set": "set"}
+    columns = {"name": "image_name", "mos": "mos", "label": "label", "set": "set"}
     headers: dict[str, str] = {}
     for part in text.split(","):
         key, _, header = (word.strip() for word in part.partition("="))

@@ -1,5 +1,5 @@
 """
-Rated pictures, checked: what every data set looks like once its adapter has read it.
+Rated or labelled images, checked: what every data set looks like once its adapter has read it.
 
 The checks of a data set are here and run before training: wrong scale, missing pictures,
 duplicate names, empty splits are refused with the counts and what to do.
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from iqa.imaging.preprocessing import DEFAULT, Policy
@@ -21,11 +22,13 @@ from numpy.typing import NDArray
 from training.data.cache import expect_folder
 from training.data.config import DataConfig
 from training.data.datasets import DATASETS
-from training.data.layouts import SPLITS, Layout, Options
+from training.data.layouts import SPLITS, ImageFile, Layout, Options
 from training.data.targets import Targets, mos_targets, some
 
 logger = logging.getLogger(__name__)
 
+FOUND_ELSEWHERE: Final = frozenset({"fashion_mnist"})
+"""Data sets that a package may have installed, or that can be fetched into a new folder."""
 ALL = "all"
 """Name of the splits taken together: whoever only measures needs no split."""
 
@@ -41,13 +44,15 @@ class Split:
         target: float64, shape (N,), what the network is to say: for quality the ratings in [0, 1].
         cache: Folder of decoded pictures, if they are to be kept.
         policy: How an image becomes the network's input.
+        pixels: The network's inputs, uint8 (N, H, W, C), where they are kept in memory.
     """
 
     names: list[str]
-    paths: list[Path]
+    paths: Sequence[ImageFile]
     target: NDArray[np.float64]
     cache: Path | None = None
     policy: Policy = DEFAULT
+    pixels: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -62,7 +67,17 @@ class Split:
             target=self.target[np.array(chosen, dtype=int)],
             cache=self.cache,
             policy=self.policy,
+            pixels=None if self.pixels is None else self.pixels[np.array(chosen, dtype=int)],
         )
+
+    def seen_by(self, policy: Policy) -> Split:
+        """Return the same images as the input of a network of another policy."""
+        return self if policy == self.policy else replace(self, policy=policy, pixels=None)
+
+    @cached_property
+    def file_digests(self) -> list[str]:
+        """The SHA-256 of each image's bytes."""
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.paths]
 
     def digest(self) -> str:
         """
@@ -71,8 +86,8 @@ class Split:
         Two models may be compared where this is equal: same pictures, same ratings.
         """
         lines = sorted(
-            f"{name}\0{target:.9f}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"
-            for name, path, target in zip(self.names, self.paths, self.target, strict=True)
+            f"{name}\0{target:.9f}\0{digest}"
+            for name, target, digest in zip(self.names, self.target, self.file_digests, strict=True)
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -109,6 +124,17 @@ class Ratings:
             policy=next(iter(parts)).policy,
         )
 
+    def duplicates(self) -> list[tuple[str, str]]:
+        """Return the names of images that are the same, byte for byte, in two splits."""
+        first: dict[str, tuple[str, str]] = {}
+        found = []
+        for split, part in self.splits.items():
+            for name, digest in zip(part.names, part.file_digests, strict=True):
+                other_split, other = first.setdefault(digest, (split, name))
+                if other_split != split:
+                    found.append((other, name))
+        return found
+
     def counts(self) -> dict[str, int]:
         """Return the number of pictures by split."""
         return {name: len(split) for name, split in self.splits.items()}
@@ -135,7 +161,7 @@ def load(
     """
     if config.cache is not None:
         expect_folder(config.cache)
-    if not config.data_dir.is_dir():
+    if not config.data_dir.is_dir() and config.dataset not in FOUND_ELSEWHERE:
         raise FileNotFoundError(
             f"--data-dir: expected a folder, got {config.data_dir}. "
             "Make a synthetic one: python -m training.demo_data --out DIR."
@@ -146,7 +172,10 @@ def load(
             "Leave the option out."
         )
     options = Options(
-        labels=config.labels, mos_range=config.mos_range, columns=config.columns or {}
+        labels=config.labels,
+        mos_range=config.mos_range,
+        columns=config.columns or {},
+        download=config.download,
     )
     layout = DATASETS[config.dataset](config.data_dir, options)
     for note in layout.notes:
@@ -198,8 +227,10 @@ def _check_splits(layout: Layout, needed: tuple[str, ...]) -> None:
         )
 
 
-def _find_pictures(layout: Layout) -> dict[str, Path]:
+def _find_pictures(layout: Layout) -> Mapping[str, ImageFile]:
     """Map each image name to its file, ignoring letter case where the exact name is missing."""
+    if layout.files is not None:
+        return layout.files
     wanted = list(layout.table["image_name"])
     best: dict[str, Path] = {}
     for directory in layout.image_dirs:

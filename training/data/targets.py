@@ -1,13 +1,13 @@
 """
 What the network is to say of each image, out of a data set's table.
 
-Each task has its own (`training.tasks`). That of quality is here: ratings, checked and mapped to
-[0, 1].
+Each task has its own (`training.tasks`). Two are here: ratings, checked and mapped to [0, 1], and
+labels, checked and numbered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -48,6 +48,51 @@ def mos_targets(layout: Layout) -> tuple[NDArray[np.float64], dict[str, Any]]:
         )
     _check_scale(table, mos_range)
     return quality_of_mos(table["mos"].to_numpy(dtype=np.float64), mos_range), {}
+
+
+def class_targets(
+    layout: Layout, class_names: Sequence[str] = ()
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """
+    Return the number of each row's class, by its label.
+
+    Args:
+        layout: With a column label.
+        class_names: Of a model that is measured, in the order of its outputs; without them the
+            data set's own, else those of the training images in alphabetical order.
+
+    Raises:
+        ValueError: No labels, or labels that are no class, or classes without training images.
+    """
+    table = layout.table
+    if "label" not in table:
+        raise ValueError(
+            f"labels: expected a column label, got {', '.join(map(str, table))}. "
+            "This data set is not labelled: take a model of its task."
+        )
+    learned = table["label"][table["split"] == "train"]
+    is_given = bool(class_names)
+    names = list(class_names or layout.class_names or sorted(learned.unique()))
+    names = names or sorted(table["label"].unique())
+    unknown = table[~table["label"].isin(names)]
+    if len(unknown):
+        raise ValueError(
+            f"labels: expected the {len(names)} classes {some(names)}, got "
+            f"{some(sorted(unknown['label'].unique()))} in {len(unknown)} rows "
+            f"({some(unknown['image_name'])}). Correct the labels, or "
+            + ("take a model of these classes." if is_given else "add training images of them.")
+        )
+    if len(names) < 2:
+        raise ValueError(f"labels: expected two classes or more, got {some(names) or 'none'}.")
+    empty = [name for name in names if len(learned) and not (learned == name).any()]
+    if empty and not is_given:
+        raise ValueError(
+            f"labels: expected training images of each class, got none of {some(empty)}. "
+            "Add images, or remove these classes."
+        )
+    number_of = {name: number for number, name in enumerate(names)}
+    target = table["label"].map(number_of).to_numpy(dtype=np.float64)
+    return target, {"class_names": names}
 
 
 def some(names: Iterable[object]) -> str:

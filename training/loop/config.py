@@ -7,10 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from iqa.network.model import FEATURES_OF_BACKBONE, POOLINGS
+from iqa.network.model import NETWORKS, POOLINGS
+from iqa.network.small import SMALL_NETWORKS
 
 from training.data.config import DataConfig, option, values_of
+from training.data.whole_images import augmentations_of_text
 from training.loop.schedule import SCHEDULES
+from training.loop.trained_part import trained_part
+from training.tasks.classes import CLASS_WEIGHTS
 from training.tasks.losses import LOSSES
 
 
@@ -24,7 +28,10 @@ class TrainConfig(DataConfig):
     """
 
     backbone: str = option(
-        "mobilenet_v2", "network before the head", choices=list(FEATURES_OF_BACKBONE)
+        "mobilenet_v2",
+        "network before the head; residual_small and cnn4 are for small images, and have no "
+        "weights of ImageNet",
+        choices=list(NETWORKS),
     )
     weights: str = option(
         "imagenet", "where the backbone starts: imagenet (downloaded), none, or a file"
@@ -32,10 +39,25 @@ class TrainConfig(DataConfig):
     epochs: int = option(5, "passes over the training pictures", type=int)
     lr: float = option(3e-4, "peak learning rate of the backbone", type=float)
     head_lr_factor: float = option(10.0, "peak learning rate of the head, times --lr", type=float)
-    weight_decay: float = option(1e-4, "AdamW's; none on norms and biases", type=float)
+    optimizer: str = option(
+        "adamw", "sgd has a momentum of 0.9, Nesterov's", choices=["adamw", "adam", "sgd"]
+    )
+    weight_decay: float = option(1e-4, "the optimiser's; none on norms and biases", type=float)
+    train: str = option(
+        "all",
+        "what is trained: head; last:N, the head and the last N parts of the backbone; or all",
+        type=trained_part,
+        metavar="{head,last:N,all}",
+    )
     warmup: float = option(0.05, "share of all steps before the peak", type=float)
     schedule: str = option(
-        "cosine", "way of the rate from its peak to the end", choices=sorted(SCHEDULES)
+        "cosine",
+        "way of the rate from its peak to the end; plateau: to a tenth after two epochs "
+        "that are no better",
+        choices=sorted(SCHEDULES),
+    )
+    patience: int = option(
+        0, "end after this many epochs that are no better; 0 never does", type=int
     )
     clip_norm: float = option(1.0, "largest gradient norm", type=float)
     ema_decay: float = option(
@@ -65,7 +87,30 @@ class TrainConfig(DataConfig):
     order_weight: float = option(
         10.0, "weight of their order in the loss; 10 is as much as the error's", type=float
     )
-    crop_px: int = option(384, "side of the square training crop; not rescaled", type=int)
+    crop_px: int = option(
+        384, "side of the square training crop, of quality; not rescaled", type=int
+    )
+    image_size: tuple[int, int] | None = option(
+        None,
+        "of the network's input, for classes (default: 224 224)",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+    )
+    channels: str = option("RGB", "L is grey, for classes", choices=["RGB", "L"])
+    augment: tuple[str, ...] = option(
+        (),
+        "for classes, separated by commas, in their order: flip, shift, rotation, affine, crop, "
+        "colour, erase, randaugment. Name what leaves your labels true (default: none)",
+        type=augmentations_of_text,
+        metavar="NAME,...",
+    )
+    label_smoothing: float = option(
+        0.0, "for classes: share of the target that goes to all alike", type=float
+    )
+    class_weights: str = option(
+        "none", "for classes: balanced gives a rare class more weight", choices=CLASS_WEIGHTS
+    )
     seed: int = option(0, "same seed, same numbers", type=int)
     device: str = option("auto", "where to compute", choices=["auto", "cpu", "cuda"])
     precision: str = option(
@@ -90,10 +135,15 @@ class TrainConfig(DataConfig):
         """Check what the types cannot say."""
         for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "crop_px", "order_weight"):
             _expect(getattr(self, name) > 0, name, "a number above 0", getattr(self, name))
-        for name in ("warmup", "dropout", "ema_decay"):
+        for name in ("warmup", "dropout", "ema_decay", "label_smoothing"):
             _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))
         needed = self.norm == "batch" or self.weights != "none"
         _expect(needed, "norm", "batch, as --weights none has no statistics", self.norm)
+        _expect(self.patience >= 0, "patience", "0 or more", self.patience)
+        sides = self.image_size or (1, 1)
+        _expect(min(sides) > 0, "image_size", "sides above 0", self.image_size)
+        is_small = self.backbone in SMALL_NETWORKS and self.weights == "imagenet"
+        _expect(not is_small, "weights", f"none or a file for {self.backbone}", self.weights)
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
         fits = 0 <= self.damaged_pairs <= self.batch_size

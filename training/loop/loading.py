@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from training.compute.device import choose_device
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
-from training.data.images import EpochBatches, TrainingCrops, leave_interrupts_to_parent
+from training.data.images import EpochBatches, leave_interrupts_to_parent
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
+from training.tasks.task import TrainingTask
 
 
 def training_loader(
     config: TrainConfig,
+    task: TrainingTask,
     split: Split,
     epoch: int,
     first_step: int = 0,
@@ -25,6 +29,7 @@ def training_loader(
 
     Args:
         config: Settings of the run.
+        task: Says how an image is seen.
         split: To train on.
         epoch: From 0; the same epoch gives the same batches.
         first_step: Where to begin; the length is that of the whole epoch.
@@ -33,11 +38,11 @@ def training_loader(
     batches = EpochBatches(
         len(split), config.batch_size, config.seed, config.damaged_pairs, processes
     )
-    crops = TrainingCrops(split, config.crop_px, config.seed)
-    batches.epoch = crops.epoch = epoch
+    images = task.training_images(split, config)
+    batches.epoch = images.epoch = epoch
     batches.first_step = first_step
     return DataLoader(
-        crops,
+        cast(Dataset[tuple[Tensor, Tensor]], images),
         batch_sampler=batches,
         num_workers=config.workers,
         pin_memory=choose_device(config.device).type == "cuda",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from iqa.network.model import ImageNetwork
@@ -10,9 +10,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.loop.config import TrainConfig
 
+MOMENTUM: Final = 0.9
 
-def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW with a rate for the head and one for the backbone; no decay on vectors."""
+
+def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return one with a rate for the head and one for the backbone; no decay on vectors."""
     head = {id(parameter) for parameter in network.head.parameters()}
     groups: list[dict[str, Any]] = []
     for is_head in (False, True):
@@ -21,11 +23,17 @@ def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.Adam
             chosen = [
                 parameter
                 for parameter in network.parameters()
-                if (id(parameter) in head) == is_head and (parameter.ndim > 1) == is_matrix
+                if (id(parameter) in head) == is_head
+                and (parameter.ndim > 1) == is_matrix
+                and parameter.requires_grad
             ]
             decay = config.weight_decay if is_matrix else 0.0
-            groups.append({"params": chosen, "lr": lr, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
+            if chosen:
+                groups.append({"params": chosen, "lr": lr, "weight_decay": decay})
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[config.optimizer](groups)
 
 
 def average_of(network: ImageNetwork, decay: float) -> AveragedModel | None:

@@ -20,7 +20,18 @@ STATE_FILE: Final = "state.pt"
 # May differ between the interrupted run and its continuation; the digests cover the ratings that
 # `columns` chooses.
 FREE_SETTINGS: Final = frozenset(
-    ("resume", "restart", "device", "workers", "out", "data_dir", "columns", "cache", "alias")
+    (
+        "resume",
+        "restart",
+        "device",
+        "workers",
+        "out",
+        "data_dir",
+        "columns",
+        "cache",
+        "alias",
+        "download",
+    )
 )
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+import torch
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+PLATEAU: Final = "plateau"
+PLATEAU_PATIENCE: Final = 1
+"""Epochs that may be no better; the next one lowers the rate."""
 
 SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
     "constant": lambda _: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
     "linear": lambda done: 1 - done,
+    PLATEAU: lambda _: 1.0,  # and less by `plateau_factor`
 }
 """Share of the peak rate, by the share in [0, 1] of the steps after the warm-up that is done."""
 
@@ -34,7 +40,12 @@ def rate_factor(step: int, total_steps: int, warmup: float, schedule: str) -> fl
 
 
 def rate_scheduler(
-    optimizer: Optimizer, total_steps: int, warmup: float, schedule: str, steps_done: int = 0
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup: float,
+    schedule: str,
+    steps_done: int = 0,
+    validated: Callable[[], Sequence[float]] = tuple,
 ) -> LambdaLR:
     """
     Return torch's scheduler with `rate_factor`; its state follows from the steps alone.
@@ -45,9 +56,22 @@ def rate_scheduler(
         warmup: See `rate_factor`.
         schedule: See `rate_factor`.
         steps_done: Steps of the whole run that are done, where it is resumed.
+        validated: Returns a number for each epoch so far, greater is better; for the plateau.
     """
-    return LambdaLR(
-        optimizer,
-        lambda step: rate_factor(step, total_steps, warmup, schedule),
-        last_epoch=steps_done - 1,
+
+    def factor(step: int) -> float:
+        share = rate_factor(step, total_steps, warmup, schedule)
+        return share * plateau_factor(validated()) if schedule == PLATEAU else share
+
+    return LambdaLR(optimizer, factor, last_epoch=steps_done - 1)
+
+
+def plateau_factor(validated: Sequence[float]) -> float:
+    """Return by what torch's ReduceLROnPlateau has lowered the rate after these epochs."""
+    optimizer = SGD([torch.zeros(1)], lr=1.0)
+    plateau = ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.1, patience=PLATEAU_PATIENCE, threshold=0.0
     )
+    for number in validated:
+        plateau.step(number)
+    return float(optimizer.param_groups[0]["lr"])

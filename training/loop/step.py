@@ -10,7 +10,7 @@ from training.compute.device import autocast, uses_bf16
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.loop.config import TrainConfig
 from training.loop.optimiser import average_of, optimizer_of
-from training.tasks.task import TrainingTask
+from training.tasks.task import Array, TrainingTask
 
 
 class Step:
@@ -22,6 +22,7 @@ class Step:
         network: On its device, in training mode.
         task: Says what the loss is.
         processes: They share a step; the loss is that of the whole batch.
+        target: Of all training images.
 
     Attributes:
         optimizer: At its highest rates; `training.loop.schedule` moves them.
@@ -35,13 +36,14 @@ class Step:
         network: ImageNetwork,
         task: TrainingTask,
         processes: ProcessGroup = ONE_PROCESS,
+        target: Array | None = None,
     ) -> None:
         self._device = next(network.parameters()).device
         self._network = network
         self._data_parallel = processes.data_parallel(network)
         self._processes = processes
         self._clip_norm = config.clip_norm
-        self._loss = task.loss(config)
+        self._loss = task.loss(config) if target is None else task.loss_of(config, target)
         self.optimizer = optimizer_of(network, config)
         self.average = average_of(network, config.ema_decay)
         self.is_bf16 = uses_bf16(config.precision, self._device)
@@ -67,7 +69,9 @@ class Step:
 
     def update(self) -> None:
         """Move the weights, and their average."""
-        nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
+        nn.utils.clip_grad_norm_(
+            [p for p in self._network.parameters() if p.requires_grad], self._clip_norm
+        )
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self._network)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from training.compute.device import choose_device, prepare
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.data.ratings import Ratings
+from training.data.whole_images import kept_in_memory
 from training.loop.config import TrainConfig
 from training.loop.loading import training_loader
 from training.loop.optimiser import evaluated_network
@@ -31,7 +32,8 @@ from training.loop.run_state import Interruption, RunState
 from training.loop.schedule import rate_scheduler
 from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
-from training.measure.predict import predict, torch_predictor
+from training.loop.trained_part import freeze
+from training.measure.predict import BATCH_SIZE, predict, torch_predictor
 from training.registry import tracking
 from training.tasks.task import TrainingTask
 
@@ -75,18 +77,22 @@ class Trainer:
         prepare(config.seed, self.device)
         self._config, self._task, self._data, self._digests = config, task, data, digests
         self._processes = processes
-        self._train, self._val = data.splits["train"], data.splits["val"]
+        self._train, self._val = (
+            kept_in_memory(data.splits[name], name) for name in ("train", "val")
+        )
         self._network = starting_network(config, task, data, self.device)
-        self._step = Step(config, self._network, task, processes)
+        self._frozen = freeze(self._network, config.train)
+        self._step = Step(config, self._network, task, processes, self._train.target)
         self._average, self._optimizer = self._step.average, self._step.optimizer
         self.state = RunState.open(config, digests, self._network, self._optimizer, self._average)
-        steps = len(training_loader(config, self._train, self.state.epoch))
+        steps = len(training_loader(config, task, self._train, self.state.epoch))
         self._scheduler = rate_scheduler(
             self._optimizer,
             config.epochs * steps,
             config.warmup,
             config.schedule,
             steps_done=self.state.epoch * steps + self.state.step,
+            validated=lambda: [task.rank(row)[0] for row in self.state.history],
         )
         self._interruption = Interruption()
         self._saved_at_s = 0.0
@@ -130,20 +136,30 @@ class Trainer:
             KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
         """
         with self._interruption:
-            while self.state.epoch < self._config.epochs:
+            while self.state.epoch < self._config.epochs and not self.is_stale():
                 self.train_epoch()
                 self.validate()
                 self.save()
                 self.stop_if_asked()
 
+    def is_stale(self) -> bool:
+        """Tell whether `--patience` has come to its end."""
+        waited, patience = self.state.epoch - self.state.best_epoch, self._config.patience
+        if not patience or waited < patience:
+            return False
+        logger.info("no better for %d epochs: training ends", waited)
+        return True
+
     def train_epoch(self) -> None:
         """Train on each image once, from the step on where the run stands."""
         state, epochs = self.state, self._config.epochs
         loader = training_loader(
-            self._config, self._train, state.epoch, state.step, self._processes
+            self._config, self._task, self._train, state.epoch, state.step, self._processes
         )
         self._saved_at_s = started_s = time.monotonic()
         self._network.train()
+        for module in self._frozen:
+            module.eval()
         with tqdm(
             total=len(loader), initial=state.step, desc=f"epoch {state.epoch + 1}/{epochs}",
             unit="step", disable=not self._processes.is_first,
@@ -178,6 +194,7 @@ class Trainer:
         part = predict(
             torch_predictor(network, self.device),
             self._val.part(self._processes.share),
+            batch_size=self._config.batch_size if self._val.policy.is_one_size else BATCH_SIZE,
             workers=self._config.workers,
             title="validation",
         )

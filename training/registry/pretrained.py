@@ -1,6 +1,9 @@
-"""The shipped checkpoint as a registered version."""
+"""The shipped checkpoints as registered versions."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
 
 import mlflow
 from iqa.network import checkpoint
@@ -12,6 +15,10 @@ from training.registry import model_versions
 ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
 PRECISION = "bf16"  # of the graph that is served where the processor has it
 PRETRAINED = ROOT / "training" / "pretrained"
+SHIPPED: Final[dict[str, Path]] = {
+    "fashion_mnist": ROOT / "training" / "pretrained_fashion_mnist",
+}
+"""By the name of the registered model; under any other name it is `PRETRAINED`."""
 EXPERIMENT = "pretrained"
 
 
@@ -22,10 +29,10 @@ def has_versions(name: str) -> bool:
 
 def register(name: str, alias: str) -> ModelVersion:
     """
-    Log and register the shipped checkpoint; give it the alias where nothing holds it.
+    Log and register a shipped checkpoint; give it the alias where nothing holds it.
 
     Args:
-        name: Registered model.
+        name: Registered model; a key of `SHIPPED` chooses the checkpoint.
         alias: An existing holder keeps it.
 
     Returns:
@@ -35,12 +42,16 @@ def register(name: str, alias: str) -> ModelVersion:
     from training.registry import tracking
     from training.registry.promotion import register as register_version
 
-    card = checkpoint.load_card(PRETRAINED)
+    folder = SHIPPED.get(name, PRETRAINED)
+    card = checkpoint.load_card(folder)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
-        graph = PRETRAINED / ARTIFACTS / PRECISION
-        registered = register_version(name, run_id, PRETRAINED, card, graph)
+        graph = folder / ARTIFACTS / PRECISION
+        registered = register_version(
+            name, run_id, folder, card, graph if graph.is_dir() else None
+        )
         # The graphs that passed their gate: a build needs no pictures then.
-        mlflow.MlflowClient().log_artifacts(run_id, str(PRETRAINED / ARTIFACTS), ARTIFACTS)
+        if (folder / ARTIFACTS).is_dir():
+            mlflow.MlflowClient().log_artifacts(run_id, str(folder / ARTIFACTS), ARTIFACTS)
     if model_versions.holder_of(name, alias) is None:
         model_versions.move_alias(name, alias, registered.version, "the shipped checkpoint")
     return model_versions.get(name, registered.version)

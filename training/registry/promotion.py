@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
 from training.registry.ranking import metrics_on_validation
 from training.tasks.known import training_task_of
-from training.tasks.task import TrainingTask
+from training.tasks.task import Array, TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +83,7 @@ def register(
     for split, metrics in card["metrics"].items():
         tags |= {f"{split}_{key}": f"{metrics[key]:.6f}" for key in task.rank_keys}
     if "calibration" in card:  # the same weights with another one give other scores
-        fitted = card["calibration"]
-        tags["calibration"] = f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
+        tags["calibration"] = _in_one_line(card["calibration"])
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
@@ -100,7 +98,8 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     Give the alias to a new version if it is better on the validation images than the holder.
 
     Both are compared on the same images and targets: where the holder was measured on others
-    (the shipped model, say) it is evaluated now on the candidate's. Which is better, the task says.
+    (the shipped model, say) it is evaluated now on the candidate's. Which is better, the task says,
+    by its metrics or by a test of both networks' answers to each image.
 
     Args:
         alias: The alias to move.
@@ -119,7 +118,9 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
         print(f"{alias} -> version {candidate.version}: {reason}")
         return True
     try:
-        if holder.tags.get("digest_val") == candidate.digests["val"]:
+        if task.has_paired_test:
+            is_better, reason = _tested(candidate, str(holder.version), val)
+        elif holder.tags.get("digest_val") == candidate.digests["val"]:
             old = metrics_on_validation(holder, task)
             measured = "measured on the same validation images"
         else:
@@ -132,11 +133,13 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
             f"--alias {alias}"
         )
         return False
-    reason = (
-        f"validation {task.sentence(new)} of version {candidate.version} against "
-        f"{task.sentence(old)} of version {holder.version} ({measured})"
-    )
-    if task.rank(new) > task.rank(old):
+    if not task.has_paired_test:
+        is_better = task.rank(new) > task.rank(old)
+        reason = (
+            f"validation {task.sentence(new)} of version {candidate.version} against "
+            f"{task.sentence(old)} of version {holder.version} ({measured})"
+        )
+    if is_better:
         move_alias(candidate.name, alias, candidate.version, reason)
         print(f"{alias} -> version {candidate.version}: better: {reason}")
         return True
@@ -147,12 +150,37 @@ def promote_if_better(alias: str, candidate: Registered, val: Split) -> bool:
     return False
 
 
+def _in_one_line(fitted: Mapping[str, Any]) -> str:
+    if "temperature" in fitted:
+        return f"{fitted['kind']} {fitted['temperature']:.4f}"
+    return f"{fitted['kind']} {fitted['scale']:.4f} {fitted['offset']:+.4f}"
+
+
 def _rounded(task: TrainingTask, metrics: Mapping[str, Any]) -> dict[str, float]:
     # Tags hold 6 decimals: an equal model must not win by what they leave out.
     return {key: round(metrics[key], 6) for key in task.rank_keys}
 
 
+def _tested(candidate: Registered, holder: str, val: Split) -> tuple[bool, str]:
+    """Return whether the candidate is better by the task's own test, and why."""
+    task = candidate.task
+    new, new_card = _predicted(candidate.name, candidate.version, task, val)
+    old, old_card = _predicted(candidate.name, holder, task, val)
+    verdict = task.is_better(new, old, val.target, (new_card, old_card))
+    assert verdict is not None  # the task says that it has a test
+    is_better, words = verdict
+    return is_better, f"validation of version {candidate.version} against version {holder}: {words}"
+
+
 def _evaluate(name: str, version: str, task: TrainingTask, split: Split) -> dict[str, float]:
+    outputs, _ = _predicted(name, version, task, split)
+    return task.metrics(outputs, split.target)
+
+
+def _predicted(
+    name: str, version: str, task: TrainingTask, split: Split
+) -> tuple[Array, checkpoint.Card]:
+    """Return a version's outputs for some images, and its card."""
     with tempfile.TemporaryDirectory() as directory:
         network, card = checkpoint.load(download(name, version, Path(directory)))
     own = training_task_of(card)
@@ -160,8 +188,8 @@ def _evaluate(name: str, version: str, task: TrainingTask, split: Split) -> dict
         raise ValueError(
             f"version {version}: expected a model of {task.name}, got one of {own.name}."
         )
-    split = dataclasses.replace(split, policy=checkpoint.policy_of(card))
+    split = split.seen_by(checkpoint.policy_of(card))
     outputs = predict(
         torch_predictor(network, torch.device("cpu")), split, title=f"evaluate version {version}"
     )
-    return task.metrics(outputs, split.target)
+    return outputs, card

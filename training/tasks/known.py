@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from training.data.class_datasets import CLASS_DATASETS
+from training.data.config import DataConfig
 from training.data.datasets import DATASETS
+from training.tasks.classes import ClassesTraining
 from training.tasks.quality import QualityTraining
 from training.tasks.task import TrainingTask
 
 QUALITY: Final = QualityTraining()
-TRAINING_TASKS: Final[dict[str, TrainingTask]] = {QUALITY.name: QUALITY}
-TASK_OF_DATASET: Final[dict[str, str]] = dict.fromkeys(DATASETS, QUALITY.name)
-"""What each data set is for."""
+CLASSES: Final = ClassesTraining()
+TRAINING_TASKS: Final[dict[str, TrainingTask]] = {task.name: task for task in (QUALITY, CLASSES)}
+TASK_OF_DATASET: Final[dict[str, str]] = {
+    **dict.fromkeys(DATASETS, QUALITY.name),
+    **dict.fromkeys(CLASS_DATASETS, CLASSES.name),
+}
+"""What each data set is for; of `csv` the file says it."""
 
 
-def task_of_dataset(dataset: str) -> TrainingTask:
+def task_of_data(config: DataConfig) -> TrainingTask:
     """Return the task that a model is trained for on a data set."""
-    return TRAINING_TASKS[TASK_OF_DATASET[dataset]]
+    if config.dataset == "csv" and config.mos_range is None and config.labels is not None:
+        return CLASSES
+    return TRAINING_TASKS[TASK_OF_DATASET[config.dataset]]
 
 
 def training_task_of(card: Mapping[str, Any]) -> TrainingTask:

@@ -3,6 +3,7 @@ The training half of a task; `iqa.tasks.task` is the half that serving needs.
 
     targets, start_head, loss     what is learned
     metrics, shown                how good a network is, and which of two is better
+    policy_of, training_images    how an image is seen, where that is not quality's way
     evaluate, calibrate, report   what is said of a finished one, beyond its metrics
 
 A new task answers the first two rows and is entered into `training.tasks.known`. Torch, scipy and
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from training.data.layouts import Layout
 from training.data.ratings import Split
+from training.data.targets import Targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,6 +73,44 @@ class LossSettings(Protocol):
     def order_weight(self) -> float:
         """Weight of the order of damaged copies."""
 
+    @property
+    def label_smoothing(self) -> float:
+        """Share of the target that goes to all classes alike."""
+
+    @property
+    def class_weights(self) -> str:
+        """Name of the weights of the classes."""
+
+
+class ImageSettings(Protocol):
+    """What the command line says of how images are seen."""
+
+    @property
+    def crop_px(self) -> int:
+        """Side of the training crop."""
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Width and height of the network's input, where they are fixed."""
+
+    @property
+    def channels(self) -> str:
+        """RGB, or L for grey."""
+
+    @property
+    def augment(self) -> tuple[str, ...]:
+        """Names of augmentations."""
+
+    @property
+    def seed(self) -> int:
+        """Of crops and augmentations."""
+
+
+class TrainingImages(Protocol):
+    """A `torch.utils.data.Dataset` of (pixels, target) that knows which epoch it is."""
+
+    epoch: int
+
 
 class TrainingTask(Task, Protocol):
     """
@@ -81,10 +121,13 @@ class TrainingTask(Task, Protocol):
     Attributes:
         policy: How an image becomes the input of a network that is trained now.
         shown: The metrics that tell of a network; the first of those that rank decides.
+        max_points: How far a graph of bf16 or int8 may move an answer, in hundredths of the scale;
+            None where that is `training.graph.precision`'s own.
     """
 
     policy: Policy = DEFAULT
     shown: tuple[Metric, ...]
+    max_points: Mapping[str, float] | None = None
 
     def targets(self, layout: Layout) -> tuple[Array, dict[str, Any]]:
         """
@@ -93,6 +136,20 @@ class TrainingTask(Task, Protocol):
         Raises:
             ValueError: The table does not hold them.
         """
+
+    def targets_of(self, card: Card) -> Targets:
+        """Return what makes the targets by which a model of this card is measured."""
+        return self.targets
+
+    def policy_of(self, settings: ImageSettings) -> Policy:
+        """Return how an image becomes the input of a network that is trained now."""
+        return self.policy
+
+    def training_images(self, split: Split, settings: ImageSettings) -> TrainingImages:
+        """Return what a network is trained on: here random crops."""
+        from training.data.images import TrainingCrops
+
+        return TrainingCrops(split, settings.crop_px, settings.seed)
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Set the head before the first step, by the targets of the training images."""
@@ -103,6 +160,10 @@ class TrainingTask(Task, Protocol):
 
     def loss(self, settings: LossSettings) -> Loss:
         """Return what is minimised."""
+
+    def loss_of(self, settings: LossSettings, target: Array) -> Loss:
+        """Return what is minimised on images of these targets."""
+        return self.loss(settings)
 
     def metrics(self, outputs: Array, target: Array) -> dict[str, float]:
         """Measure predictions: quick, for each epoch, and to compare two networks."""
@@ -149,6 +210,29 @@ class TrainingTask(Task, Protocol):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
         print(f"{self.sentence(found)}; {len(split)} images\nwritten: {out}")
+
+    def is_better(
+        self, new: Array, old: Array, target: Array, cards: tuple[Card, Card]
+    ) -> tuple[bool, str] | None:
+        """
+        Compare two networks on the same images, where more is needed than two metrics.
+
+        Args:
+            new: Outputs of the one that wants the alias.
+            old: Outputs of the one that has it.
+            target: Of the images.
+            cards: Of both, the new one first.
+
+        Returns:
+            Whether the new one is better, and why; None leaves it to `rank`.
+
+        Raises:
+            ValueError: They cannot be compared.
+        """
+        return None
+
+    has_paired_test: bool = False
+    """Whether `is_better` decides."""
 
     @property
     def leading(self) -> Metric:

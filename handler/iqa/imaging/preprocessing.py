@@ -73,6 +73,11 @@ class Policy:
         return self.width_px * self.height_px
 
     @property
+    def is_one_size(self) -> bool:
+        """Tell whether all inputs have the same width and height."""
+        return self.fit == FIXED_SIZE
+
+    @property
     def n_channels(self) -> int:
         """Channels of the input."""
         return len(self.channels)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
-from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, POOLINGS, STD, ImageNetwork
+from iqa.network.model import MEAN, NETWORKS, POOLINGS, STD, ImageNetwork
 from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task
@@ -149,7 +149,7 @@ def load_card(directory: Path) -> Card:
         Policy.of_parameters(card["preprocessing"])
         task = task_of(card)
         architecture = card["architecture"]
-        for name, known in (("backbone", FEATURES_OF_BACKBONE), ("pooling", POOLINGS)):
+        for name, known in (("backbone", NETWORKS), ("pooling", POOLINGS)):
             if (got := architecture[name]) not in known:
                 one_of = ", ".join(known)
                 raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")

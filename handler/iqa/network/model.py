@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 from iqa.network.quality_map import not_linear
+from iqa.network.small import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
 from torchvision import models
@@ -26,6 +27,10 @@ FEATURES_OF_BACKBONE: Final[dict[str, int]] = {
 }
 """The backbones, and how many feature maps each ends in."""
 
+NETWORKS: Final[dict[str, int]] = FEATURES_OF_BACKBONE | {
+    name: n_features for name, (_, n_features) in SMALL_NETWORKS.items()
+}
+"""These, and the networks for small images, which start from nothing."""
 
 POOLINGS: Final = ("average", "average+std", "average+max")
 """What the head sees of each feature map, over all its places."""
@@ -42,7 +47,7 @@ class ImageNetwork(nn.Module):
     of `head(features at that place)`: `logit_map`, where the quality comes from, is exact.
 
     Args:
-        backbone: A key of `FEATURES_OF_BACKBONE`.
+        backbone: A key of `NETWORKS`.
         dropout: Probability, before the head, while training.
         pooling: One of `POOLINGS`. All but the average have scores and no map.
         head: Outputs and activation, as the task says.
@@ -61,16 +66,16 @@ class ImageNetwork(nn.Module):
         n_channels: int = 3,
     ) -> None:
         super().__init__()
-        if backbone not in FEATURES_OF_BACKBONE:
-            known = ", ".join(FEATURES_OF_BACKBONE)
+        if backbone not in NETWORKS:
+            known = ", ".join(NETWORKS)
             raise ValueError(f"backbone: expected one of {known}, got {backbone!r}.")
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}.")
         self.backbone, self.pooling, self.ends_in = backbone, pooling, head
         self.n_channels = n_channels
-        self.features = _features_of(getattr(models, backbone)(weights=None))
+        self.features = _features_of(backbone)
         self.dropout = nn.Dropout(dropout)
-        n_pooled = FEATURES_OF_BACKBONE[backbone] * len(pooling.split("+"))
+        n_pooled = NETWORKS[backbone] * len(pooling.split("+"))
         self.head = nn.Linear(n_pooled, head.n_outputs)
         # Constants, not weights: they stay out of the checkpoint.
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -148,8 +153,11 @@ def pool(maps: Tensor, pooling: str) -> Tensor:
     return torch.cat([average, (variance + VARIANCE_EPS).sqrt()], dim=1)
 
 
-def _features_of(network: nn.Module) -> nn.Module:
-    """Return a torchvision network without its pooling and classifier."""
+def _features_of(backbone: str) -> nn.Module:
+    """Return a network of `NETWORKS` without its pooling and classifier."""
+    if backbone in SMALL_NETWORKS:
+        return SMALL_NETWORKS[backbone][0]()
+    network: nn.Module = getattr(models, backbone)(weights=None)
     if isinstance(network, models.ResNet):
         parts = list(network.named_children())[:-2]  # avgpool, fc
         return nn.Sequential(OrderedDict(parts))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from iqa.errors import CheckpointMismatch
+from iqa.tasks.classes import Classes
 from iqa.tasks.quality import Quality
 from iqa.tasks.task import Card, Task
 
 QUALITY: Final = Quality()
-TASKS: Final[dict[str, Task]] = {QUALITY.name: QUALITY}
+CLASSES: Final = Classes()
+TASKS: Final[dict[str, Task]] = {task.name: task for task in (QUALITY, CLASSES)}
 
 
 def task_of(card: Card) -> Task:

@@ -24,7 +24,8 @@ Card = Mapping[str, Any]
 Outputs = NDArray[np.float32]
 """Outputs for one image: shape () if the head has one output, else (n_outputs,)."""
 Reply = dict[str, Any]
-"""A task's part of the JSON reply. It holds `label`, and `score` where there is one of 0-100."""
+"""A task's part of the JSON reply. It holds a label, see `label_of`, and `score` where there is one
+of 0-100."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +89,15 @@ class Task(Protocol):
         """
 
 
+def label_of(reply: Mapping[str, Any]) -> str | None:
+    """Return what a reply calls the image; None where it is no task's reply."""
+    label = reply.get("label", reply.get("predicted_label"))
+    return None if label is None else str(label)
+
+
 def in_words(reply: Mapping[str, Any]) -> str:
     """Return a reply in two words, for a message: its score, or else its label."""
     if "score" in reply:
         return f"the score {reply['score']:.4f}"
-    return f"the label {reply.get('label')!r}"
+    confidence = f" at {reply['confidence']:.4f}" if "confidence" in reply else ""
+    return f"the label {label_of(reply)!r}{confidence}"

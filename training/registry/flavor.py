@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from iqa.network import checkpoint
+from iqa.tasks.heads import HEADS_FILE
 from iqa.tasks.known import task_of
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
@@ -32,9 +33,14 @@ def save_model(path: str, mlflow_model: Model, checkpoint_dir: Path) -> None:
     """Write the model folder; called by `mlflow.models.Model.log`."""
     folder = Path(path)
     (folder / CHECKPOINT).mkdir(parents=True)
-    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
-        shutil.copyfile(checkpoint_dir / name, folder / CHECKPOINT / name)
     card = checkpoint.load_card(checkpoint_dir)
+    names = (
+        checkpoint.WEIGHTS_FILE,
+        checkpoint.CARD_FILE,
+        *([HEADS_FILE] if "heads" in card else []),
+    )
+    for name in names:
+        shutil.copyfile(checkpoint_dir / name, folder / CHECKPOINT / name)
     n_channels = checkpoint.policy_of(card).n_channels
     n_outputs = task_of(card).head(card).n_outputs
     shape = (-1,) if n_outputs == 1 else (-1, n_outputs)

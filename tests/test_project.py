@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
+    "training.heads": {"iqa.imaging", "iqa.tasks", "iqa.network", "training.data"},
     "training.registry": {
         "console", "iqa.network", "iqa.tasks", "training.data", "training.measure",
         "training.tasks",

@@ -353,7 +353,10 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
 PLACE = (
     r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
 )
-NO_PLACES = {"none", "imagenet", "docs/model/test.json", "docs/model/calibration.json"}
+NO_PLACES = {
+    "none", "imagenet", "docs/model/test.json", "docs/model/calibration.json",
+    "docs/model/causes.json",
+}  # fmt: skip
 WRITTEN = {
     "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",
     "calibration.json", "calibration.svg", "robustness.md",

@@ -127,7 +127,7 @@ def _learnt_from(
         "damage",
     )
     rated = collect(
-        any_rated(data.split("val"), arguments.pictures * 2), originals, runtime,
+        any_rated(data.split("val"), len(data.split("val"))), originals, runtime,
         cache / "originals", "rated",
     )  # fmt: skip
     drawn = collect(

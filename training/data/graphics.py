@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import colorsys
 import io
+import itertools
 import math
 import string
 from collections.abc import Callable
@@ -201,16 +202,38 @@ def curves(rng: Generator) -> Image.Image:
     points = np.exp(1j * turns) + share * np.exp(-1j * ratio * turns)
     places = np.stack([points.real, points.imag], -1) * radius / (1 + share) + middle
     hue, width = rng.random(), int(rng.integers(1, 9))
-    for place, (a, b) in enumerate(zip(places[:-1], places[1:], strict=True)):
+    for place, (a, b) in enumerate(itertools.pairwise(places)):
         colour = colorsys.hsv_to_rgb((hue + place / 900) % 1, 0.8, 0.95)
         draw.line((*a.tolist(), *b.tolist()), tuple(int(255 * c) for c in colour), width)
+    return image
+
+
+def badge(rng: Generator) -> Image.Image:
+    """Draw one rounded form with a ramp, a rim and a shadow, alone on a plain ground."""
+    side = int(rng.integers(128, 512))
+    image = Image.new("RGB", (side, side), (255, 255, 255) if rng.random() < 0.6 else _colour(rng))
+    low, high = int(side * rng.uniform(0.1, 0.3)), int(side * rng.uniform(0.6, 0.9))
+    corner, soft = int((high - low) * rng.uniform(0.05, 0.5)), rng.uniform(0.5, side / 30)
+    mask = Image.new("L", image.size)
+    ImageDraw.Draw(mask).rounded_rectangle((low, low, high, high), corner, fill=255)
+    shadow = Image.fromarray(ndimage.gaussian_filter(np.asarray(mask), soft) // 3)
+    image.paste((0, 0, 0), (side // 60, side // 40), shadow)
+    fill = Image.linear_gradient("L").resize(image.size).convert("RGB")
+    image.paste(Image.blend(fill, Image.new("RGB", image.size, _colour(rng)), 0.6), (0, 0), mask)
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle(
+        (low, low, high, high), corner, outline=_colour(rng), width=side // 60 + 1
+    )
+    sign, middle = SYMBOLS[rng.integers(len(SYMBOLS))], (low + high) / 2
+    font = _font("DejaVuSans", (high - low) // 2)
+    draw.text((middle, middle), sign, _colour(rng), font=font, anchor="mm")
     return image
 
 
 FOR_TRAINING: Final[dict[str, Graphic]] = {
     "plot": plot, "text": text, "scan": scan, "window": window, "shapes": shapes,
     "drawing": drawing, "symbol": symbol, "ramp": ramp, "pattern": pattern, "static": static,
-    "field": field, "curves": curves,
+    "field": field, "curves": curves, "badge": badge,
 }  # fmt: skip
 
 
@@ -322,8 +345,8 @@ FOR_TESTING: Final[dict[str, Graphic]] = {
 
 def as_sent(image: Image.Image, rng: Generator) -> Image.Image:
     """Send a graphic as people do: as it is, smaller or larger, or as a JPEG."""
-    if rng.random() < 0.3:
-        factor = rng.uniform(0.6, 1.8)
+    if (chance := rng.random()) < 0.45:  # some as small as thumbnails and icons are
+        factor = rng.uniform(0.6, 1.8) if chance < 0.3 else rng.uniform(0.1, 0.4)
         size = (max(64, round(image.width * factor)), max(64, round(image.height * factor)))
         image = image.resize(size, Image.Resampling.BICUBIC)
     if rng.random() < 0.5:

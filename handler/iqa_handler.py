@@ -21,11 +21,14 @@ import numpy as np
 from iqa.errors import ImageRejected, NotScored
 from iqa.imaging.decoding import DecodedImage, Limits, decode
 from iqa.imaging.preprocessing import Policy, is_upscaled
+from iqa.imaging.statistics import pixel_statistics
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation
 from iqa.request.payload import fields_in, picture_in
 from iqa.request.waiting import START_HEADERS, Clock, waited_s
+from iqa.tasks.decision import DecisionThresholds
+from iqa.tasks.heads import Heads
 from iqa.tasks.known import task_of
 from iqa.tasks.task import CARD_FILE
 from numpy.typing import NDArray
@@ -35,7 +38,10 @@ from telemetry import Item, Telemetry, silence_torchserve
 logger = logging.getLogger(__name__)
 
 JSON_TYPE: Final = "application/json"
-SETTINGS: Final = frozenset({"runtime", "threads", "max_bytes", "max_pixels", "max_age_s"})
+THRESHOLDS: Final = ("accept_at", "reject_below")
+SETTINGS: Final = frozenset(
+    {"runtime", "threads", "max_bytes", "max_pixels", "max_age_s", *THRESHOLDS}
+)
 MAX_AGE_S: Final = 10
 
 
@@ -48,7 +54,7 @@ class IQAHandler:
 
         Args:
             context: TorchServe's; `model_yaml_config["handler"]` may hold runtime, threads,
-                max_bytes, max_pixels, max_age_s.
+                max_bytes, max_pixels, max_age_s, accept_at, reject_below.
 
         Raises:
             ValueError: A setting or the network is refused; TorchServe then reports the load
@@ -61,15 +67,22 @@ class IQAHandler:
             max_bytes=settings.get("max_bytes", Limits.max_bytes),
             max_pixels=settings.get("max_pixels", Limits.max_pixels),
         )
-        self._runtime = open_runtime(
-            directory, settings.get("runtime", "auto"), settings.get("threads", 1)
-        )
         card = json.loads((directory / CARD_FILE).read_text())
+        # Where int8 rounds was not measured for the heads; the score is what it is for.
+        is_int8 = self.provenance.get("precision") == "int8"
+        self._heads = None if is_int8 else Heads.of_card(directory, card)
+        self._runtime = open_runtime(
+            directory,
+            settings.get("runtime", "auto"),
+            settings.get("threads", 1),
+            None if self._heads is None else self._heads.backbone,
+        )
         task = task_of(card)
         self._policy = Policy.of_parameters(card["preprocessing"])
         self._answer = task.reader(card)
         self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
+        self._thresholds = DecisionThresholds.of_settings(settings)
         self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
         self._clock = Clock()
         self._telemetry = Telemetry(
@@ -152,17 +165,17 @@ class IQAHandler:
             try:
                 pixels = [item.pixels for item in stack if item.pixels is not None]
                 batch_NHWC = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-                outputs = self._runtime.outputs(batch_NHWC)
+                outputs, told = self._looked_at(batch_NHWC)
             except Exception as error:
                 for item in stack:
                     self._fail(item, "network", error, context)
                 continue
             network_s = time.perf_counter() - started_s
-            for item, output in zip(stack, outputs, strict=True):
+            for item, output, more in zip(stack, outputs, told, strict=True):
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    item.reply = self._reply(item.decoded, output)
+                    item.reply = self._reply(item.decoded, output, more)
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)
@@ -175,7 +188,9 @@ class IQAHandler:
             try:
                 found = self._runtime.quality_map(item.pixels)
                 quality = np.asarray(found.quality)
-                item.reply = {**self._reply(item.decoded, quality), "map": found.body()}
+                _, (more,) = self._looked_at(item.pixels[None])
+                reply = self._reply(item.decoded, quality, more)
+                item.reply = {**reply, "map": found.body()}
                 if item.explains == explanation.PNG:
                     item.picture = overlay.png(item.pixels, found)
                     context.set_response_content_type(item.index, explanation.PNG_TYPE)
@@ -186,6 +201,18 @@ class IQAHandler:
             except Exception as error:
                 self._fail(item, "network", error, context)
             item.network_s = time.perf_counter() - started_s
+
+    def _looked_at(
+        self, batch_NHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], list[tuple[dict[str, Any], list[str]]]]:
+        """Return the network's outputs, and for each picture what the heads say and warn of."""
+        if self._heads is None:
+            return self._runtime.outputs(batch_NHWC), [({}, [])] * len(batch_NHWC)
+        outputs, features = self._runtime.outputs_and_features(batch_NHWC)
+        return outputs, [
+            self._heads.reply(seen, pixel_statistics(pixels))
+            for seen, pixels in zip(features, batch_NHWC, strict=True)
+        ]
 
     def _stacks(self, items: list[Item]) -> Iterator[list[Item]]:
         """Tell which pictures to judge together: equally large ones, where that pays."""
@@ -218,14 +245,20 @@ class IQAHandler:
                 f"{item.waited_s:.1f} s in the queue. Send it again, at a lower rate.",
             )
 
-    def _reply(self, decoded: DecodedImage, outputs: NDArray[Any]) -> dict[str, Any]:
+    def _reply(
+        self, decoded: DecodedImage, outputs: NDArray[Any], more: tuple[dict[str, Any], list[str]]
+    ) -> dict[str, Any]:
+        answer = self._answer(outputs)
+        told, noticed = more
         width, height = decoded.size
         upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
         return {
-            **self._answer(outputs),
+            **answer,
+            **({} if self._thresholds is None else self._thresholds.reply(answer)),
+            **told,
             "model": {"name": self._name, "version": self._version},
             "image": {"width": width, "height": height, "format": decoded.format},
-            "warnings": [*decoded.warnings, *upscaled],
+            "warnings": [*decoded.warnings, *upscaled, *noticed],
         }
 
     def _refuse(
@@ -275,7 +308,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
             f"model-config.yaml, handler: expected {', '.join(sorted(SETTINGS))}, "
             f"got {', '.join(unknown)}."
         )
-    for name in SETTINGS - {"runtime"}:
+    for name in SETTINGS - {"runtime", *THRESHOLDS}:
         if name in settings and not (isinstance(settings[name], int) and settings[name] > 0):
             raise ValueError(f"{name}: expected an integer above 0, got {settings[name]!r}.")
     return settings

@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
+    "training.heads": {"iqa.imaging", "iqa.tasks", "iqa.network", "training.data"},
     "training.registry": {
         "console", "iqa", "iqa.local", "iqa.network", "iqa.tasks", "training.data",
         "training.measure", "training.tasks",
@@ -358,7 +359,10 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
 PLACE = (
     r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
 )
-NO_PLACES = {"none", "imagenet", "docs/model/test.json", "docs/model/calibration.json"}
+NO_PLACES = {
+    "none", "imagenet", "docs/model/test.json", "docs/model/calibration.json",
+    "docs/model/causes.json",
+}  # fmt: skip
 WRITTEN = {
     "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",
     "calibration.json", "calibration.svg", "robustness.md",

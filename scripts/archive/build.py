@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import mlflow
 from iqa.network import checkpoint
+from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.known import task_of
 from mlflow.entities.model_registry import ModelVersion
 
@@ -125,6 +126,14 @@ def _pack(
         export.MAX_SCORE_DIFFERENCE if choice.gate is None else choice.gate.max_points,
         card,
     )
+    if "heads" in card and choice.precision != "int8":  # which is served without them
+        export.check_taps(
+            choice.files[0].parent / GRAPH_FILE,
+            choice.precision,
+            card["heads"]["backbone"],
+            mar_file.golden_pictures(),
+            card,
+        )
     graph_choice.store(version, choice)
     mar_file.pack(
         workspace,
@@ -146,6 +155,7 @@ def _pack(
             "data": card["data"],
             "calibration": card.get("calibration"),
             "interval": card.get("interval"),
+            **{name: card[name] for name in ("heads", "causes", "familiarity") if name in card},
             "golden": golden,
         },
     )

@@ -18,6 +18,7 @@ from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint, runtime
 from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, PRECISIONS
+from iqa.tasks.heads import HEADS_FILE
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -124,6 +125,8 @@ def choose(
     place, gate = candidates[chosen]
     files = sorted(path for path in place.iterdir() if path.name != GATE_FILE)
     files.append(directory / checkpoint.CARD_FILE)
+    if "heads" in card:
+        files.append(directory / HEADS_FILE)
     return Choice(precision=chosen, files=files, gate=gate, is_new=chosen in made)
 
 

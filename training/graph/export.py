@@ -19,7 +19,7 @@ import torch
 from iqa.imaging.decoding import decode
 from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
 from iqa.network.model import ImageNetwork
-from iqa.network.runtime import Runtime
+from iqa.network.runtime import OpenVINORuntime, Runtime
 from iqa.tasks.known import task_of
 from iqa.tasks.task import in_words
 from onnx import TensorProto, helper, numpy_helper
@@ -128,6 +128,37 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
         }
         for key, value in entries.items():
             tensor.external_data.add(key=key, value=str(value))
+
+
+def check_taps(
+    graph: Path, precision: str, backbone: str, pictures: list[Path], card: Card
+) -> None:
+    """
+    Prove that the heads' output leaves the score as it is.
+
+    Args:
+        graph: The file that is packed.
+        precision: Of it.
+        backbone: Whose features the heads take.
+        pictures: Files that `iqa` can score.
+        card: Of the network.
+
+    Raises:
+        ValueError: A score moves by more than `MAX_SCORE_DIFFERENCE`.
+    """
+    task, policy = task_of(card), policy_of(card)
+    read = task.reader(card)
+    plain = OpenVINORuntime(graph, 1, precision)
+    tapped = OpenVINORuntime(graph, 1, precision, backbone)
+    for path in pictures:
+        pixels_NHWC = decode(path.read_bytes(), policy=policy).pixels()[None]
+        expected = read(plain.outputs(pixels_NHWC)[0])
+        got = read(tapped.outputs_and_features(pixels_NHWC)[0][0])
+        if not task.difference(expected, got) <= MAX_SCORE_DIFFERENCE:
+            raise ValueError(
+                f"heads: expected {in_words(expected)} within {MAX_SCORE_DIFFERENCE:g} for "
+                f"{path.name}, got {in_words(got)}. The archive is not built."
+            )
 
 
 def check_graph(

@@ -65,6 +65,39 @@ def reliability(rows_of: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     return figure
 
 
+def errors_by_threshold(
+    scores: NDArray[np.float64],
+    is_good: NDArray[np.bool_],
+    accept_at: float,
+    reject_below: float,
+) -> Figure:
+    """
+    Plot what share of all pictures is decided wrongly at each threshold, and where the chosen lie.
+
+    Args:
+        scores: Shape (N,), points.
+        is_good: Shape (N,), by the people's ratings.
+        accept_at: The chosen one.
+        reject_below: The same, or a lower one.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    ticks = np.linspace(0, 100, 401)
+    for name, errors in (
+        ("accepted, not good", [np.mean((scores >= tick) & ~is_good) for tick in ticks]),
+        ("rejected, but good", [np.mean((scores < tick) & is_good) for tick in ticks]),
+    ):
+        axes.plot(ticks, 100 * np.array(errors), label=name)
+    if reject_below < accept_at:
+        axes.axvspan(reject_below, accept_at, alpha=0.15, color="0.5", label="for a person")
+    axes.axvline(accept_at, color="0.3", linestyle="--", label=f"accept at {accept_at:g}")
+    axes.set(xlim=(0, 100), ylim=(0, None), xlabel="threshold (score)")
+    axes.set(ylabel="% of all pictures", title=f"{len(scores)} pictures, {is_good.sum()} good")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
 def scores_by_level(mean_score_of: Mapping[str, Sequence[float]], title: str) -> Figure:
     """
     Plot the mean score of each distortion at level 0 (the original), 1, 2 and so on.

@@ -25,6 +25,7 @@ import yaml
 from iqa.local import table
 from iqa.network import checkpoint
 from iqa.network.runtime import PROVENANCE_FILE
+from iqa.tasks.heads import HEADS_FILE
 from iqa.tasks.known import QUALITY, task_of
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
@@ -64,7 +65,9 @@ def save_model(
     """
     folder = Path(path)
     (folder / CHECKPOINT).mkdir(parents=True)
-    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
+    card = checkpoint.load_card(checkpoint_dir)
+    heads = [HEADS_FILE] if "heads" in card else []
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE, *heads):
         shutil.copyfile(checkpoint_dir / name, folder / CHECKPOINT / name)
     if graph_dir is not None:
         shutil.copytree(graph_dir, folder / table.GRAPH)
@@ -74,7 +77,6 @@ def save_model(
         Path(str(iqa.__file__)).parent, folder / CODE / "iqa",
         ignore=shutil.ignore_patterns("__pycache__"),
     )  # fmt: skip
-    card = checkpoint.load_card(checkpoint_dir)
     mlflow_model.signature = _signature(task_of(card).name)
     _save_example(mlflow_model, pd.DataFrame({table.COLUMN: [_example()]}), path)
     _write_requirements(folder, WITHOUT_GRAPH if graph_dir is None else WITH_GRAPH)

@@ -46,9 +46,7 @@ def register(name: str, alias: str) -> ModelVersion:
     card = checkpoint.load_card(folder)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
         graph = folder / ARTIFACTS / PRECISION
-        registered = register_version(
-            name, run_id, folder, card, graph if graph.is_dir() else None
-        )
+        registered = register_version(name, run_id, folder, card, graph if graph.is_dir() else None)
         # The graphs that passed their gate: a build needs no pictures then.
         if (folder / ARTIFACTS).is_dir():
             mlflow.MlflowClient().log_artifacts(run_id, str(folder / ARTIFACTS), ARTIFACTS)

@@ -16,6 +16,7 @@ import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import MEAN, NETWORKS, POOLINGS, STD, ImageNetwork
+from iqa.tasks.heads import Heads
 from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task
@@ -110,6 +111,7 @@ def load(directory: Path) -> tuple[ImageNetwork, Card]:
     card = load_card(directory)
     digest = sha256_of(directory / WEIGHTS_FILE)
     _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
+    Heads.of_card(directory, card)
     architecture = card["architecture"]
     network = ImageNetwork(
         architecture["backbone"],

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from iqa.network.openvino_core import core
 from iqa.network.quality_map import MappedGraph, QualityMap
+from iqa.network.taps import tapped, tapped_graph
 from numpy.typing import NDArray
 
 GRAPH_FILE: Final = "model.onnx"
@@ -49,6 +50,22 @@ class Runtime(Protocol):
             float32, in [0, 1], shape (N,) where the head has one output, else (N, n_outputs).
         """
 
+    def outputs_and_features(
+        self, pixels_NHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """
+        Judge a batch, and return what the network saw on the way; see `iqa.network.taps`.
+
+        Args:
+            pixels_NHWC: As for `outputs`.
+
+        Returns:
+            The outputs, and float32 of shape (N, n_features).
+
+        Raises:
+            ValueError: The runtime was opened without `backbone`.
+        """
+
     def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
         """
         Judge one picture and say where its quality comes from.
@@ -61,7 +78,9 @@ class Runtime(Protocol):
         """
 
 
-def open_runtime(directory: Path, name: str = "auto", threads: int = 1) -> Runtime:
+def open_runtime(
+    directory: Path, name: str = "auto", threads: int = 1, backbone: str | None = None
+) -> Runtime:
     """
     Load the network that lies in a directory.
 
@@ -71,6 +90,7 @@ def open_runtime(directory: Path, name: str = "auto", threads: int = 1) -> Runti
         name: One of `RUNTIMES`; auto is torch where a GPU is visible and the directory holds the
             checkpoint, else OpenVINO.
         threads: CPU threads per call.
+        backbone: Of the network, where its features are wanted as well: a key of `TAPS`.
 
     Raises:
         FileNotFoundError: The runtime's files are not in the directory.
@@ -83,9 +103,9 @@ def open_runtime(directory: Path, name: str = "auto", threads: int = 1) -> Runti
     if name == "openvino":
         precision = _packed_precision(directory)
         graph = QUANTISED_GRAPH_FILE if precision == "int8" else GRAPH_FILE
-        return OpenVINORuntime(directory / graph, threads, precision)
+        return OpenVINORuntime(directory / graph, threads, precision, backbone)
     if name == "torch":
-        return TorchRuntime(directory, threads)
+        return TorchRuntime(directory, threads, backbone)
     raise ValueError(f"runtime: expected one of {', '.join(RUNTIMES)}, got {name!r}.")
 
 
@@ -97,6 +117,7 @@ class OpenVINORuntime:
         graph: Input uint8 (N, H, W, C), output float32, see `Runtime.outputs`.
         threads: CPU threads of this process.
         precision: One of `PRECISIONS`. bf16 becomes f32 where the CPU has no bf16.
+        backbone: Of the network, where its features are wanted as well.
     """
 
     name = "openvino"
@@ -104,7 +125,9 @@ class OpenVINORuntime:
     # the caches.
     gains_by_batches = False
 
-    def __init__(self, graph: Path, threads: int, precision: str = "f32") -> None:
+    def __init__(
+        self, graph: Path, threads: int, precision: str = "f32", backbone: str | None = None
+    ) -> None:
         try:
             openvino_core = core()
         except ImportError as error:
@@ -131,8 +154,9 @@ class OpenVINORuntime:
             # stays f32.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
+        self._has_features = backbone is not None
         self._request = openvino_core.compile_model(
-            graph, "CPU", self._properties
+            graph if backbone is None else tapped_graph(graph, backbone), "CPU", self._properties
         ).create_infer_request()
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -140,6 +164,15 @@ class OpenVINORuntime:
         outputs = self._request.infer([pixels_NHWC], share_inputs=True)
         result: NDArray[np.float32] = outputs[0]
         return result
+
+    def outputs_and_features(
+        self, pixels_NHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Runtime`."""
+        if not self._has_features:
+            raise _no_features()
+        outputs = self._request.infer([pixels_NHWC], share_inputs=True)
+        return outputs[0], outputs[1]
 
     def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
         """See `Runtime`."""
@@ -157,12 +190,13 @@ class TorchRuntime:
     Args:
         directory: The checkpoint's.
         threads: CPU threads of this process.
+        backbone: Of the network, where its features are wanted as well.
     """
 
     name = "torch"
     precision = "f32"
 
-    def __init__(self, directory: Path, threads: int) -> None:
+    def __init__(self, directory: Path, threads: int, backbone: str | None = None) -> None:
         import torch
         from iqa.network import checkpoint
 
@@ -176,6 +210,7 @@ class TorchRuntime:
         torch.backends.cudnn.allow_tf32 = False  # the default rounds to 10 bits of mantissa
         self._device = "cuda" if _cuda_is_available() else "cpu"
         self._network = checkpoint.load(directory)[0].to(self._device)
+        self._backbone = backbone
         self.gains_by_batches = self._device == "cuda"
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -187,6 +222,18 @@ class TorchRuntime:
             pixels = torch.from_numpy(np.array(pixels_NHWC)).to(self._device)
             result: NDArray[np.float32] = self._network(pixels).cpu().numpy()
         return result
+
+    def outputs_and_features(
+        self, pixels_NHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Runtime`."""
+        import torch
+
+        if self._backbone is None:
+            raise _no_features()
+        with tapped(self._network.features, self._backbone) as means:
+            outputs = self.outputs(pixels_NHWC)
+        return outputs, torch.cat(means, dim=1).cpu().numpy()
 
     def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
         """See `Runtime`."""
@@ -201,6 +248,12 @@ class TorchRuntime:
 def has_bf16() -> bool:
     """Tell whether this CPU computes in bfloat16."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _no_features() -> ValueError:
+    return ValueError(
+        "features: expected a runtime that was opened with backbone, got one without."
+    )
 
 
 def _packed_precision(directory: Path) -> str:

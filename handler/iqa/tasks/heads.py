@@ -1,0 +1,230 @@
+"""
+What else a reply says of a picture: the causes of a low score, and how like a photograph it is.
+
+Small networks on what the score's own network saw on its way (`iqa.network.taps`) and on
+`iqa.imaging.statistics`. Their parameters lie beside the card, in `HEADS_FILE`; the card names its
+digest and says how to read them. A card without them has a reply without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from iqa.errors import CheckpointMismatch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+HEADS_FILE: Final = "model.heads.safetensors"
+CAUSES: Final = "causes"
+FAMILIARITY: Final = "familiarity"
+NOT_A_PHOTOGRAPH: Final = "not_a_photograph"
+UNLIKE_TRAINING: Final = "unlike_training"
+# Standardised inputs are cut off here: what no training picture had must not run away.
+MAX_DEVIATIONS: Final = 6.0
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallNetwork:
+    """
+    Standardised inputs, one layer of rectified units, linear outputs.
+
+    Attributes:
+        mean: float32, shape (D,), of the inputs over training pictures.
+        scale: float32, shape (D,), what one deviation is divided by.
+        hidden: float32, shape (D, H).
+        hidden_bias: float32, shape (H,).
+        outputs: float32, shape (H, K).
+        outputs_bias: float32, shape (K,).
+    """
+
+    mean: Float
+    scale: Float
+    hidden: Float
+    hidden_bias: Float
+    outputs: Float
+    outputs_bias: Float
+
+    def __call__(self, inputs: Float) -> Float:
+        """Return the outputs, shape (..., K), for inputs of shape (..., D)."""
+        deviations = np.clip((inputs - self.mean) / self.scale, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+        units = np.maximum(deviations @ self.hidden + self.hidden_bias, 0)
+        result: Float = units @ self.outputs + self.outputs_bias
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Causes:
+    """
+    How much of each fault a picture has.
+
+    Attributes:
+        network: Its outputs are points of 100, one for each of `kinds`.
+        kinds: Name of the cause that each output tells of; a cause with two outputs, as too dark
+            and too bright, is as large as the larger one.
+        floor: Points from which on a cause counts.
+        lead: The main cause is at least this many times the next one.
+    """
+
+    network: SmallNetwork
+    kinds: tuple[str, ...]
+    floor: float
+    lead: float
+
+    def reply(self, inputs: Float) -> dict[str, Any]:
+        """
+        Return `causes` and `main_cause`.
+
+        Args:
+            inputs: float32, shape (D,).
+
+        Returns:
+            Whole points of 0 to 100 by cause; the main one, or None where none reaches the floor
+            or none leads.
+        """
+        points = np.clip(np.round(self.network(inputs)), 0, 100).astype(int).tolist()
+        causes: dict[str, int] = {}
+        for kind, value in zip(self.kinds, points, strict=True):
+            causes[kind] = max(value, causes.get(kind, 0))
+        first, second = sorted(causes, key=lambda kind: -causes[kind])[:2]
+        is_main = causes[first] >= max(self.floor, self.lead * causes[second])
+        return {"causes": causes, "main_cause": first if is_main else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """
+    How like the photographs of training a picture is.
+
+    Attributes:
+        network: Its one output is the logit of being a photograph.
+        not_a_photograph: Familiarity below which a picture is warned of.
+    """
+
+    network: SmallNetwork
+    not_a_photograph: float
+
+    def reply(self, inputs: Float) -> tuple[float, list[str]]:
+        """
+        Return the familiarity, in [0, 1], and the warnings.
+
+        Args:
+            inputs: float32, shape (D,).
+        """
+        logit = float(np.clip(self.network(inputs)[0], -30, 30))
+        familiarity = round(float(1 / (1 + np.exp(-logit))), 3)
+        is_graphic = familiarity < self.not_a_photograph
+        return familiarity, [NOT_A_PHOTOGRAPH] if is_graphic else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """
+    All heads of a model.
+
+    Attributes:
+        backbone: Of the network whose features they take.
+        causes: None where the card has none.
+        familiarity: None where the card has none.
+    """
+
+    backbone: str
+    causes: Causes | None
+    familiarity: Familiarity | None
+
+    @classmethod
+    def of_card(cls, directory: Path, card: Mapping[str, Any]) -> Heads | None:
+        """
+        Read the heads that a card names.
+
+        Args:
+            directory: Holds `HEADS_FILE`.
+            card: `heads` names backbone and digest; `causes` and `familiarity` say how to read.
+
+        Returns:
+            None where the card names none.
+
+        Raises:
+            FileNotFoundError: The file is missing.
+            CheckpointMismatch: Card and file disagree, or were written by other code.
+        """
+        if "heads" not in card:
+            return None
+        path = directory / HEADS_FILE
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            if digest != card["heads"]["sha256"]:
+                raise CheckpointMismatch(
+                    f"{path}: expected sha256 {card['heads']['sha256']}, got {digest}. "
+                    "The files belong to two checkpoints."
+                )
+            tensors = load_file(path)
+            causes = familiarity = None
+            if CAUSES in card:
+                facts = card[CAUSES]
+                causes = Causes(
+                    network=_network(tensors, CAUSES, len(facts["kinds"])),
+                    kinds=tuple(facts["kinds"]),
+                    floor=float(facts["floor"]),
+                    lead=float(facts["lead"]),
+                )
+            if FAMILIARITY in card:
+                familiarity = Familiarity(
+                    network=_network(tensors, FAMILIARITY, 1),
+                    not_a_photograph=float(card[FAMILIARITY][NOT_A_PHOTOGRAPH]),
+                )
+            return cls(
+                backbone=str(card["heads"]["backbone"]), causes=causes, familiarity=familiarity
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointMismatch(
+                f"{path}: expected heads as training.causes writes them, got "
+                f"{type(error).__name__}: {error}. Fit them again."
+            ) from error
+
+    def reply(self, features: Float, statistics: Float) -> tuple[dict[str, Any], list[str]]:
+        """
+        Return the heads' part of a reply, and warnings.
+
+        Args:
+            features: float32, shape (n_features,); see `iqa.network.taps`.
+            statistics: float32, shape (N_STATISTICS,); see `iqa.imaging.statistics`.
+        """
+        inputs = head_inputs(features, statistics)
+        told: dict[str, Any] = {}
+        warnings: list[str] = []
+        if self.causes is not None:
+            told |= self.causes.reply(inputs)
+        if self.familiarity is not None:
+            told["familiarity"], warnings = self.familiarity.reply(inputs)
+        return told, warnings
+
+
+def head_inputs(features: Float, statistics: Float) -> Float:
+    """Return what the heads take: features and statistics, on their last axis."""
+    return np.concatenate([features, statistics], axis=-1, dtype=np.float32)
+
+
+def _network(tensors: Mapping[str, Float], name: str, n_outputs: int) -> SmallNetwork:
+    parts = {
+        part: tensors[f"{name}.{part}"].astype(np.float32)
+        for part in SmallNetwork.__dataclass_fields__
+    }
+    size, units = parts["hidden"].shape
+    shapes = {
+        "mean": (size,), "scale": (size,), "hidden": (size, units), "hidden_bias": (units,),
+        "outputs": (units, n_outputs), "outputs_bias": (n_outputs,),
+    }  # fmt: skip
+    for part, shape in shapes.items():
+        if parts[part].shape != shape or not np.isfinite(parts[part]).all():
+            raise CheckpointMismatch(
+                f"{HEADS_FILE}: expected {name}.{part} finite and of shape {shape}, got "
+                f"{parts[part].shape}. Fit the heads again."
+            )
+    return SmallNetwork(**parts)

@@ -1,0 +1,210 @@
+"""Heads beside the score: what they say, what they are read from, and models without them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from iqa.errors import CheckpointMismatch
+from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
+from iqa.network import checkpoint
+from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, open_runtime
+from iqa.network.taps import N_FEATURES
+from iqa.tasks import heads
+from iqa.tasks.heads import HEADS_FILE, Causes, Familiarity, Heads, SmallNetwork
+from ts.context import RequestProcessor
+
+from iqa_handler import IQAHandler
+from tests.images import encode, photograph
+from tests.unit.test_handler import make_context
+from training.graph.export import export_onnx
+from training.heads import network
+
+BACKBONE = "mobilenet_v2"
+SIZE = N_FEATURES[BACKBONE] + N_STATISTICS
+KINDS = ("exposure", "exposure", "blur", "noise")
+
+
+def constant(*outputs: float, size: int = SIZE) -> SmallNetwork:
+    """Return a network that always answers the same."""
+    return SmallNetwork(
+        mean=np.zeros(size, np.float32), scale=np.ones(size, np.float32),
+        hidden=np.zeros((size, 2), np.float32), hidden_bias=np.zeros(2, np.float32),
+        outputs=np.zeros((2, len(outputs)), np.float32),
+        outputs_bias=np.array(outputs, np.float32),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def with_heads(untrained: Path, tmp_path: Path) -> Path:
+    """A checkpoint whose card names a head of each kind."""
+    folder = Path(shutil.copytree(untrained, tmp_path / "model"))
+    facts = {"kinds": list(KINDS), "floor": 20, "lead": 1.2}
+    network.store(folder, heads.CAUSES, constant(3, 41, 70.4, -5), BACKBONE, facts)
+    network.store(folder, heads.FAMILIARITY, constant(0.0), BACKBONE, {heads.NOT_A_PHOTOGRAPH: 0.6})
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("points", "main"),
+    [
+        ((0, 0, 19, 0), None),  # none reaches the floor
+        ((0, 0, 20, 0), "blur"),
+        ((59, 0, 70, 0), None),  # none leads
+        ((0, 58, 70, 0), "blur"),
+        ((0, 90, 10, 3), "exposure"),  # too bright
+        ((110, -4, 10, 3), "exposure"),
+    ],
+)
+def test_the_main_cause_counts_and_leads(points: tuple[float, ...], main: str | None) -> None:
+    """It has 20 points and a fifth more than the next one; else there is none."""
+    causes = Causes(network=constant(*points), kinds=KINDS, floor=20, lead=1.2)
+    told = causes.reply(np.zeros(SIZE, np.float32))
+    assert told["main_cause"] == main
+    assert list(told["causes"]) == ["exposure", "blur", "noise"]
+    assert all(isinstance(v, int) and 0 <= v <= 100 for v in told["causes"].values())
+    assert told["causes"]["exposure"] == min(100, max(points[:2]))
+
+
+@pytest.mark.parametrize(("logit", "warned"), [(-50.0, True), (0.0, True), (0.5, False)])
+def test_a_picture_of_low_familiarity_is_warned_of(logit: float, warned: bool) -> None:
+    """In [0, 1], and below the threshold a warning."""
+    head = Familiarity(network=constant(logit), not_a_photograph=0.6)
+    familiarity, warnings = head.reply(np.zeros(SIZE, np.float32))
+    assert 0 <= familiarity <= 1
+    assert warnings == (["not_a_photograph"] if warned else [])
+
+
+def test_a_model_with_heads_tells_causes_and_one_without_does_not(
+    with_heads: Path, untrained: Path, tmp_path: Path
+) -> None:
+    """The same score to 0.01, with causes, familiarity and a warning, or with no such key."""
+    without = Path(shutil.copytree(untrained, tmp_path / "without"))
+    shutil.copyfile(with_heads / "provenance.json", without / "provenance.json")
+    replies = []
+    for folder in (with_heads, without):
+        handler, context = IQAHandler(), make_context(folder)
+        handler.initialize(context)
+        context.request_processor = [RequestProcessor({})]
+        body = encode(photograph(600, 400), "PNG")
+        replies.append(json.loads(handler.handle([{"body": bytearray(body)}], context)[0]))
+    told, plain = replies
+    assert told["causes"] == {"exposure": 41, "blur": 70, "noise": 0}
+    assert (told["main_cause"], told["familiarity"]) == ("blur", 0.5)
+    assert told["warnings"] == [*plain["warnings"], "not_a_photograph"]
+    assert not {"causes", "main_cause", "familiarity"} & set(plain)
+    assert told["score"] == pytest.approx(plain["score"], abs=0.01)
+
+
+def test_an_int8_archive_is_served_without_heads(with_heads: Path) -> None:
+    """They were not measured there."""
+    provenance = {"model": {"name": "iqa", "version": "7"}, "precision": "int8"}
+    (with_heads / "provenance.json").write_text(json.dumps(provenance))
+    handler, context = IQAHandler(), make_context(with_heads)
+    handler.initialize(context)
+    context.request_processor = [RequestProcessor({})]
+    body = encode(photograph(160, 120), "JPEG")
+    assert "causes" not in json.loads(handler.handle([{"body": bytearray(body)}], context)[0])
+
+
+def test_graph_and_network_see_the_same_and_the_score_stays(
+    untrained: Path, tmp_path: Path
+) -> None:
+    """OpenVINO's second output is what torch's hooks collect; the first is as without it."""
+    weights, _ = checkpoint.load(untrained)
+    export_onnx(weights, tmp_path / GRAPH_FILE)
+    pixels_NHWC = np.stack([photograph(96, 128, seed=seed) for seed in range(2)])
+    reference = open_runtime(untrained, "torch", backbone=BACKBONE)
+    expected, features = reference.outputs_and_features(pixels_NHWC)
+    tapped = OpenVINORuntime(tmp_path / GRAPH_FILE, 1, "f32", BACKBONE)
+    outputs, seen = tapped.outputs_and_features(pixels_NHWC)
+    assert seen.shape == (2, N_FEATURES[BACKBONE])
+    assert np.abs(seen - features).max() < 1e-3 * np.abs(features).max()
+    plain = OpenVINORuntime(tmp_path / GRAPH_FILE, 1, "f32").outputs(pixels_NHWC)
+    assert np.abs(outputs - plain).max() <= 1e-4  # 0.01 of a point
+    assert np.abs(outputs - expected).max() <= 1e-4
+    with pytest.raises(ValueError, match="opened with backbone"):
+        open_runtime(untrained, "torch").outputs_and_features(pixels_NHWC)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card["heads"].update(sha256="0" * 64), "two checkpoints"),
+        (lambda card: card["causes"].pop("floor"), "KeyError: 'floor'"),
+        (lambda card: card["causes"].update(kinds=["blur"]), "of shape"),
+    ],
+)
+def test_heads_that_do_not_fit_their_card_are_refused(
+    with_heads: Path, change: Any, message: str
+) -> None:
+    """Another file, a key that is missing, another number of outputs: said at load."""
+    path = with_heads / checkpoint.CARD_FILE
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+    with pytest.raises(CheckpointMismatch, match=message):
+        checkpoint.load(with_heads)
+
+
+def test_a_checkpoint_without_its_heads_file_is_refused(with_heads: Path) -> None:
+    """A card that promises heads has them beside it."""
+    (with_heads / HEADS_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=HEADS_FILE):
+        checkpoint.load(with_heads)
+
+
+def test_a_head_that_is_fitted_learns_and_is_the_same_again() -> None:
+    """A line of two inputs, with targets that are not all known; same seed, same network."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(600, 20)).astype(np.float32)
+    targets = np.stack([50 + 15 * inputs[:, 0], 50 - 15 * inputs[:, 1]], axis=1)
+    targets[::3, 1] = np.nan
+    fits = [
+        network.fit(
+            inputs, targets, np.ones(600, np.float32), loss="huber", hidden=32, epochs=80, seed=1
+        )
+        for _ in range(2)
+    ]
+    assert np.corrcoef(fits[0](inputs)[:, 0], targets[:, 0])[0, 1] > 0.9
+    known = ~np.isnan(targets[:, 1])
+    assert np.corrcoef(fits[0](inputs)[known, 1], targets[known, 1])[0, 1] > 0.9
+    assert np.array_equal(fits[0].hidden, fits[1].hidden)
+    stored = network.in_half_precision(fits[0])
+    assert np.abs(stored(inputs) - fits[0](inputs)).max() < 0.5
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 1200), (1200, 128), (384, 512)])
+@pytest.mark.parametrize("kind", ["flat", "noise", "photograph"])
+def test_statistics_are_finite_for_any_picture(size: tuple[int, int], kind: str) -> None:
+    """Smallest, narrowest, flat or noise alone: as many numbers, all finite."""
+    height, width = size
+    pixels = {
+        "flat": np.full((height, width, 3), 200, np.uint8),
+        "noise": np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8),
+        "photograph": photograph(width, height),
+    }[kind]
+    found = pixel_statistics(pixels)
+    assert found.shape == (N_STATISTICS,) and found.dtype == np.float32
+    assert np.isfinite(found).all() and np.abs(found).max() <= 1.5
+    if kind == "flat":
+        assert found[0] == found[11] == 1.0  # all steps are zero
+
+
+def test_the_heads_of_a_card_are_read_as_they_were_stored(with_heads: Path) -> None:
+    """What `store` writes is what `of_card` reads; the weights' digest in the card stays."""
+    found = Heads.of_card(with_heads, json.loads((with_heads / "model.json").read_text()))
+    assert found is not None and found.causes is not None and found.familiarity is not None
+    assert found.causes.kinds == KINDS and found.backbone == BACKBONE
+    told, warnings = found.reply(
+        np.zeros(N_FEATURES[BACKBONE], np.float32), np.zeros(N_STATISTICS, np.float32)
+    )
+    assert told["main_cause"] == "blur" and warnings == ["not_a_photograph"]
+    with torch.inference_mode():
+        checkpoint.load(with_heads)

@@ -1,0 +1,235 @@
+"""
+Fit the heads that say what is wrong with a picture: blur, noise, compression, exposure.
+
+Well rated photographs are damaged as cameras and messengers do it, one fault or two at a time, and
+a small network on the features of the score's own network learns how much of each there is. It is
+judged on other photographs and other damage, and written beside the checkpoint, whose weights stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from iqa.network import checkpoint
+from iqa.network.model import ImageNetwork
+from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
+from iqa.network.taps import TAPS
+from iqa.tasks.heads import CAUSES, Causes, SmallNetwork, head_inputs
+from PIL import Image
+
+from console import command_line
+from training.data import ratings
+from training.data.camera_damage import MAX_STRENGTH
+from training.data.config import DataConfig, add_options, data_config
+from training.data.photographs import read_pictures
+from training.graph import precision
+from training.graph.export import export_onnx
+from training.heads import judge, network
+from training.heads.samples import KINDS, Samples, camera_damaged, collect, distorted
+from training.heads.sources import WELL_RATED, Source, well_rated
+
+# Exposure, contrast and colour are learnt with them, but what is meant looks like a fault there.
+SHIPPED: Final = ("blur", "noise", "compression")
+# Strength 1 is just visible, and is to be a quarter of the scale rather than a fifth.
+BEND: Final = 0.8
+# Of no damage: at 0 itself what is faint could not be told from what is not there.
+NONE: Final = 5.0
+HIDDEN: Final = 64
+EPOCHS: Final = 40
+FLOOR: Final = 20.0
+LEAD: Final = 1.2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fit from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.causes",
+        description="Fit the heads that say what is wrong with a picture, judge them on pictures "
+        "and damage that they never saw, and write them beside a checkpoint.",
+        epilog="Example: python -m training.causes --checkpoint training/pretrained --dataset "
+        "biq2021 --data-dir data/biq2021 --graph training/pretrained/precision/bf16 --out "
+        "causes.json. A registered version is not changed: register the folder again, python -m "
+        "scripts.register_pretrained.",
+    )
+    add_common(parser)
+    parser.add_argument(
+        "--causes", nargs="+", default=list(SHIPPED),
+        choices=sorted(set(judge.CAUSE_OF_KIND.values())),
+        help="which to write (default: %(default)s); all are learnt together",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("causes.json"),
+                        help="file of the figures; table (.md) and plot (.png) are written "
+                        "beside it (default: %(default)s)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+
+    def command() -> int:
+        folder: Path = arguments.checkpoint
+        weights, card = checkpoint.load(folder)
+        backbone = expect_taps(card)
+        config = dataclasses.replace(data_config(arguments), limit=None)
+        split = ratings.load(config, ("train",)).split("train")
+        tests = pictures_of(arguments.test_pictures)
+        cache = arguments.features / card["weights_sha256"][:12]
+        with features_of(weights, arguments.graph, backbone) as runtime:
+            samples = collect(
+                well_rated(split, arguments.pictures, arguments.well_rated),
+                camera_damaged,
+                runtime,
+                cache / "camera_damaged",
+                "damage",
+            )
+            unseen = collect(tests, distorted, runtime, cache / "distorted", "test")
+        causes = fit(samples, tuple(arguments.causes), arguments.seed)
+        report = judge.judge(causes, unseen)
+        facts = {
+            "kinds": list(causes.kinds),
+            "floor": causes.floor,
+            "lead": causes.lead,
+            "pictures": arguments.pictures,
+            "samples": len(samples),
+            "measured": {k: v for k, v in report.items() if k != "distortions"},
+        }
+        network.store(folder, CAUSES, causes.network, backbone, facts)
+        _write(report, arguments.out)
+        print(f"written: {folder / checkpoint.CARD_FILE} and its heads")
+        return 0
+
+    return command_line.run(command, arguments.debug)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that this command shares with `training.familiarity`."""
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="folder whose heads are written"
+    )
+    add_options(parser, DataConfig, without=("limit",))
+    parser.add_argument(
+        "--pictures", type=int, default=600,
+        help="photographs to learn from, at most (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--well-rated", type=float, default=WELL_RATED, metavar="QUALITY",
+        help="rating, of 1, from which on a photograph is taken to have no fault of its own "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--test-pictures", type=Path, metavar="FOLDER",
+        help="good photographs to test on (default: six that installed packages ship)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--graph", type=Path,
+        help="folder of the graph that is served, whose features are learnt from (default: the "
+        "checkpoint's own in float32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", type=Path, default=Path("build/heads"),
+        help="folder that keeps what was computed, to stop and continue (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    command_line.add_debug(parser)
+
+
+def expect_taps(card: checkpoint.Card) -> str:
+    """
+    Return the backbone of a card whose network has features for heads.
+
+    Raises:
+        ValueError: It has none.
+    """
+    backbone = str(card["architecture"]["backbone"])
+    if backbone not in TAPS or checkpoint.policy_of(card).n_channels != 3:
+        raise ValueError(
+            f"--checkpoint: expected a colour network of {', '.join(TAPS)}, got {backbone}. "
+            "Heads are known for no other."
+        )
+    return backbone
+
+
+@contextmanager
+def features_of(weights: ImageNetwork, graph: Path | None, backbone: str) -> Iterator[Runtime]:
+    """Open the graph of a folder with its features; without one, the network's in float32."""
+    with tempfile.TemporaryDirectory() as directory:
+        name, path = "f32", Path(directory) / GRAPH_FILE
+        if graph is None:
+            export_onnx(weights, path)
+        else:
+            path = graph / GRAPH_FILE
+            name = json.loads((graph / precision.GATE_FILE).read_text())["precision"]
+        yield OpenVINORuntime(path, 1, name, backbone)
+
+
+def pictures_of(folder: Path | None) -> list[Source]:
+    """Return the photographs of a folder, or those that packages ship."""
+
+    def opened(body: bytes) -> Image.Image:
+        return Image.open(io.BytesIO(body)).convert("RGB")
+
+    return [
+        (name, lambda body=body: opened(body))  # type: ignore[misc]  # bound now, not at the end
+        for name, body in read_pictures(folder, "--test-pictures").items()
+    ]
+
+
+def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:
+    """
+    Learn all causes together, and keep those that are told.
+
+    Args:
+        samples: By `camera_damaged`.
+        told: Causes to keep.
+        seed: Of the fit.
+    """
+    inputs = head_inputs(samples.features, samples.statistics)
+    told_strength = (samples.strengths / MAX_STRENGTH) ** BEND
+    targets = (NONE + (100 - NONE) * told_strength).astype(np.float32)
+    fitted = network.in_half_precision(
+        network.fit(
+            inputs, targets, np.ones(len(inputs), np.float32),
+            loss="huber", hidden=HIDDEN, epochs=EPOCHS, seed=seed, title="fit causes",
+        )
+    )  # fmt: skip
+    kept = [i for i, kind in enumerate(KINDS) if judge.CAUSE_OF_KIND[kind] in told]
+    parts = {name: getattr(fitted, name) for name in SmallNetwork.__dataclass_fields__}
+    parts |= {
+        "outputs": np.ascontiguousarray(fitted.outputs[:, kept]),
+        "outputs_bias": fitted.outputs_bias[kept],
+    }
+    return Causes(
+        network=SmallNetwork(**parts),
+        kinds=tuple(judge.CAUSE_OF_KIND[KINDS[i]] for i in kept),
+        floor=FLOOR,
+        lead=LEAD,
+    )
+
+
+def _write(report: dict[str, Any], out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n")
+    table = judge.markdown(report)
+    out.with_suffix(".md").write_text(table)
+    judge.points_by_level(report).savefig(out.with_suffix(".png"), dpi=100)
+    print(table)
+    print(
+        f"{report['pictures']} pictures: right main cause from level {judge.COUNTED_FROM} on "
+        f"{100 * report['right_main_cause']:.1f} %; originals over {judge.FALSE_ALARM}: "
+        f"{report['false_alarms']}"
+    )
+    ranks = ", ".join(
+        f"{cause} {row['rank']:.3f} ({row['rank_within']:.3f} within a picture)"
+        for cause, row in report["causes"].items()
+    )
+    print(f"rank agreement with the level: {ranks}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

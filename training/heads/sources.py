@@ -1,0 +1,51 @@
+"""Which pictures the heads learn from: rated photographs, in an order that no list decides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from PIL import Image
+
+from training.data.ratings import Split
+from training.heads.samples import opened
+
+WELL_RATED: Final = 0.72
+"""Quality in [0, 1] from which on a photograph is taken to have no fault of its own."""
+
+Source = tuple[str, Callable[[], Image.Image]]
+
+
+def well_rated(split: Split, limit: int, floor: float = WELL_RATED) -> list[Source]:
+    """
+    Return photographs that people rate well: what is wrong with their copies we did ourselves.
+
+    Args:
+        split: With ratings in [0, 1].
+        limit: At most so many, by a hash of the name: fewer are the first of more.
+        floor: Lowest rating.
+
+    Raises:
+        ValueError: There are fewer than 20.
+    """
+    chosen = [index for index in range(len(split)) if split.target[index] >= floor]
+    if len(chosen) < 20:
+        raise ValueError(
+            f"pictures: expected at least 20 rated {floor:g} or better of 1, got {len(chosen)}. "
+            "Give more rated photographs."
+        )
+    return _sources(split, chosen, limit)
+
+
+def any_rated(split: Split, limit: int) -> list[Source]:
+    """Return photographs of any rating: what a server is sent."""
+    return _sources(split, list(range(len(split))), limit)
+
+
+def _sources(split: Split, chosen: list[int], limit: int) -> list[Source]:
+    def key(index: int) -> str:
+        return hashlib.sha256(split.names[index].encode()).hexdigest()
+
+    ordered = sorted(chosen, key=key)[:limit]
+    return [(split.names[index], opened(split.paths[index])) for index in ordered]

@@ -26,7 +26,8 @@ class BuildWithModel(build_py):
         shipped = package / "shipped"
         shipped.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PRETRAINED / "precision" / PRECISION / "model.onnx", shipped / "model.onnx")
-        shutil.copyfile(PRETRAINED / "model.json", shipped / "model.json")
+        for name in ("model.json", "model.heads.safetensors"):
+            shutil.copyfile(PRETRAINED / name, shipped / name)
         told = {"model": {"name": "iqa", "version": "shipped"}, "precision": PRECISION}
         (shipped / "provenance.json").write_text(json.dumps(told) + "\n")
         shutil.copyfile(ROOT / "package" / "__init__.pyi", package / "__init__.pyi")

@@ -19,19 +19,15 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.errors import ImageRejected, NotScored
-from iqa.imaging.decoding import DecodedImage, Limits, decode
-from iqa.imaging.preprocessing import Policy, is_upscaled
-from iqa.imaging.statistics import pixel_statistics
+from iqa.imaging.decoding import Limits, decode
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation
 from iqa.request.payload import fields_in, picture_in
 from iqa.request.waiting import START_HEADERS, Clock, waited_s
+from iqa.scorer import Scorer
 from iqa.tasks.decision import DecisionThresholds
-from iqa.tasks.heads import Heads
-from iqa.tasks.known import task_of
 from iqa.tasks.task import CARD_FILE
-from numpy.typing import NDArray
 from request_log import RequestLog, request_id
 from telemetry import Item, Telemetry, silence_torchserve
 
@@ -68,25 +64,23 @@ class IQAHandler:
             max_pixels=settings.get("max_pixels", Limits.max_pixels),
         )
         card = json.loads((directory / CARD_FILE).read_text())
-        # Where int8 rounds was not measured for the heads; the score is what it is for.
-        is_int8 = self.provenance.get("precision") == "int8"
-        self._heads = None if is_int8 else Heads.of_card(directory, card)
-        self._runtime = open_runtime(
+        self._scorer = Scorer(
             directory,
-            settings.get("runtime", "auto"),
-            settings.get("threads", 1),
-            None if self._heads is None else self._heads.backbone,
+            card,
+            lambda backbone: open_runtime(
+                directory, settings.get("runtime", "auto"), settings.get("threads", 1), backbone
+            ),
+            self.provenance.get("precision"),
+            DecisionThresholds.of_settings(settings),
         )
-        task = task_of(card)
-        self._policy = Policy.of_parameters(card["preprocessing"])
-        self._answer = task.reader(card)
+        self._runtime = self._scorer.runtime
         self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
-        self._thresholds = DecisionThresholds.of_settings(settings)
+        self._model = {"name": self._name, "version": self._version}
         self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
         self._clock = Clock()
         self._telemetry = Telemetry(
-            context.metrics, self._version, context.model_name, task.labels(card)
+            context.metrics, self._version, context.model_name, self._scorer.task.labels(card)
         )
         self._log = RequestLog(self._version)
         logger.info(
@@ -144,7 +138,7 @@ class IQAHandler:
                 )
             body = picture_in(fields)
             item.n_bytes = len(body)
-            item.decoded = decode(body, self._limits, self._policy)
+            item.decoded = decode(body, self._limits, self._scorer.policy)
             item.pixels = item.decoded.pixels()
         except ImageRejected as rejection:
             item.reason = rejection.reason
@@ -165,17 +159,17 @@ class IQAHandler:
             try:
                 pixels = [item.pixels for item in stack if item.pixels is not None]
                 batch_NHWC = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-                outputs, told = self._looked_at(batch_NHWC)
+                looks = self._scorer.look(batch_NHWC)
             except Exception as error:
                 for item in stack:
                     self._fail(item, "network", error, context)
                 continue
             network_s = time.perf_counter() - started_s
-            for item, output, more in zip(stack, outputs, told, strict=True):
+            for item, seen in zip(stack, looks, strict=True):
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    item.reply = self._reply(item.decoded, output, more)
+                    item.reply = self._scorer.reply(item.decoded, seen, self._model)
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)
@@ -186,10 +180,8 @@ class IQAHandler:
             started_s = time.perf_counter()
             assert item.decoded is not None and item.pixels is not None  # it is readable
             try:
-                found = self._runtime.quality_map(item.pixels)
-                quality = np.asarray(found.quality)
-                _, (more,) = self._looked_at(item.pixels[None])
-                reply = self._reply(item.decoded, quality, more)
+                seen, found = self._scorer.look_with_map(item.pixels)
+                reply = self._scorer.reply(item.decoded, seen, self._model)
                 item.reply = {**reply, "map": found.body()}
                 if item.explains == explanation.PNG:
                     item.picture = overlay.png(item.pixels, found)
@@ -201,18 +193,6 @@ class IQAHandler:
             except Exception as error:
                 self._fail(item, "network", error, context)
             item.network_s = time.perf_counter() - started_s
-
-    def _looked_at(
-        self, batch_NHWC: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], list[tuple[dict[str, Any], list[str]]]]:
-        """Return the network's outputs, and for each picture what the heads say and warn of."""
-        if self._heads is None:
-            return self._runtime.outputs(batch_NHWC), [({}, [])] * len(batch_NHWC)
-        outputs, features = self._runtime.outputs_and_features(batch_NHWC)
-        return outputs, [
-            self._heads.reply(seen, pixel_statistics(pixels))
-            for seen, pixels in zip(features, batch_NHWC, strict=True)
-        ]
 
     def _stacks(self, items: list[Item]) -> Iterator[list[Item]]:
         """Tell which pictures to judge together: equally large ones, where that pays."""
@@ -244,22 +224,6 @@ class IQAHandler:
                 f"request: expected it within {self._max_age_s} s of its arrival, got it after "
                 f"{item.waited_s:.1f} s in the queue. Send it again, at a lower rate.",
             )
-
-    def _reply(
-        self, decoded: DecodedImage, outputs: NDArray[Any], more: tuple[dict[str, Any], list[str]]
-    ) -> dict[str, Any]:
-        answer = self._answer(outputs)
-        told, noticed = more
-        width, height = decoded.size
-        upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
-        return {
-            **answer,
-            **({} if self._thresholds is None else self._thresholds.reply(answer)),
-            **told,
-            "model": {"name": self._name, "version": self._version},
-            "image": {"width": width, "height": height, "format": decoded.format},
-            "warnings": [*decoded.warnings, *upscaled, *noticed],
-        }
 
     def _refuse(
         self, item: Item, outcome: str, error: ImageRejected | NotScored, context: Any

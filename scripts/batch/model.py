@@ -24,6 +24,7 @@ SHIPPED: Final = "shipped"
 PRETRAINED: Final = ROOT / "training" / "pretrained"
 CARD: Final = "model.json"
 WEIGHTS: Final = "model.safetensors"
+HEADS: Final = "model.heads.safetensors"
 GATE: Final = "gate.json"
 RUNTIME_OF_DEVICE: Final = {"cpu": "openvino", "cuda": "torch"}
 
@@ -90,7 +91,8 @@ def open_model(
 def _shipped(device: str, folder: Path) -> Model:
     """Lay out the checkpoint's graph as an archive has it; for a GPU, the checkpoint itself."""
     card = json.loads((PRETRAINED / CARD).read_text())
-    shutil.copyfile(PRETRAINED / CARD, folder / CARD)
+    for name in (CARD, HEADS):
+        shutil.copyfile(PRETRAINED / name, folder / name)
     if device == "cuda":
         files = {WEIGHTS: card["weights_sha256"]}
         shutil.copyfile(PRETRAINED / WEIGHTS, folder / WEIGHTS)
@@ -104,6 +106,7 @@ def _shipped(device: str, folder: Path) -> Model:
             shutil.copyfile(place / name, folder / name)
         provenance = {"precision": gate["precision"]}
         (folder / mar_file.PROVENANCE).write_text(json.dumps(provenance))
+    files = {**files, HEADS: card["heads"]["sha256"]}
     _expect_digests(folder, files)
     parts = [*sorted(files.values()), mar_file.sha256_of(folder / CARD)]
     return Model(

@@ -39,9 +39,9 @@ def flat(reply: Mapping[str, Any]) -> Row:
         reply: JSON, as the server would send it.
 
     Returns:
-        `{"interval": [a, b]}` as `interval_low` and `interval_high`,
-        `{"probabilities": {"cat": p}}` as `prob_cat`, `{"image": {"width": w}}` as `width`, lists
-        of words as one text with spaces; other lists and objects as JSON.
+        `{"interval": [a, b]}` as `interval_low` and `interval_high`, `{"image": {"width": w}}` as
+        `width`, `{"probabilities": {"cat": p}}` as `prob_cat`, `{"causes": {"blur": n}}` as
+        `cause_blur`, lists of words as one text with spaces; other lists and objects as JSON.
     """
     row: Row = {}
     for key, value in reply.items():
@@ -51,6 +51,8 @@ def flat(reply: Mapping[str, Any]) -> Row:
             row |= value
         elif key == "probabilities" and isinstance(value, Mapping):
             row |= {f"prob_{name}": number for name, number in value.items()}
+        elif key == "causes" and isinstance(value, Mapping):
+            row |= {f"cause_{name}": points for name, points in value.items()}
         elif key == "interval":
             row["interval_low"], row["interval_high"] = value
         elif isinstance(value, list) and all(isinstance(word, str) for word in value):

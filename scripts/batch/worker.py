@@ -30,6 +30,7 @@ from scripts.batch.rows import FILENAME, PRECISION, Row, flat, refused
 if TYPE_CHECKING:
     import numpy as np
     from iqa.imaging.decoding import DecodedImage
+    from iqa.scorer import Seen
     from numpy.typing import NDArray
 
 READERS: Final = 8
@@ -83,36 +84,29 @@ class Scorer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        import numpy as np
         from iqa.imaging.decoding import Limits
-        from iqa.imaging.preprocessing import Policy
-        from iqa.network.runtime import open_runtime
-        from iqa.tasks.known import task_of
+        from iqa.network.runtime import PROVENANCE_FILE, open_runtime
+        from iqa.scorer import Scorer as Model
         from iqa.tasks.task import CARD_FILE
 
-        self._settings = settings
+        folder = Path(settings.model)
         self._limits = Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-        card = json.loads((Path(settings.model) / CARD_FILE).read_text())
-        task = task_of(card)
-        self._policy = Policy.of_parameters(card["preprocessing"])
-        self._answer = task.reader(card)
-        self._runtime = open_runtime(Path(settings.model), settings.runtime, threads=1)
-        n_outputs = task.head(card).n_outputs
-        undecided = (
-            np.float32(0.5) if n_outputs == 1 else np.full(n_outputs, 1 / n_outputs, np.float32)
+        provenance = folder / PROVENANCE_FILE
+        told = json.loads(provenance.read_text()) if provenance.is_file() else {}
+        self._model = Model(
+            folder,
+            json.loads((folder / CARD_FILE).read_text()),
+            lambda backbone: open_runtime(folder, settings.runtime, 1, backbone),
+            told.get("precision"),
         )
-        self._sample = {
-            **self._answer(np.asarray(undecided)),
-            "image": {"width": 0, "height": 0, "format": ""},
-            "warnings": [],
-        }
+        self._runtime = self._model.runtime
 
     def facts(self) -> dict[str, Any]:
         """Return what runs, and a reply whose values mean nothing: its keys are the columns."""
         return {
             "runtime": self._runtime.name,
             "precision": self._runtime.precision,
-            "sample": self._sample,
+            "sample": self._model.sample_reply(),
         }
 
     def read(self, index: int, name: str, body: bytes | Row) -> Picture:
@@ -123,7 +117,7 @@ class Scorer:
         if not isinstance(body, bytes):
             return Picture(index=index, row=body)
         try:
-            decoded = decode(body, self._limits, self._policy)
+            decoded = decode(body, self._limits, self._model.policy)
             pixels = decoded.pixels()
         except ImageRejected as rejection:
             return Picture(index=index, row=refused(name, rejection.reason, str(rejection)))
@@ -138,11 +132,9 @@ class Scorer:
         for stack in self._stacks([picture for picture in pictures if picture.pixels is not None]):
             try:
                 arrays = [picture.pixels for picture in stack if picture.pixels is not None]
-                outputs = self._runtime.outputs(
-                    arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-                )
-                for picture, output in zip(stack, outputs, strict=True):
-                    picture.row = self._row(picture, output)
+                batch_NHWC = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+                for picture, seen in zip(stack, self._model.look(batch_NHWC), strict=True):
+                    picture.row = self._row(picture, seen)
             except Exception as error:
                 for picture in stack:
                     picture.row = _failed(picture.row[FILENAME], error)
@@ -159,20 +151,10 @@ class Scorer:
             by_shape.setdefault(picture.pixels.shape, []).append(picture)
         yield from by_shape.values()
 
-    def _row(self, picture: Picture, output: NDArray[Any]) -> Row:
-        """Return what the handler would reply (`IQAHandler._reply`), as a row."""
-        from iqa.imaging.preprocessing import is_upscaled
-
+    def _row(self, picture: Picture, seen: Seen) -> Row:
         assert picture.decoded is not None  # it has pixels
-        width, height = picture.decoded.size
-        upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
-        reply = {
-            **self._answer(output),
-            "image": {"width": width, "height": height, "format": picture.decoded.format},
-            "warnings": [*picture.decoded.warnings, *upscaled],
-        }
-        name = picture.row[FILENAME]
-        return {FILENAME: name, **flat(reply), PRECISION: self._runtime.precision}
+        reply = flat(self._model.reply(picture.decoded, seen))
+        return {FILENAME: picture.row[FILENAME], **reply, PRECISION: self._runtime.precision}
 
 
 def main(argv: list[str]) -> int:

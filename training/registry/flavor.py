@@ -46,7 +46,7 @@ from training.registry.model_versions import CHECKPOINT
 FLAVOR: Final = "iqa"
 CODE: Final = "code"
 PACKAGES: Final = ("mlflow", "numpy", "pandas", "pillow", "pi-heif")
-WITH_GRAPH: Final = ("openvino",)
+WITH_GRAPH: Final = ("openvino", "safetensors")
 WITHOUT_GRAPH: Final = ("openvino", "torch", "torchvision", "safetensors")
 
 

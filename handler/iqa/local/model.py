@@ -18,7 +18,6 @@ from typing import Any, Final, TypeAlias, cast, overload
 
 import numpy as np
 from iqa.imaging.decoding import DecodedImage, Limits, decode, of_image
-from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.network.runtime import (
     GRAPH_FILE,
     PROVENANCE_FILE,
@@ -26,7 +25,8 @@ from iqa.network.runtime import (
     Runtime,
     open_runtime,
 )
-from iqa.tasks.known import task_of
+from iqa.scorer import Scorer
+from iqa.tasks.heads import HEADS_FILE
 from iqa.tasks.task import CARD_FILE, Reply
 from numpy.typing import NDArray
 from PIL import Image
@@ -35,7 +35,14 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.u
 """A path, a file's bytes, a PIL image, or uint8 (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) grey."""
 
 WEIGHTS_FILE: Final = "model.safetensors"
-WANTED: Final = (GRAPH_FILE, QUANTISED_GRAPH_FILE, "model.bin", CARD_FILE, PROVENANCE_FILE)
+WANTED: Final = (
+    GRAPH_FILE,
+    QUANTISED_GRAPH_FILE,
+    "model.bin",
+    CARD_FILE,
+    HEADS_FILE,
+    PROVENANCE_FILE,
+)
 """What of an archive is read: its code is never run."""
 SUFFIXES: Final = (
     ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff", ".gif",
@@ -143,16 +150,18 @@ class Model:
         limits: Limits | None = None,
     ) -> None:
         document = _read(card or directory / CARD_FILE)
-        task = task_of(document)
         provenance = _read(directory / PROVENANCE_FILE, {})
         named = provenance.get("model", {})
         self.name, self.version = named.get("name", "iqa"), named.get("version", "shipped")
-        self.task = task.name
-        self._policy = Policy.of_parameters(document["preprocessing"])
-        self._answer = task.reader(document)
         self._limits = limits or Limits()
-        self._runtime = _open(directory, threads, precision)
-        self.precision = self._runtime.precision
+        self._scorer = Scorer(
+            (card or directory / CARD_FILE).parent,
+            document,
+            lambda backbone: _open(directory, threads, precision, backbone),
+            precision or provenance.get("precision"),
+        )
+        self.task = self._scorer.task.name
+        self.precision = self._scorer.runtime.precision
         self._turn = threading.Lock()
 
     @overload
@@ -199,22 +208,14 @@ class Model:
         decoded = self._decoded(picture)
         pixels = decoded.pixels()
         with self._turn:
-            outputs = self._runtime.outputs(pixels[None])
-            reply = self._answer(outputs[0])
-        width, height = decoded.size
-        upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
-        return {
-            **reply,
-            "model": {"name": self.name, "version": self.version},
-            "image": {"width": width, "height": height, "format": decoded.format},
-            "warnings": [*decoded.warnings, *upscaled],
-        }
+            (seen,) = self._scorer.look(pixels[None])
+        return self._scorer.reply(decoded, seen, {"name": self.name, "version": self.version})
 
     def _decoded(self, picture: Picture) -> DecodedImage:
         if isinstance(picture, bytes | bytearray | memoryview):
-            return decode(bytes(picture), self._limits, self._policy)
+            return decode(bytes(picture), self._limits, self._scorer.policy)
         if isinstance(picture, str | os.PathLike):
-            return decode(Path(picture).read_bytes(), self._limits, self._policy)
+            return decode(Path(picture).read_bytes(), self._limits, self._scorer.policy)
         if isinstance(picture, np.ndarray):
             picture = image_of_array(picture)
         if not isinstance(picture, Image.Image):
@@ -222,7 +223,7 @@ class Model:
                 "picture: expected a path, bytes, a PIL image or a numpy array, "
                 f"got {type(picture).__name__}."
             )
-        return of_image(picture, self._limits, self._policy)
+        return of_image(picture, self._limits, self._scorer.policy)
 
 
 def image_of_array(array: NDArray[Any]) -> Image.Image:
@@ -257,18 +258,18 @@ def images_in(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _open(directory: Path, threads: int, precision: str | None) -> Runtime:
+def _open(directory: Path, threads: int, precision: str | None, backbone: str | None) -> Runtime:
     from iqa.network.runtime import OpenVINORuntime
 
     has_graph = any((directory / name).is_file() for name in (GRAPH_FILE, QUANTISED_GRAPH_FILE))
     if has_graph and precision is not None:
-        return cast(Runtime, OpenVINORuntime(directory / GRAPH_FILE, threads, precision))
+        return cast(Runtime, OpenVINORuntime(directory / GRAPH_FILE, threads, precision, backbone))
     if not has_graph and not (directory / WEIGHTS_FILE).is_file():
         raise FileNotFoundError(
             f"{directory}: expected {GRAPH_FILE} or {WEIGHTS_FILE}, got neither. "
             "Name an archive (iqa-1.mar), or a checkpoint of training."
         )
-    return open_runtime(directory, "openvino" if has_graph else "torch", threads)
+    return open_runtime(directory, "openvino" if has_graph else "torch", threads, backbone)
 
 
 def _read(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""
+A loaded model: the pixels of images in, their part of the reply out.
+
+One definition for all who answer: the handler, `iqa.load()`, and the scoring of folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from iqa.imaging.decoding import DecodedImage, Limits, of_image
+from iqa.imaging.preprocessing import Policy, is_upscaled
+from iqa.imaging.statistics import pixel_statistics
+from iqa.network.quality_map import QualityMap
+from iqa.network.runtime import Runtime
+from iqa.tasks.decision import DecisionThresholds
+from iqa.tasks.heads import Heads
+from iqa.tasks.known import task_of
+from iqa.tasks.task import Reply
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """
+    What the network and the heads made of one image.
+
+    Attributes:
+        outputs: float32, of the network, for the task's reader.
+        told: What the heads add to the reply.
+        warnings: What the heads warn of.
+    """
+
+    outputs: NDArray[np.float32]
+    told: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+class Scorer:
+    """
+    A card, its heads, and a runtime that computes.
+
+    Args:
+        directory: Holds the heads' file, where the card names one.
+        card: The model's card.
+        open_runtime: Returns the runtime; its argument is the backbone whose features are wanted,
+            or None.
+        precision: Of the graph. An int8 graph goes without heads: how int8 rounds was not measured
+            for them.
+        thresholds: With them a reply has a decision.
+
+    Attributes:
+        task: What the outputs mean.
+        policy: How an image becomes pixels.
+        runtime: What computes.
+
+    Raises:
+        CheckpointMismatch: The card was written by other code, or by hand.
+        FileNotFoundError: A file is missing.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        card: Mapping[str, Any],
+        open_runtime: Callable[[str | None], Runtime],
+        precision: str | None,
+        thresholds: DecisionThresholds | None = None,
+    ) -> None:
+        self.task = task_of(card)
+        self.policy = Policy.of_parameters(card["preprocessing"])
+        self._read = self.task.reader(card)
+        self._thresholds = thresholds
+        self._heads = None if precision == "int8" else Heads.of_card(directory, card)
+        self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)
+
+    def look(self, batch_NHWC: NDArray[np.uint8]) -> list[Seen]:
+        """
+        Run the network and the heads.
+
+        Args:
+            batch_NHWC: Pixels by the policy, uint8.
+
+        Returns:
+            As many as there are images.
+        """
+        if self._heads is None:
+            return [Seen(outputs=one, told={}) for one in self.runtime.outputs(batch_NHWC)]
+        outputs, features = self.runtime.outputs_and_features(batch_NHWC)
+        seen = []
+        for output, feature, pixels in zip(outputs, features, batch_NHWC, strict=True):
+            told, warnings = self._heads.reply(feature, pixel_statistics(pixels))
+            seen.append(Seen(outputs=output, told=told, warnings=tuple(warnings)))
+        return seen
+
+    def look_with_map(self, pixels_HWC: NDArray[np.uint8]) -> tuple[Seen, QualityMap]:
+        """
+        Do the same for one image, and return where its quality comes from.
+
+        Raises:
+            ImageRejected: The model has no map.
+        """
+        found = self.runtime.quality_map(pixels_HWC)
+        (seen,) = self.look(pixels_HWC[None])
+        quality = np.asarray(found.quality, dtype=np.float32)
+        return Seen(outputs=quality, told=seen.told, warnings=seen.warnings), found
+
+    def reply(
+        self, decoded: DecodedImage, seen: Seen, model: Mapping[str, str] | None = None
+    ) -> Reply:
+        """
+        Return the reply to an image.
+
+        Args:
+            decoded: The image.
+            seen: What `look` made of it.
+            model: Name and version of who answers; None leaves them out.
+
+        Raises:
+            ValueError: The network's output means nothing, above all NaN.
+        """
+        width, height = decoded.size
+        upscaled = ["upscaled"] if is_upscaled(width, height, self.policy) else []
+        answer = self._read(seen.outputs)
+        return {
+            **answer,
+            **({} if self._thresholds is None else self._thresholds.reply(answer)),
+            **seen.told,
+            **({} if model is None else {"model": dict(model)}),
+            "image": {"width": width, "height": height, "format": decoded.format},
+            "warnings": [*decoded.warnings, *upscaled, *seen.warnings],
+        }
+
+    def sample_reply(self) -> Reply:
+        """Return the reply to a grey image: its keys are those of every reply."""
+        decoded = of_image(Image.new("RGB", (64, 64), "grey"), Limits(), self.policy)
+        return self.reply(decoded, self.look(decoded.pixels()[None])[0])

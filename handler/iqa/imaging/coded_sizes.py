@@ -141,7 +141,7 @@ def expect_consistent(items: list[Item], body: bytes) -> None:
     Raises:
         NotReadable: They disagree, or tiles are of several depths.
     """
-    told = set()
+    told: set[int] = set()
     for item in items:
         if item.kind != b"hvc1":
             continue
@@ -165,7 +165,8 @@ def _hevc_pixels(item: Item, body: bytes) -> int:
 
 def _hevc_shapes(item: Item, body: bytes) -> tuple[list[_Shape], int]:
     """Return what each parameter set of an item says, and how many pictures follow."""
-    shapes, frames = [], 0
+    shapes: list[_Shape] = []
+    frames = 0
     config = item.property_of(b"hvcC") or b""
     if len(config) < 23:
         raise NotReadable("an HEVC picture without a configuration")

@@ -10,69 +10,30 @@ scripts/run_torchserve.sh starts it behind the front, with the addresses of `set
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
-from web import schemas, tensors
-from web.batch import Batch
-from web.exchange import Inference
-from web.inference import Infer
+from web import schemas
 from web.page import mount_page
-from web.predict import Predict, known_model
-from web.readiness import Readiness
+from web.parts import OptionalName, Parts, add_passing
+from web.predict import known_model
+from web.protocol import VERSION, add_protocol
 from web.refusals import Refused
-from web.reload import Caller, Reload, expect_allowed
+from web.reload import Caller, expect_allowed
 from web.schemas import answers, refusals
 from web.settings import Settings, served_models
 from web.swagger import mount_docs
-from web.upstream import Upstream
 
-VERSION: Final = "0.1.0"
 DESCRIPTION: Final = """A picture goes in, an honest quality score from 0 to 100 comes out.
 
 `POST /predictions/iqa` on the same port is the shortest way; these paths are for those who expect
 a form with the field `file`, many files in one request, or the Open Inference Protocol.
 """
-ModelName = Annotated[str, Path(description="A registered model that is served.", examples=["iqa"])]
-Version = Annotated[
-    str, Path(description="The version that is served; another gets 404.", examples=["1"])
-]
-OptionalName = Annotated[
-    str | None, Query(alias="model", description="Which model.", examples=["iqa"])
-]
-
-
-class _Parts:
-    """What the paths need; made at the start, when the environment is read."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.upstream = Upstream(settings.inference_url)
-        self.readiness = Readiness(settings.ready_url)
-        self.reload = Reload(settings, self.readiness)
-        inference = Inference(self.upstream)
-        self.predict = Predict(inference, settings.aliases)
-        self.batch = Batch(inference, settings.aliases)
-        self.infer = Infer(inference, settings.aliases)
-
-
-class _Passing(APIRoute):
-    """A path that FastAPI describes and one of our own ASGI applications answers."""
-
-    def answered_by(self, name: str) -> None:
-        """Let an attribute of `_Parts` answer."""
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await getattr(scope["app"].state.parts, name)(scope, receive, send)
-
-        self.app: ASGIApp = app
 
 
 class _Application(FastAPI):
@@ -98,7 +59,7 @@ def make_app() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = _Parts(Settings.from_environment())
+        parts = app.state.parts = Parts(Settings.from_environment())
         yield
         await parts.upstream.close()
 
@@ -114,21 +75,10 @@ def make_app() -> FastAPI:
     )
     _add_scoring(app)
     _add_service(app)
-    _add_protocol(app)
+    add_protocol(app)
     mount_docs(app)
     mount_page(app, [*served_models()])
     return app
-
-
-def _add_passing(
-    app: FastAPI, path: str, name: str, describe: Callable[..., Any], **options: Any
-) -> None:
-    app.router.add_api_route(
-        path, describe, methods=["POST"], route_class_override=_Passing, **options
-    )
-    route = app.router.routes[-1]
-    assert isinstance(route, _Passing)
-    route.answered_by(name)
 
 
 def _add_scoring(app: FastAPI) -> None:
@@ -147,7 +97,7 @@ def _add_scoring(app: FastAPI) -> None:
         """
 
     for path in ("/predict", "/predict/"):
-        _add_passing(
+        add_passing(
             app, path, "predict", predict, tags=["score"], summary="Score one image",
             response_model=None, openapi_extra=schemas.ONE_FILE,
             include_in_schema=not path.endswith("/"),
@@ -159,7 +109,7 @@ def _add_scoring(app: FastAPI) -> None:
     batch = {"scored": 1, "refused": 1, "results": [
         {"status": 200, **schemas.NAMED}, {"image_name": "a.pdf", "status": 415, **schemas.REFUSED},
     ]}  # fmt: skip
-    _add_passing(
+    add_passing(
         app, "/predict/batch", "batch", predict_batch, tags=["score"],
         summary="Score many images", response_model=None, openapi_extra=schemas.MANY_FILES,
         responses={200: answers(schemas.Batch, "A result for each file.", batch), **refusals()},
@@ -180,7 +130,7 @@ def _add_service(app: FastAPI) -> None:
     )  # fmt: skip
     async def health(request: Request, model: OptionalName = None) -> JSONResponse:
         """Say what the supervisor's GET /ready says, with the version that is served."""
-        parts: _Parts = request.app.state.parts
+        parts: Parts = request.app.state.parts
         aliases = parts.settings.aliases
         name = parts.settings.model_name if model is None else known_model(model, aliases)
         verdict = await parts.readiness.verdict(model)
@@ -209,7 +159,7 @@ def _add_service(app: FastAPI) -> None:
         From this machine; from elsewhere with a bearer token, if the gateway was started with one.
         A version that is refused gets 409 with the reason, and the one before serves on.
         """
-        parts: _Parts = request.app.state.parts
+        parts: Parts = request.app.state.parts
         settings, headers = parts.settings, request.headers
         caller = Caller(
             address=request.client.host if request.client else "",
@@ -220,119 +170,6 @@ def _add_service(app: FastAPI) -> None:
         expect_allowed(caller, settings.reload_token)
         name = known_model(model, settings.aliases) if model else settings.model_name
         return JSONResponse(await parts.reload.run(name))
-
-
-def _add_protocol(app: FastAPI) -> None:
-    """Add the Open Inference Protocol's paths."""
-    options: dict[str, Any] = {"tags": ["Open Inference Protocol"]}
-    failures = refusals(model=schemas.InferFailure)
-
-    async def infer(model_name: ModelName) -> None:
-        """Score images: an input of BYTES, each element a file, in base64 or binary."""
-
-    async def infer_version(model_name: ModelName, version: Version) -> None:
-        """Score images by the version that is served; another version gets 404."""
-
-    @app.get("/v2/health/live", summary="Does the gateway answer?", **options, responses={
-        200: answers(schemas.Live, "It does.", {"live": True}), **refusals()})  # fmt: skip
-    async def live() -> JSONResponse:
-        return JSONResponse({"live": True})
-
-    @app.get("/v2/health/ready", summary="May requests come?", **options, responses={
-        **refusals(), 200: answers(schemas.Ready, "They may.", {"ready": True}),
-        503: answers(schemas.Ready, "They may not.", {"ready": False})})  # fmt: skip
-    async def ready(request: Request) -> JSONResponse:
-        verdict = await request.app.state.parts.readiness.verdict()
-        return JSONResponse({"ready": verdict.ready}, 200 if verdict.ready else 503)
-
-    server = {"name": "iqa-torchserve", "version": VERSION, "extensions": ["binary_tensor_data"]}
-
-    @app.get("/v2", summary="What is this server?", **options, responses={
-        200: answers(schemas.ServerMetadata, "Its name.", server), **refusals()})  # fmt: skip
-    async def server_metadata() -> JSONResponse:
-        return JSONResponse(server)
-
-    async def described(request: Request, name: str, version: str | None) -> JSONResponse:
-        parts: _Parts = request.app.state.parts
-        verdict = await parts.readiness.verdict(known_model(name, parts.settings.aliases))
-        if version is not None and verdict.version is not None and version != verdict.version:
-            raise _other_version(version, verdict.version)
-        return JSONResponse(model_metadata(name, verdict.version))
-
-    async def model_ready(request: Request, name: str, version: str | None) -> JSONResponse:
-        parts: _Parts = request.app.state.parts
-        verdict = await parts.readiness.verdict(known_model(name, parts.settings.aliases))
-        if version is not None and verdict.version is not None and version != verdict.version:
-            raise _other_version(version, verdict.version)
-        return JSONResponse({"name": name, "ready": verdict.ready}, 200 if verdict.ready else 503)
-
-    metadata = {
-        200: answers(schemas.ModelMetadata, "Inputs and outputs.", model_metadata("iqa", "1")),
-        **failures,
-    }
-    readiness = {
-        **failures,
-        200: answers(schemas.ModelReady, "It is.", {"name": "iqa", "ready": True}),
-        503: answers(schemas.ModelReady, "It is not.", {"name": "iqa", "ready": False}),
-    }
-    inferred = {
-        200: answers(schemas.InferReply, "Scores.", schemas.INFERRED),
-        **refusals(schemas.PICTURE, schemas.InferFailure),
-    }
-    inferred[200]["content"]["application/octet-stream"] = {
-        "schema": {"type": "string", "format": "binary"}
-    }
-    for path in ("/v2/models/{model_name}", "/v2/models/{model_name}/versions/{version}"):
-        has_version = path.endswith("{version}")
-
-        async def of_model(request: Request, model_name: ModelName) -> JSONResponse:
-            return await described(request, model_name, None)
-
-        async def of_version(
-            request: Request, model_name: ModelName, version: Version
-        ) -> JSONResponse:
-            return await described(request, model_name, version)
-
-        async def ready_model(request: Request, model_name: ModelName) -> JSONResponse:
-            return await model_ready(request, model_name, None)
-
-        async def ready_version(
-            request: Request, model_name: ModelName, version: Version
-        ) -> JSONResponse:
-            return await model_ready(request, model_name, version)
-
-        app.get(path, summary="What does a model take and give?", responses=metadata, **options)(
-            of_version if has_version else of_model
-        )
-        app.get(f"{path}/ready", summary="Is a model ready?", responses=readiness, **options)(
-            ready_version if has_version else ready_model
-        )
-        _add_passing(
-            app, f"{path}/infer", "infer", infer_version if has_version else infer,
-            summary="Score images", response_model=None, openapi_extra=schemas.INFER_BODY,
-            responses=inferred, **options,
-        )  # fmt: skip
-
-
-def model_metadata(name: str, version: str | None) -> dict[str, Any]:
-    """Return what the Open Inference Protocol says of a model."""
-    shapes = {"interval": [-1, 2]}
-    return {
-        "name": name,
-        "versions": [] if version is None else [version],
-        "platform": "torchserve",
-        "inputs": [tensors.INPUT],
-        "outputs": [
-            {"name": one, "datatype": tensors.DATATYPES[one], "shape": shapes.get(one, [-1])}
-            for one in tensors.OUTPUTS
-        ],
-    }
-
-
-def _other_version(wanted: str, served: str) -> Refused:
-    return Refused(
-        "not_found", f"version: expected {served}, which is served, got {wanted[:20]!r}."
-    )
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

@@ -155,7 +155,5 @@ async def respond(send: Send, answer: Answer) -> None:
     """Send an answer to the client."""
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(answer.body))]
     headers += [(name, answer.headers[name]) for name in RETURNED if name in answer.headers]
-    if answer.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -1,9 +1,9 @@
 """
 The client of the inference port: HTTP/1.1 over connections that are kept, bodies passed on.
 
-A library's client costs more CPU than the rest of the gateway together: for a body of 63 kB over a
-kept connection aiohttp 3.14 takes MEASURED_AIOHTTP, this 40 us. What is left out makes the
-difference: redirects, cookies, proxies, TLS, compressed replies.
+A library's client was tried first: for a body of 63 kB over a kept connection aiohttp 3.14 took 1.6
+to 2.8 times the CPU time of this one (side by side, a reply that costs nothing, a busy machine).
+What is left out makes the difference: redirects, cookies, proxies, TLS, compressed replies.
 """
 
 from __future__ import annotations

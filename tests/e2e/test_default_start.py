@@ -202,8 +202,9 @@ def _length_and_chunks(server: RunningServer) -> None:
 
 
 def _description(server: RunningServer) -> None:
-    for method, path in (("OPTIONS", "/"), ("GET", "/api-description")):
-        _refused(requests.request(method, server.url("INFERENCE_PORT", path), timeout=10), 404)
+    # `/` is the page, which the gateway has for GET.
+    for method, path, status in (("OPTIONS", "/", 405), ("GET", "/api-description", 404)):
+        _refused(requests.request(method, server.url("INFERENCE_PORT", path), timeout=10), status)
 
 
 def _other_models(server: RunningServer) -> None:
@@ -214,8 +215,12 @@ def _other_models(server: RunningServer) -> None:
 
 
 def _other_routes(server: RunningServer) -> None:
-    for path in ("/models/iqa/invoke", "/v1/models/iqa:predict", "/v2/models/iqa/infer"):
+    for path in ("/models/iqa/invoke", "/v1/models/iqa:predict"):
         _refused(requests.post(server.url("INFERENCE_PORT", path), PICTURE, timeout=10), 404)
+    # The gateway has this one, by the protocol's messages alone.
+    url = server.url("INFERENCE_PORT", "/v2/models/iqa/infer")
+    told = requests.post(url, PICTURE, timeout=10)
+    assert (told.status_code, told.json()["reason"]) == (400, "bad_request")
     for method in ("GET", "DELETE", "PATCH", "OPTIONS"):
         _refused(requests.request(method, server.url("INFERENCE_PORT", PATH), timeout=10), 405)
 

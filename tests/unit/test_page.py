@@ -88,7 +88,7 @@ def test_every_string_is_used_and_every_used_one_is_there() -> None:
     named = set(re.findall(r'data-(?:text|label)="(\w+)"', page))
     named |= set(re.findall(r'\bt\("([\w.]+)"', code))
     assert named <= EN.keys()
-    families = ("reason.", "do.", "warning.", "label.", "band.")
+    families = ("reason.", "do.", "warning.", "label.", "band.", "cause.")
     for key in EN.keys() - named:
         assert key.startswith(families) or f'"{key}"' in code or key in STATES, key
 

@@ -54,7 +54,7 @@ def test_both_languages_say_the_same_things() -> None:
         assert words.strip() and VI[key].strip(), key
         places = re.compile(r"\{\w+\}")
         assert sorted(places.findall(words)) == sorted(places.findall(VI[key])), key
-        assert words != VI[key] or not re.search(r"[a-z]", places.sub("", words)), key
+        assert words != VI[key] or not re.search(r"[a-z]{2}", places.sub("", words)), key
 
 
 @pytest.mark.parametrize("language", [EN, VI], ids=["en", "vi"])

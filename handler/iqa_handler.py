@@ -73,7 +73,6 @@ class IQAHandler:
             self.provenance.get("precision"),
             DecisionThresholds.of_settings(settings),
         )
-        self._runtime = self._scorer.runtime
         self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
         self._model = {"name": self._name, "version": self._version}
@@ -85,7 +84,7 @@ class IQAHandler:
         self._log = RequestLog(self._version)
         logger.info(
             "%s version %s loaded, runtime %s %s",
-            self._name, self._version, self._runtime.name, self._runtime.precision,
+            self._name, self._version, self._scorer.runtime.name, self._scorer.runtime.precision,
         )  # fmt: skip
         silence_torchserve(context.metrics)
         self._telemetry.announce()
@@ -196,7 +195,7 @@ class IQAHandler:
 
     def _stacks(self, items: list[Item]) -> Iterator[list[Item]]:
         """Tell which pictures to judge together: equally large ones, where that pays."""
-        if not self._runtime.gains_by_batches:
+        if not self._scorer.runtime.gains_by_batches:
             yield from ([item] for item in items)
             return
         by_shape: dict[tuple[int, ...], list[Item]] = {}
@@ -249,7 +248,7 @@ class IQAHandler:
         self._refuse(item, "failed", failed, context)
 
     def _describe(self) -> dict[str, Any]:
-        runtime = {"name": self._runtime.name, "precision": self._runtime.precision}
+        runtime = {"name": self._scorer.runtime.name, "precision": self._scorer.runtime.precision}
         return {**self.provenance, "runtime": runtime}
 
     def _is_describe(self, row: Mapping[str, Any], context: Any, index: int) -> bool:

@@ -33,7 +33,7 @@ def two_models() -> Iterator[str]:
             "warnings": ["a_warning_of_tomorrow"],
         }
         if name == "iqa":
-            return JSONResponse({"score": 59.96, "label": "fair", **common})
+            return JSONResponse({"score": 59.96, "label": "fair", "main_cause": "blur", **common})
         return JSONResponse(
             {
                 "predicted_class": 3,
@@ -66,7 +66,7 @@ def test_another_model_scores_the_pictures_again(
     [card] = window.settled(1)
     assert card.get_by_test_id("label").inner_text() == "Fair"
     assert card.get_by_test_id("score").inner_text() == "60.0"
-    assert card.locator(".interval").count() == 0
+    assert card.locator(".interval").all_inner_texts() == ["What takes most away: blur."]
     assert card.locator(".notes").inner_text() == "Note of the server: a_warning_of_tomorrow"
     page.select_option("#model", "butterflies")
     card.locator(".classes").wait_for()

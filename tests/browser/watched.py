@@ -12,7 +12,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 SETTLED = """n => [...document.querySelectorAll("[data-testid=result]")].filter(
     e => e.querySelector("[data-testid=score], [data-testid=error]")).length >= n"""
 DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-WAIT_MS = 40_000.0  # on a machine that does other work as well
+WAIT_MS = 150_000.0  # on a machine that does other work as well
 
 
 class Watched:

@@ -173,7 +173,8 @@ def test_a_fault_of_the_server_hurts_no_neighbour(
     """NaN or an exception for one picture: 500 with an id that is in the log, 200 for the rest."""
     handler, _ = loaded
     alone = answer(loaded, [GOOD])[0][0]["score"]
-    monkeypatch.setattr(handler, "_runtime", Broken(handler._runtime, error, gains_by_batches))
+    scorer = handler._scorer
+    monkeypatch.setattr(scorer, "runtime", Broken(scorer.runtime, error, gains_by_batches))
     replies, statuses = answer(loaded, [GOOD, PORTRAIT, GOOD, b""], {"X-Request-ID": "mine-7"})
     assert statuses == [200, 500, 200, 400]
     assert [replies[i]["score"] for i in (0, 2)] == pytest.approx([alone, alone], abs=0.01)
@@ -206,7 +207,8 @@ def test_a_machine_at_its_end_is_left_to_torchserve(
 ) -> None:
     """Out of memory is no one picture's fault: TorchServe answers 507."""
     handler, _ = loaded
-    monkeypatch.setattr(handler, "_runtime", Broken(handler._runtime, error, False))
+    scorer = handler._scorer
+    monkeypatch.setattr(scorer, "runtime", Broken(scorer.runtime, error, False))
     with pytest.raises(type(error)):
         answer(loaded, [PORTRAIT])
 

@@ -157,11 +157,12 @@ def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
             raise not_linear("a maximum")
 
     handler, context = loaded
-    whole, handler._runtime = handler._runtime, Unmapped()  # type: ignore[assignment]  # a fake
+    scorer = handler._scorer
+    whole, scorer.runtime = scorer.runtime, Unmapped()  # type: ignore[assignment]  # a fake
     try:
         refused, scored = map(json.loads, answer(loaded, [(row(), EXPLAIN), (row(), {})]))
     finally:
-        handler._runtime = whole
+        scorer.runtime = whole
     assert (refused["code"], refused["reason"]) == (404, "no_quality_map")
     assert "score" in scored
     assert context.get_response_status(0)[0] == 404

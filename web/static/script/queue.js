@@ -4,7 +4,7 @@
 const AT_ONCE = 4;
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 8;
-const GIVE_UP_S = 120;
+const GIVE_UP_S = 300;
 
 /**
  * What is known of one picture.

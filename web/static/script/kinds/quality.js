@@ -1,6 +1,6 @@
 // A score of 0 to 100 with a label, and where the model promises one an interval.
 import { el } from "../dom.js";
-import { t } from "../i18n.js";
+import { has, t } from "../i18n.js";
 
 /** The lowest score of each label, the best first; a test holds it to the server's. */
 export const FLOORS = { excellent: 80, good: 60, fair: 40, poor: 0 };
@@ -50,6 +50,10 @@ export function body(reply) {
       el("p", { class: "interval" }, intervalText(reply)),
     );
   }
+  const cause = reply.main_cause;
+  if (cause && has(`cause.${cause}`)) {
+    parts.push(el("p", { class: "interval" }, t("mainCause", { cause: t(`cause.${cause}`) })));
+  }
   return el("div", { class: "answer", "data-tone": tone(reply.label) }, ...parts);
 }
 
@@ -61,6 +65,7 @@ export function row(reply) {
     interval_low: low,
     interval_high: high,
     coverage: reply.coverage ?? "",
+    ...(reply.causes ? { main_cause: reply.main_cause ?? "", ...reply.causes } : {}),
   };
 }
 

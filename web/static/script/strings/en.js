@@ -14,7 +14,7 @@ export default {
   "dropHint": "or drop them anywhere on this page, or paste with Ctrl+V",
   "dropHintTouch": "Several at once are fine.",
   "dropNow": "Drop to score",
-  "limits": "JPEG, PNG, WebP, BMP, TIFF or GIF, up to 32 MB and 50 megapixels. Pictures go to this server only.",
+  "limits": "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF, up to 32 MB and 50 megapixels. Pictures go to this server only.",
   "samples": "No picture at hand? Try these three",
   "pastedName": "pasted",
 
@@ -69,6 +69,11 @@ export default {
   "interval": "People would say {low} to {high}, {often}.",
   "often9": "nine times in ten",
   "oftenPercent": "{n} % of the time",
+  "mainCause": "What takes most away: {cause}.",
+  "cause.exposure": "too dark or too bright",
+  "cause.blur": "blur",
+  "cause.noise": "noise",
+  "cause.compression": "compression",
   "label.poor": "Poor",
   "label.fair": "Fair",
   "label.good": "Good",
@@ -83,6 +88,7 @@ export default {
   "warning.cmyk_without_profile": "Print colours (CMYK) without a profile: colours may be off.",
   "warning.icc_profile_ignored": "The colour profile is broken or not supported.",
   "warning.upscaled": "Small picture: the score speaks of it enlarged.",
+  "warning.not_a_photograph": "This does not look like a photograph: the score means little.",
   "warning.other": "Note of the server: {name}",
 
   "refused": "Not scored",

@@ -14,7 +14,7 @@ export default {
   "dropHint": "hoặc kéo thả vào bất kỳ đâu trên trang, hoặc dán bằng Ctrl+V",
   "dropHintTouch": "Có thể chọn nhiều ảnh cùng lúc.",
   "dropNow": "Thả để chấm điểm",
-  "limits": "JPEG, PNG, WebP, BMP, TIFF hoặc GIF, tối đa 32 MB và 50 megapixel. Ảnh chỉ được gửi đến máy chủ này.",
+  "limits": "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF hoặc GIF, tối đa 32 MB và 50 megapixel. Ảnh chỉ được gửi đến máy chủ này.",
   "samples": "Chưa có ảnh? Thử ba ảnh này",
   "pastedName": "ảnh-dán",
 
@@ -69,6 +69,11 @@ export default {
   "interval": "Người xem sẽ cho từ {low} đến {high}, {often}.",
   "often9": "chín trên mười lần",
   "oftenPercent": "trong {n} % trường hợp",
+  "mainCause": "Lỗi chính: {cause}.",
+  "cause.exposure": "quá tối hoặc quá sáng",
+  "cause.blur": "mờ",
+  "cause.noise": "nhiễu hạt",
+  "cause.compression": "nén quá mức",
   "label.poor": "Kém",
   "label.fair": "Trung bình",
   "label.good": "Tốt",
@@ -83,6 +88,7 @@ export default {
   "warning.cmyk_without_profile": "Màu in (CMYK) không có hồ sơ màu: màu có thể sai lệch.",
   "warning.icc_profile_ignored": "Hồ sơ màu bị hỏng hoặc không được hỗ trợ.",
   "warning.upscaled": "Ảnh nhỏ: điểm được chấm trên ảnh đã phóng to.",
+  "warning.not_a_photograph": "Đây không giống ảnh chụp: điểm số ít có ý nghĩa.",
   "warning.other": "Ghi chú của máy chủ: {name}",
 
   "refused": "Không chấm được",

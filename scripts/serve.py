@@ -25,7 +25,7 @@ from scripts.server import process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
 from scripts.server.lock import one_start_at_a_time
-from scripts.server.models import parse_models, with_workers
+from scripts.server.models import ServedModel, parse_models, with_workers
 from scripts.server.state import Server, StateDir
 from scripts.supervisor.detach import Behind, go_behind
 from scripts.supervisor.plan import Plan
@@ -59,6 +59,11 @@ def main(argv: list[str] | None = None) -> int:
         wanted = control.stop if arguments.stop else control.status
         state = StateDir.from_environment()
         return command_line.run(lambda: wanted(state), arguments.debug)
+    try:
+        models = parse_models(arguments.models, arguments.alias)
+        arguments.models = with_workers(models, arguments.workers, usable_cores())
+    except ValueError as error:
+        parser.error(str(error))
     return command_line.run(lambda: serve(arguments), arguments.debug)
 
 
@@ -162,8 +167,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     hosts, state = Hosts.from_environment(), StateDir.from_environment()
-    models = parse_models(arguments.models, arguments.alias)
-    models = with_workers(models, arguments.workers, usable_cores())
+    models: tuple[ServedModel, ...] = arguments.models
     has_front = arguments.front
     settings: Settings | None = None
     if has_front:

@@ -18,6 +18,7 @@ from pathlib import Path
 from console import command_line
 from console.names import MODEL_NAME
 from scripts.archive import mar_file
+from scripts.archive.golden import shortly
 from scripts.nginx import front
 from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
 from scripts.server import process
@@ -64,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
         wanted = control.stop if arguments.stop else control.status
         state = StateDir.from_environment()
         return command_line.run(lambda: wanted(state), arguments.debug)
+    try:
+        models = parse_models(arguments.models, arguments.alias)
+        arguments.models = with_workers(models, arguments.workers, usable_cores())
+    except ValueError as error:
+        parser.error(str(error))
     return command_line.run(lambda: serve(arguments), arguments.debug)
 
 
@@ -176,8 +182,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     hosts, state = Hosts.from_environment(), StateDir.from_environment()
-    models = parse_models(arguments.models, arguments.alias)
-    models = with_workers(models, arguments.workers, usable_cores())
+    models: tuple[ServedModel, ...] = arguments.models
     has_front = arguments.front
     settings: Settings | None = None
     if has_front:
@@ -256,7 +261,7 @@ def _say(plan: Plan, server: Server, proofs: list[Proof], waited_s: float) -> No
         sample = os.path.relpath(mar_file.HANDLER_DIR / "golden" / proof.file)
         reply = proof.reply
         print(
-            f"{sample}: {reply['score']:.2f} ({reply['label']}), {proof.model_name} version "
+            f"{sample}: {shortly(reply)}, {proof.model_name} version "
             f"{reply['model']['version']}, {waited_s:.1f} s after the start"
         )
     print()

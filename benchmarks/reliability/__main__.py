@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks.reliability swaps | faults | report`."""
+"""The command line: `python -m benchmarks.reliability swaps | faults | overload | report`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ BASE_PORT = 24600
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.reliability",
         description="Load the whole system at a constant rate (MLflow, TorchServe, the front, the "
-        "side-car) and: swaps: swap versions and roll back. faults: hurt it in ten ways. report: "
-        "make tables and plots of what was measured.",
+        "side-car) and: swaps: swap versions and roll back. faults: hurt it in ten ways. "
+        "overload: swap and roll back while more is asked than it can do. report: make tables and "
+        "plots of what was measured.",
         epilog="What was found: docs/reliability.md",
     )
-    parser.add_argument("command", choices=("swaps", "faults", "report"))
+    parser.add_argument("command", choices=("swaps", "faults", "overload", "report"))
     parser.add_argument(
         "--rate", type=float, default=60.0, help="requests a second (default: %(default)g)"
     )
@@ -58,6 +59,11 @@ def main(argv: list[str] | None = None) -> int:
         "--only", nargs="+", metavar="NAME",
         help="these faults; the results of the others are kept (default: all)",
     )  # fmt: skip
+    overload = parser.add_argument_group("overload")
+    overload.add_argument(
+        "--factors", type=float, nargs="+", default=[1.5, 3.0], metavar="X",
+        help="offered load, in times what the server can do (default: 1.5 3)",
+    )  # fmt: skip
     report = parser.add_argument_group("report")
     report.add_argument(
         "--page", type=Path, default=ROOT / "docs" / "reliability",
@@ -81,8 +87,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return report.write(arguments.out, arguments.page)
     from benchmarks.reliability import runs
 
-    is_swaps = arguments.command == "swaps"
-    return runs.run_swaps(arguments) if is_swaps else runs.run_faults(arguments)
+    commands = {
+        "swaps": runs.run_swaps,
+        "faults": runs.run_faults,
+        "overload": runs.run_overload,
+    }
+    return commands[arguments.command](arguments)
 
 
 if __name__ == "__main__":

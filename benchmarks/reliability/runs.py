@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from benchmarks import machine
 from benchmarks.bench import end_with_servers
-from benchmarks.reliability import fault_runs, swaps
+from benchmarks.reliability import fault_runs, overload, swaps
 from benchmarks.reliability.clock import Clock
 from benchmarks.reliability.clock import why_not as clock_reason
 from benchmarks.reliability.fault_runs import run
@@ -57,6 +57,28 @@ def run_swaps(arguments: argparse.Namespace) -> int:
                 one["tally"]["scored"] == one["tally"]["sent"] and one["is_right"]
                 for one in document["rollbacks"]["runs"]
             )
+    return 0 if is_good else 1
+
+
+def run_overload(arguments: argparse.Namespace) -> int:
+    """
+    Measure a sync and a rollback under overload; `overload.json`.
+
+    Returns:
+        0 if both did what they must and no accepted request was lost, else 1.
+    """
+    is_good = True
+    with _document(arguments, "overload.json") as document, _system(arguments) as system:
+        _warm_up(system, arguments.rate)
+        system.stop_side_car()
+        document["capacity_per_s"] = capacity = overload.capacity_per_s(system)
+        document["runs"] = []
+        for factor in arguments.factors:
+            record = overload.overload(system, factor, capacity, add_version(system.store))
+            overload.say(record)
+            document["runs"].append(record)
+            _write(arguments.out / "overload.json", document)
+            is_good &= overload.is_good(record)
     return 0 if is_good else 1
 
 

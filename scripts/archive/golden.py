@@ -108,6 +108,14 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
     return Golden(version=version, pictures=pictures, tolerance=tolerance, task=task)
 
 
+def shortly(reply: Mapping[str, Any]) -> str:
+    """Return a reply as a command prints it: score and label, or label and confidence."""
+    label = str(reply.get("label", reply.get("predicted_label")))
+    if "score" in reply:
+        return f"{reply['score']:.2f} ({label})"
+    return f"{label} ({reply['confidence']:.2f})" if "confidence" in reply else label
+
+
 def precision_told(told: dict[str, Any]) -> str | None:
     """Return the precision that a loaded version says it computes in, or None."""
     runtime = told.get("runtime")

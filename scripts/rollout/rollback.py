@@ -66,21 +66,21 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
         with plan.records.changing() as record:
             record.hold = None
         raise
-    score, label = _first_score(plan, target)
+    first = _first_score(plan, target)
     print(
         f"{plan.model_name} version {target.version} is served again, "
-        f"{time.monotonic() - begin_s:.2f} s after the command began: {score:.2f} ({label})",
+        f"{time.monotonic() - begin_s:.2f} s after the command began: {first}",
         flush=True,
     )
     return left.version, _tell_registry(plan, hold)
 
 
-def _first_score(plan: Deployment, target: Good) -> tuple[float, str]:
+def _first_score(plan: Deployment, target: Good) -> str:
     told = plan.server.provenance(target.version)
     pictures = golden.golden_of(plan.store / target.mar, target.version, told)
     code, reply = plan.server.score(pictures.pictures[0][1])
     pictures.compare(0, code, reply)
-    return float(reply["score"]), str(reply["label"])
+    return golden.shortly(reply)
 
 
 def _tell_registry(plan: Deployment, hold: Hold) -> str:

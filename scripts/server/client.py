@@ -78,10 +78,12 @@ class Answers:
     Attributes:
         by_path: Predictions by the version in the request's path, or "default" without one.
         failed: 5xx, of all versions of the model.
+        expired: Of these, the handler's 503 for what waited too long; known up to a second later.
     """
 
     by_path: dict[str, int]
     failed: int
+    expired: int = 0
 
     @property
     def total(self) -> int:
@@ -238,9 +240,11 @@ class TorchServe:
                 for labels, count in handled
                 if labels["ModelName"] == self.model_name and labels["outcome"] == "failed"
             ]
+            expired = []
         else:
             failed = [count for _, count in _samples(page, "Requests5XX")]
-        return Answers(by_path=by_path, failed=int(sum(failed)))
+            expired = [count for labels, count in handled if labels["outcome"] == "expired"]
+        return Answers(by_path=by_path, failed=int(sum(failed)), expired=int(sum(expired)))
 
     def entries(self, path: str = "", timeout_s: float = ASK_TIMEOUT_S) -> list[dict[str, Any]]:
         """

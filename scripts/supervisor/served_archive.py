@@ -77,7 +77,7 @@ def _good_instead(store: Path, name: str, refused: str, good: Good, reason: str)
 
 
 def _resolve(name: str, alias: str) -> ModelVersion:
-    if not is_embedded() or name != model_versions.MODEL_NAME:
+    if not is_embedded() or name not in model_versions.SHIPPED:
         return model_versions.resolve(name, alias)
     holder = model_versions.holder_of(name, alias)
     if holder is not None:

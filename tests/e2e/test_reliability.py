@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.reliability import fault_runs, swaps
+from benchmarks.reliability import fault_runs, overload, swaps
 from benchmarks.reliability.faults import FAULTS, Scene
 from benchmarks.reliability.system import System
 from benchmarks.reliability.versions import add_version
@@ -16,6 +16,7 @@ from tests.ports import free_port
 from tests.server import RunningServer
 
 RATE_PER_S = 15.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,21 @@ def test_a_fault_is_measured_on_the_real_system(system: System) -> None:
     assert counts["lost"] + counts["failed"] <= 2  # a batch
     assert counts["unaccepted"] == 0
     assert record["is_right"]
+
+
+def test_a_sync_and_a_rollback_work_under_three_times_the_load(system: System) -> None:
+    """The front refuses the surplus, what it lets in is scored, and the commands find room."""
+    system.settle("1")
+    system.stop_side_car()
+    try:
+        capacity = overload.capacity_per_s(system)
+        record = overload.overload(system, 3.0, capacity, add_version(system.store))
+    finally:
+        system.start_side_car()
+    counts = record["tally"]
+    assert overload.is_good(record), record
+    assert set(record["reasons"]) <= {"503 overloaded", "503 expired"}
+    assert counts["refused"] > counts["scored"] / 2  # it was overload
+    for step in ("sync", "rollback"):
+        assert record[step]["command_s"] < WAIT_S
+        assert record[step]["first_score_s"] < record[step]["command_s"] + WAIT_S

@@ -25,7 +25,6 @@ from tests.server import RunningServer
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
 OTHER = "portraits"
 SWAPS = 6
-"""`python -m benchmarks.reliability swaps --beside` does 25, and measures them."""
 RATE_PER_S = 3.0
 SURPLUS = ("expired", "overloaded")
 """What a machine that does other work as well may refuse of so little."""

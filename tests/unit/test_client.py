@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from scripts.rollout.watching import between
 from scripts.server import client
 from scripts.server.addresses import Addresses
 from scripts.server.client import Answers, TorchServe, is_full
@@ -109,3 +110,11 @@ def test_another_models_failures_are_not_this_ones(crowded: Crowded) -> None:
     """A version must not be taken back because another model on the server fails."""
     crowded.page = PAGE + OTHER
     assert crowded.torchserve.answers() == Answers(by_path={"default": 100}, failed=2)
+
+
+def test_what_expired_under_overload_is_no_failure_of_a_version(crowded: Crowded) -> None:
+    """The handler's 503 for old requests is among TorchServe's 5xx, and is taken out again."""
+    begin = crowded.torchserve.answers()
+    crowded.page = crowded.page.replace(" 7.0", " 19.0") + handled("iqa", "expired", 11)
+    since = between(begin, crowded.torchserve.answers())
+    assert since.failed == 1

@@ -103,7 +103,7 @@ def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
     [
         (_set("preprocessing", "fit", value="squeeze"), "^preprocessing: .*got .*squeeze"),
         (_set("preprocessing", "sharpen", value=1), "^preprocessing: .*got .*sharpen"),
-        (_set("task", value="beauty"), "^task: expected one of quality, got 'beauty'"),
+        (_set("task", value="beauty"), "^task: expected one of classes, quality, got 'beauty'"),
         (_set("preprocessing", "resample", value="bicubic"), "^preprocessing: .*got .*bicubic"),
         (_set("format", value=4), "^format: expected 2, got 4"),
         (_set("calibration", value={"kind": "spline"}), "^card: expected a calibration"),

@@ -12,6 +12,7 @@ import torch
 from iqa.errors import CheckpointMismatch, ImageRejected
 from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import Policy
+from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
 from iqa.tasks.classes import Classes, calibrated
 from iqa.tasks.task import Head, in_words, label_of
@@ -30,6 +31,7 @@ from training.loop.defaults import of_dataset
 from training.loop.schedule import plateau_factor
 from training.loop.trained_part import freeze, trained_part
 from training.measure import classification, temperature
+from training.registry.pretrained import SHIPPED
 from training.tasks.known import CLASSES
 
 TASK = Classes()
@@ -312,3 +314,13 @@ def test_a_data_set_brings_its_defaults() -> None:
     assert of_dataset("fashion_mnist")["image_size"] == (28, 28)
     assert of_dataset("imagefolder")["batch_size"] == 32
     assert of_dataset("koniq10k") == {} and of_dataset("") == {}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_classifiers_load_and_are_small(name: str) -> None:
+    """Their cards fit this code, and a clone stays light."""
+    network, card = checkpoint.load(SHIPPED[name])
+    assert (SHIPPED[name] / checkpoint.WEIGHTS_FILE).stat().st_size <= 1.5e6
+    assert len(TASK.labels(card)) == network.ends_in.n_outputs
+    assert card["calibration"]["kind"] == "temperature"
+    assert card["metrics"]["test"]["calibrated"]["ece"] <= card["metrics"]["test"]["ece"] + 0.01

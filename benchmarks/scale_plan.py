@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_plan", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--images", type=float, default=1e9, help="(default: %(default)g)")
-    parser.add_argument("--batch", type=int, default=1024, help="of a task (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=4096, help="of a task (default: %(default)s)")
     parser.add_argument(
         "--core-ms", type=float, default=Assumptions.core_ms,
         help="CPU of one image, ms, measured where you will run (default: %(default)g)",
@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
         ]  # fmt: skip
         by_batch = [
             {"images of a task": batch, **simulate(
-                MACHINES[1], 256, min(arguments.images, 1e8), batch, given, arguments.seed)}
+                MACHINES[1], 16, min(arguments.images, 2e7), batch, given, arguments.seed)}
             for batch in (32, 256, 1024, 8192)
         ]  # fmt: skip
         document = {

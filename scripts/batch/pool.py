@@ -40,7 +40,7 @@ CRASHES: Final = 2
 MAX_AHEAD: Final = 20_000
 """Images between the first one without a row and the last one handed out; it bounds what the
 journal has to put in order."""
-AT_HAND: Final = 2
+AT_HAND: Final = 3
 """A worker with fewer images than this gets the next batch."""
 READ_BYTES: Final = 1 << 16
 

@@ -12,7 +12,8 @@ import sys
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect
-from training.registry.pretrained import SHIPPED, has_versions, register
+from training.registry.model_versions import SHIPPED
+from training.registry.pretrained import has_versions, register
 
 
 def main(argv: list[str] | None = None) -> int:

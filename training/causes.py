@@ -1,5 +1,5 @@
 """
-Fit the heads that say what is wrong with a picture: blur, noise, compression, exposure.
+Fit the heads that say what is wrong with a picture: blur, noise, compression.
 
 Well rated photographs are damaged as cameras and messengers do it, one fault or two at a time, and
 a small network on the features of the score's own network learns how much of each there is. It is

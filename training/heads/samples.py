@@ -27,6 +27,7 @@ from tqdm import tqdm
 from training.data.camera_damage import DAMAGE, MAX_STRENGTH
 from training.data.distortions import DISTORTIONS, LEVELS
 from training.data.images import NO_LIMITS
+from training.data.layouts import ImageFile
 
 KINDS: Final = tuple(DAMAGE)
 Float = NDArray[np.float32]
@@ -153,7 +154,7 @@ def distorted(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]
             yield f"{name} {level}", strengths, DISTORTIONS[name](image, level, rng)
 
 
-def opened(path: Path) -> Callable[[], Image.Image]:
+def opened(path: ImageFile) -> Callable[[], Image.Image]:
     """Return what opens a file as the server would, at full size where it is not huge."""
 
     def read() -> Image.Image:

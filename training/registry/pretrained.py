@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 import mlflow
 from iqa.network import checkpoint
 from mlflow.entities.model_registry import ModelVersion
@@ -15,10 +12,6 @@ from training.registry import model_versions
 ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
 PRECISION = "bf16"  # of the graph that is served where the processor has it
 PRETRAINED = ROOT / "training" / "pretrained"
-SHIPPED: Final[dict[str, Path]] = {
-    "fashion_mnist": ROOT / "training" / "pretrained_fashion_mnist",
-}
-"""By the name of the registered model; under any other name it is `PRETRAINED`."""
 EXPERIMENT = "pretrained"
 
 
@@ -32,7 +25,8 @@ def register(name: str, alias: str) -> ModelVersion:
     Log and register a shipped checkpoint; give it the alias where nothing holds it.
 
     Args:
-        name: Registered model; a key of `SHIPPED` chooses the checkpoint.
+        name: Registered model; a key of `model_versions.SHIPPED` chooses the checkpoint; under any
+            other name it is `PRETRAINED`.
         alias: An existing holder keeps it.
 
     Returns:
@@ -42,7 +36,7 @@ def register(name: str, alias: str) -> ModelVersion:
     from training.registry import tracking
     from training.registry.promotion import register as register_version
 
-    folder = SHIPPED.get(name, PRETRAINED)
+    folder = ROOT / "training" / model_versions.SHIPPED.get(name, PRETRAINED.name)
     card = checkpoint.load_card(folder)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
         graph = folder / ARTIFACTS / PRECISION

@@ -7,9 +7,11 @@ One page, read downward: data, epochs (`training.loop.trainer`), calibration, te
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
+from typing import Final
 
 import mlflow
 from iqa.network import checkpoint
@@ -28,10 +30,13 @@ from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.address import connect
-from training.tasks.known import TRAINING_TASKS, task_of_data
+from training.tasks.known import CLASSES, TRAINING_TASKS, task_of_data
 from training.tasks.task import TrainingTask
 
 logger = logging.getLogger(__name__)
+
+
+OF_CLASSES_ALONE: Final = ("channels", "augment", "label_smoothing", "class_weights")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,6 +96,8 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
                 config.model_name, config.alias or model_versions.ALIAS
             )  # away? said now
         task = task_of_data(config)
+        if task is not CLASSES:
+            expect_no_settings_of_classes(config)
         data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
         digests = {name: split.digest() for name, split in data.splits.items()}
         warn_of_duplicates(data)
@@ -106,6 +113,22 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
             if config.alias:
                 promotion.promote_if_better(config.alias, registered, data.splits["val"])
     return registered
+
+
+def expect_no_settings_of_classes(config: TrainConfig) -> None:
+    """
+    Check that nothing is asked for that only classes have.
+
+    Raises:
+        ValueError: It would be ignored.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in OF_CLASSES_ALONE and value != field.default:
+            raise ValueError(
+                f"--{field.name.replace('_', '-')}: expected it for data of classes, got {value!r} "
+                f"with --dataset {config.dataset}, which has ratings. Leave it out."
+            )
 
 
 def evaluate(

@@ -47,6 +47,22 @@ class Score(_Reply):
         default=None, description="What people would say lies in it as often as `coverage` says."
     )
     coverage: float | None = None
+    decision: Literal["accept", "review", "reject"] | None = Field(
+        default=None, description="Where the server has thresholds."
+    )
+    causes: dict[str, int] | None = Field(
+        default=None, description="Points of 0 (none) to 100 by fault."
+    )
+    main_cause: str | None = Field(default=None, description="The fault that leads, if one does.")
+    familiarity: float | None = Field(
+        default=None, ge=0, le=1, description="How like a photograph the image is."
+    )
+    predicted_class: int | None = Field(default=None, description="Of a model of classes.")
+    predicted_label: str | None = None
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    probabilities: dict[str, float] | None = Field(
+        default=None, description="By label; of more than 20 classes the five likeliest."
+    )
     model: Model
     image: Image
     warnings: list[str]
@@ -74,6 +90,7 @@ class BatchResult(_Reply):
     status: int
     score: float | None = None
     label: str | None = None
+    predicted_label: str | None = None
     reason: Reason | None = None
     message: str | None = None
 
@@ -174,6 +191,7 @@ class InferFailure(_Reply):
 
 SCORED: Final = {
     "score": 82.1092, "label": "excellent", "interval": [74.6, 89.6], "coverage": 0.9,
+    "causes": {"blur": 0, "noise": 0, "compression": 4}, "main_cause": None, "familiarity": 1.0,
     "model": {"name": "iqa", "version": "1"},
     "image": {"width": 768, "height": 512, "format": "JPEG"}, "warnings": [],
 }  # fmt: skip

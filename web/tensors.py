@@ -215,12 +215,18 @@ def _outputs(document: dict[str, Any]) -> dict[str, bool]:
 
 
 def _value(name: str, reply: dict[str, Any]) -> Any:
-    """Return a tensor's element; where a model promises no interval, NaN is no JSON: the score."""
+    """
+    Return a tensor's element.
+
+    A model of classes has its confidence as the score, and the predicted label. Where a model
+    promises no interval it is the score twice: NaN is no JSON.
+    """
     if name == "reply":
         return json.dumps(reply)
-    if name == "interval":
-        return reply.get("interval") or [reply.get("score", 0.0)] * 2
-    return reply.get(name, 0.0 if DATATYPES[name] == "FP32" else "")
+    if name == "label":
+        return reply.get("label", reply.get("predicted_label", ""))
+    score = reply.get("score", reply.get("confidence", 0.0))
+    return score if name == "score" else reply.get("interval") or [score, score]
 
 
 def _packed(datatype: str, values: Sequence[Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +12,7 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from console.paths import ROOT
-from tests.browser.site import serving, site
 from tests.browser.watched import Watched
-from tests.ports import free_port
 from tests.server import RunningServer
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable")
@@ -31,18 +28,6 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def site_of() -> Iterator[Callable[[RunningServer], str]]:
-    """Return the address at which the page and a server's paths are."""
-    with contextlib.ExitStack() as stack:
-
-        def address(server: RunningServer) -> str:
-            app = site(server.url("INFERENCE_PORT", ""), server.url("HEALTH_PORT", ""))
-            return stack.enter_context(serving(app, free_port()))
-
-        yield address
-
-
-@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """47 photographs: a golden one, blurred more and more."""
     folder = tmp_path_factory.mktemp("pictures")
@@ -55,9 +40,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def base_url(fronted: RunningServer, site_of: Callable[[RunningServer], str]) -> str:
-    """The address at which everything is."""
-    return site_of(fronted)
+def base_url(fronted: RunningServer) -> str:
+    """The address at which everything is: the front's."""
+    return fronted.url("INFERENCE_PORT", "")
 
 
 @pytest.fixture(scope="package")

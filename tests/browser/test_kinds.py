@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from console.paths import ROOT
-from tests.browser.site import serving
+from tests.browser.serving import serving
 from tests.browser.watched import Watched
 from tests.ports import free_port
 from web.page import mount_page

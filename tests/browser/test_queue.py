@@ -55,9 +55,9 @@ def two_versions(
 
 
 @pytest.fixture(scope="module")
-def its_url(two_versions: RunningServer, site_of: Callable[[RunningServer], str]) -> str:
+def its_url(two_versions: RunningServer) -> str:
     """Its address."""
-    return site_of(two_versions)
+    return two_versions.url("INFERENCE_PORT", "")
 
 
 def test_a_swap_in_the_middle_of_a_queue(

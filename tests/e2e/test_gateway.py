@@ -36,7 +36,10 @@ from web.upstream import REPEATABLE_BYTES
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 PICTURE = PARROTS.read_bytes()
 TOKEN = "a-secret-of-the-tests"
-SCORE_FIELDS = {"score", "label", "interval", "coverage", "model", "image", "warnings"}
+SCORE_FIELDS = {
+    "score", "label", "interval", "coverage", "causes", "main_cause", "familiarity",
+    "model", "image", "warnings",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

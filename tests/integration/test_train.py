@@ -194,6 +194,8 @@ def test_data_that_cannot_be_trained_on_is_refused_before_anything_starts(
     assert "mos: expected ratings in [0, 10], got 10 to 108.75" in capsys.readouterr().err
     assert main([*arguments, "--mos-range", "0", "120", "--batch-size", "1"]) == 1
     assert "--batch-size: expected at least 2, got 1." in capsys.readouterr().err
+    assert main([*arguments, "--mos-range", "0", "120", "--label-smoothing", "0.1"]) == 1
+    assert "--label-smoothing: expected it for data of classes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

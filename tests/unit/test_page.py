@@ -16,7 +16,7 @@ from iqa.tasks.score import LABEL_FLOORS
 from starlette.applications import Starlette
 
 from console.paths import ROOT
-from tests.browser.site import serving
+from tests.browser.serving import serving
 from tests.ports import free_port
 from web.page import SAMPLES, STATIC, mount_page
 

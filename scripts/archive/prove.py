@@ -98,8 +98,8 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
             item["file"]: reply.get("score", tasks.label_of(reply))
             for item, reply in zip(golden, alone, strict=True)
         },
-        "runtime": handler._runtime.name,
-        "precision": handler._runtime.precision,
+        "runtime": handler._scorer.runtime.name,
+        "precision": handler._scorer.runtime.precision,
         "modules": len(modules),
     }
 

@@ -30,7 +30,7 @@ from scripts.batch.rows import FILENAME, PRECISION, Row, flat, refused
 if TYPE_CHECKING:
     import numpy as np
     from iqa.imaging.decoding import DecodedImage
-    from iqa.scorer import Seen
+    from iqa.scoring.scorer import Seen
     from numpy.typing import NDArray
 
 READERS: Final = 8
@@ -86,7 +86,7 @@ class Scorer:
     def __init__(self, settings: Settings) -> None:
         from iqa.imaging.decoding import Limits
         from iqa.network.runtime import PROVENANCE_FILE, open_runtime
-        from iqa.scorer import Scorer as Model
+        from iqa.scoring.scorer import Scorer as Model
         from iqa.tasks.task import CARD_FILE
 
         folder = Path(settings.model)

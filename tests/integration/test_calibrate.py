@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from iqa.network import checkpoint
 from iqa.network.runtime import TorchRuntime
+from iqa.tasks.heads import HEADS_FILE
 from iqa.tasks.score import ScoreScale, calibrate
 
 from console.paths import ROOT
@@ -58,7 +59,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(score_scale, "MIN_PICTURES", 20)
     copy = tmp_path / "checkpoint"
     copy.mkdir()
-    shutil.copy(PRETRAINED / checkpoint.WEIGHTS_FILE, copy)
+    for name in (checkpoint.WEIGHTS_FILE, HEADS_FILE):
+        shutil.copy(PRETRAINED / name, copy)
     card = json.loads((PRETRAINED / checkpoint.CARD_FILE).read_text())
     for key in ("calibration", "interval"):
         card.pop(key, None)

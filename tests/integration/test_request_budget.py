@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import telemetry
 from iqa.network import checkpoint
+from iqa.tasks.heads import HEADS_FILE
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
@@ -53,7 +54,8 @@ def handler(
     network, _ = checkpoint.load(untrained)
     export_onnx(network, folder / "model.onnx")
     # With everything that a card can ask of a request: the shipped model's calibration, interval.
-    shutil.copy(PRETRAINED / checkpoint.CARD_FILE, folder)
+    for name in (checkpoint.CARD_FILE, HEADS_FILE):
+        shutil.copy(PRETRAINED / name, folder)
     (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "1"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()

@@ -36,8 +36,9 @@ from tests.ports import free_port
 GOLDEN = sorted((ROOT / "handler" / "golden").glob("*.jpg"))
 TOLERANCE = 0.01  # of a point
 COLUMNS = [
-    "filename", "score", "label", "interval_low", "interval_high", "coverage", "width", "height",
-    "format", "warnings", "reason", "message", "model_version", "model_precision", "model_sha256",
+    "filename", "score", "label", "interval_low", "interval_high", "coverage", "cause_blur",
+    "cause_noise", "cause_compression", "main_cause", "familiarity", "width", "height", "format",
+    "warnings", "reason", "message", "model_version", "model_precision", "model_sha256",
 ]  # fmt: skip
 TIMEOUT_S = 240.0
 

@@ -82,7 +82,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     # What pip would fetch: this environment's copies of the wheel's own dependencies, and no more.
     needs = [re.split(r"[^\w.-]", line)[0] for line in _requires(wheel)]
-    assert sorted(needs) == ["numpy", "openvino", "pi-heif", "pillow"]
+    assert sorted(needs) == ["numpy", "openvino", "pi-heif", "pillow", "safetensors"]
     link_packages(folder / "venv", *needs)
     return interpreter
 

@@ -25,7 +25,7 @@ from iqa.network.runtime import (
     Runtime,
     open_runtime,
 )
-from iqa.scorer import Scorer
+from iqa.scoring.scorer import Scorer
 from iqa.tasks.heads import HEADS_FILE
 from iqa.tasks.task import CARD_FILE, Reply
 from numpy.typing import NDArray

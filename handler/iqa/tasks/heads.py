@@ -157,6 +157,11 @@ class Heads:
         if "heads" not in card:
             return None
         path = directory / HEADS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: expected the heads that {directory.name}'s card names, found none. "
+                "Copy the whole checkpoint."
+            )
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             if digest != card["heads"]["sha256"]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -36,6 +37,8 @@ IDLE_S: Final = 75
 """It closes a connection that is not used later than nginx does, after 60 s."""
 END_S: Final = 5.0
 POLL_S: Final = 0.02
+ANSWERS_S: Final = 10.0
+"""How long the words of a start wait for it; on an idle machine it is there before TorchServe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,8 @@ class Gateway:
             "MODELS": settings.models,
         }
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._log is not None:  # TorchServe's start makes the folder, and may come later
+            self._log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with contextlib.ExitStack() as stack:
                 out: IO[str] | None = (
@@ -130,6 +135,17 @@ class Gateway:
         pid = self._process.pid
         record = {"pid": pid, "started_at_s": process_start.started_at_s(pid)}
         (self._folder / RECORD).write_text(json.dumps(record) + "\n")
+
+    def wait(self, hurry: threading.Event, limit_s: float = ANSWERS_S) -> None:
+        """Wait until it takes connections, so that an address that is told answers."""
+        deadline = time.monotonic() + limit_s
+        while self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection((LOOPBACK, self._settings.port), timeout=1).close()
+                return
+            if time.monotonic() > deadline or hurry.wait(POLL_S):
+                break
+        logger.warning("gateway: it does not answer yet; scores are had all the same")
 
     def stop(self, hurry: threading.Event) -> None:
         """Let it answer what it has accepted, then end it; at once where `hurry` is set."""

@@ -135,6 +135,8 @@ class Supervisor:
         server = self._refuse_what_is_wrong()
         if plan.front is not None:
             self._front = front.Front(plan.front, plan.front_log)
+        if self._gateway is not None:
+            self._gateway.wait(self._stopping)
         self._down_since_s = None
         return server, proofs
 

@@ -73,7 +73,9 @@ def open_page(chromium: Browser, base_url: str, tmp_path: Path) -> Iterator[Call
         page: Page = context.new_page()
         watched = Watched(page, url)
         opened.append(watched)
-        page.goto(f"{url}/")
+        page.on("filechooser", lambda _: None)  # taken in before a key can open one
+        response = page.goto(f"{url}/")
+        assert response is not None and response.ok, f"{url}/: {response and response.status}"
         return watched
 
     yield open_

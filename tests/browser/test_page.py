@@ -197,7 +197,8 @@ def test_previews_stand_upright_as_the_server_sees_them(open_page: Open, file_fo
         box = shown.bounding_box()
         assert box is not None
         assert (box["width"] > box["height"]) is True
-        assert card.locator(".notes").inner_text() == SMALL  # and not that it may be turned
+        # And not that it may be turned; a drawing of four corners is no photograph.
+        assert card.locator(".notes").inner_text().splitlines() == [SMALL, GRAPHIC]
 
 
 def test_large_pictures_leave_small_previews(open_page: Open) -> None:
@@ -214,6 +215,7 @@ def test_large_pictures_leave_small_previews(open_page: Open) -> None:
 
 
 SMALL = "Small picture: the score speaks of it enlarged."
+GRAPHIC = "This does not look like a photograph: the score means little."
 CORNERS = """async image => {
   await image.decode();
   const canvas = document.createElement("canvas");

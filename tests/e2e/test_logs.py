@@ -20,14 +20,18 @@ PARROTS = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 # The network answers NaN for every picture but the square ones.
 NAN = b"""
 
-_reply = IQAHandler._reply
+from dataclasses import replace as _replace
+
+_reply = Scorer.reply
 
 
-def _nan(self, decoded, quality):
-    return _reply(self, decoded, quality if decoded.size[0] == decoded.size[1] else float("nan"))
+def _nan(self, decoded, seen, model=None):
+    if decoded.size[0] != decoded.size[1]:
+        seen = _replace(seen, outputs=np.float32("nan"))
+    return _reply(self, decoded, seen, model)
 
 
-IQAHandler._reply = _nan
+Scorer.reply = _nan
 """
 
 

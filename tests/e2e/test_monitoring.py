@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from console.paths import ROOT
+from tests.deploying import wait_for
 from tests.monitoring import (
     MONITORING,
     dashboard_queries,
@@ -108,6 +109,8 @@ def prometheus(
             cwd=ROOT, env={**server.environment, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
         )  # fmt: skip
     try:
+        # Prometheus scrapes once a second: what is up only now would still be told as down.
+        wait_for(lambda: _has_looked(sidecar_port), "the side-car's first round", 60)
         running.wait()
         _load(server)
         yield running
@@ -115,6 +118,14 @@ def prometheus(
         for process in (sidecar, running.process):
             process.terminate()
             process.wait(timeout=30)
+
+
+def _has_looked(port: str) -> bool:
+    try:
+        page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    except requests.ConnectionError:
+        return False
+    return "iqa_sync_last_success_timestamp_seconds" in page
 
 
 def _load(server: RunningServer) -> None:

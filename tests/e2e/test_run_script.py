@@ -166,16 +166,16 @@ def test_a_foreground_server_leaves_no_process_and_no_open_port(
 def test_a_start_takes_the_port_of_a_front_that_was_left_behind(
     server: RunningServer, make_server: MakeServer
 ) -> None:
-    """Supervisor and TorchServe are killed, nginx is not: the next start ends it, and serves."""
+    """All but nginx and the gateway are killed: the next start ends both, and serves."""
     other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
     assert other.run("--detach").returncode == 0, other.logs()
     supervisor = json.loads((other.state_dir / "supervisor.json").read_text())["pid"]
     for pid in (supervisor, *other.members()):
         with contextlib.suppress(ProcessLookupError):  # a worker may end with Java
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: len(other.processes()) == 1, "the end of all but nginx")
+    wait_for(lambda: len(other.processes()) == 2, "the end of all but nginx and the gateway")
     left = other.processes()
-    assert "nginx: master" in left[0], left
+    assert [name in " ".join(left) for name in ("nginx: master", "web.api:app")] == [True, True]
     assert other.post(_sample()).status_code == 503
     done = other.run("--detach")
     assert done.returncode == 0, done.stderr + other.logs()

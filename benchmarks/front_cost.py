@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,27 @@ COUNTED: Final = ("front", "jvm", "worker")
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.front_cost", description=__doc__)
+    return run("front_cost", __doc__, measure, as_table, argv)
+
+
+def run(
+    name: str,
+    description: str | None,
+    measure: Callable[[argparse.Namespace], list[dict[str, Any]]],
+    as_table: Callable[[list[dict[str, Any]]], str],
+    argv: list[str] | None,
+) -> int:
+    """
+    Be the command of a comparison by rounds: read the options, measure, print, write.
+
+    Args:
+        name: Module of `benchmarks`, and name of the two files.
+        description: For `--help`.
+        measure: Returns a record for each round and way.
+        as_table: Returns the records as Markdown.
+        argv: Command line; None: the process's.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--seconds", type=int, default=10, help="of load, each (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
@@ -62,9 +83,9 @@ def main(argv: list[str] | None = None) -> int:
             "clients": arguments.clients,
             "rounds": rounds,
         }
-        (arguments.out / "front_cost.json").write_text(json.dumps(document, indent=2) + "\n")
+        (arguments.out / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
         text = as_table(rounds)
-        (arguments.out / "front_cost.md").write_text(text + "\n")
+        (arguments.out / f"{name}.md").write_text(text + "\n")
         print(text)
         return 0
 

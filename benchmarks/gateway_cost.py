@@ -11,25 +11,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import sys
-import time
-from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from benchmarks import machine
-from benchmarks.bench import BASE_PORT, end_with_servers, served_archive
-from benchmarks.front_cost import WARM_S
+from benchmarks.bench import served_archive
+from benchmarks.front_cost import WARM_S, run
 from benchmarks.front_cost import measured as one_round
 from benchmarks.load import Request, closed_loop
-from benchmarks.peers.launches import ROOT, multipart, raw
+from benchmarks.peers.launches import multipart, raw
 from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.system import System
 from benchmarks.tables import table
-from console import command_line
 
 WAYS: Final = ("/predict", "/predictions/iqa", "TorchServe's port")
 COUNTED: Final = ("gateway", "front", "jvm", "worker")
@@ -37,39 +32,7 @@ COUNTED: Final = ("gateway", "front", "jvm", "worker")
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway_cost", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seconds", type=int, default=10, help="of load, each (default: 10)")
-    parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--clients", type=int, default=16, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "reliability",
-        help="folder (default: build/reliability)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--port", type=int, default=BASE_PORT, help="first of ten (default: %(default)s)"
-    )
-    command_line.add_debug(parser)
-    arguments = parser.parse_args(argv)
-    end_with_servers()
-
-    def command() -> int:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        rounds = measure(arguments)
-        document = {
-            "measured_at": time.strftime("%Y-%m-%d %H:%M"),
-            "machine": machine.machine(),
-            "versions": machine.versions(),
-            "clients": arguments.clients,
-            "rounds": rounds,
-        }
-        (arguments.out / "gateway_cost.json").write_text(json.dumps(document, indent=2) + "\n")
-        text = as_table(rounds)
-        (arguments.out / "gateway_cost.md").write_text(text + "\n")
-        print(text)
-        return 0
-
-    return command_line.run(command, arguments.debug)
+    return run("gateway_cost", __doc__, measure, as_table, argv)
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ class Score(litserve.LitAPI):  # type: ignore[misc]  # untyped here
         self._scorer = Scorer()
 
     # An annotation of another type than LitServe's own would become a query parameter.
-    def decode_request(self, request):  # type: ignore[no-untyped-def]
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # as its base
         """Return the file's content."""
         return base64.b64decode(request["image"])
 

@@ -75,8 +75,8 @@ class Choice:
     def __init__(self, plan: Plan, method: str) -> None:
         context = multiprocessing.get_context(method)
         self._receiver, sender = context.Pipe(duplex=False)
-        # Typed by what all kinds of process share; typeshed knows `Process` per context only.
-        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+        # Typed by what all kinds of process share.
+        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # in each kind
             target=_choose, args=(plan, sender)
         )
         self._process.start()

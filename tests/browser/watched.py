@@ -52,7 +52,7 @@ class Watched:
             named(file.name, file.read_bytes()) if isinstance(file, Path) else file
             for file in files
         ]
-        self.page.set_input_files("input[type=file]", payloads)  # type: ignore[arg-type]
+        self.page.set_input_files("input[type=file]", payloads)  # type: ignore[arg-type]  # a dict
 
     def settled(self, n: int) -> list[Locator]:
         """Wait until so many pictures are scored or refused; return their cards."""

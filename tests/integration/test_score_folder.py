@@ -21,6 +21,7 @@ import boto3
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from iqa.errors import ImageRejected
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import open_runtime
 from iqa.tasks.score import ScoreScale
@@ -110,8 +111,8 @@ def test_each_row_says_what_decode_and_graph_say(folder: Path, scored: Path) -> 
         try:
             decoded = decode(body)
             expected = scale.score(float(runtime.outputs(decoded.pixels()[None])[0]))
-        except ValueError as rejection:
-            assert (row["reason"], row["message"]) == (rejection.reason, str(rejection))  # type: ignore[attr-defined]
+        except ImageRejected as rejection:
+            assert (row["reason"], row["message"]) == (rejection.reason, str(rejection))
             assert not row["score"]
             refusals += 1
             continue

@@ -199,7 +199,9 @@ def test_commands_speak_of_all_models(both: RunningServer) -> None:
 def test_one_watch_follows_every_alias_and_loses_nothing(both: RunningServer) -> None:
     """Swaps of one model, and one of the other, under load on both: every request is scored."""
     urls = {name: both.url("INFERENCE_PORT", f"/predictions/{name}") for name in ("iqa", OTHER)}
-    registry = mlflow.MlflowClient(tracking_uri=both.environment["MLFLOW_TRACKING_URI"])
+    uri = both.environment["MLFLOW_TRACKING_URI"]
+    # Without its own address it asks the registry that another test's connect() left behind.
+    registry = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def move(name: str, version: str) -> None:
         registry.set_registered_model_alias(name, "staging", version)

@@ -24,12 +24,12 @@ from pathlib import Path
 import psutil
 from iqa.network.checkpoint import WEIGHTS_FILE, load_card
 
-from benchmarks import contenders, machine, measures, pictures, plan
+from benchmarks import contenders, machine, measure_step, pictures, steps
 from benchmarks.contenders import CONTENDERS, Running, Site
-from benchmarks.context import Context
 from benchmarks.peers.launches import ROOT
-from benchmarks.plan import LIMIT, OURS, Plan, Step
 from benchmarks.results import Results
+from benchmarks.run_context import Context
+from benchmarks.steps import LIMIT, OURS, Plan, Step
 from console import command_line
 from scripts.archive import mar_file
 from scripts.archive.mar_file import STAND_IN_NAME
@@ -72,7 +72,7 @@ def bench(arguments: argparse.Namespace) -> int:
     Returns:
         0 if every step was measured, 1 if one failed; the others are there all the same.
     """
-    chosen = plan.quick() if arguments.quick else plan.full()
+    chosen = steps.quick() if arguments.quick else steps.full()
     if arguments.only:
         kept = {*arguments.only, LIMIT}  # rates are offered in percent of it
         chosen.steps[:] = [step for step in chosen.steps if step.contender in kept]
@@ -139,12 +139,12 @@ class Run:
 
     def _one_step(self, step: Step, servers: ExitStack) -> None:
         try:
-            if step.kind in measures.ALONE:
-                record = measures.ALONE[step.kind](step, self._context)
+            if step.kind in measure_step.ALONE:
+                record = measure_step.ALONE[step.kind](step, self._context)
             else:
                 self._ensure_up(step.contender, servers)
                 with self._awake(step.contender) as server:
-                    record = measures.MEASURES[step.kind](step, server, self._context)
+                    record = measure_step.MEASURES[step.kind](step, server, self._context)
         except (OSError, RuntimeError, ValueError) as error:
             # The other contenders' figures are worth having; the report says what is missing.
             record = {"error": f"{type(error).__name__}: {error}"}
@@ -166,7 +166,7 @@ class Run:
             self._context.memory.clear()
             self._context.served = 0
         is_ours = name == OURS
-        warmed = measures.warm_up(
+        warmed = measure_step.warm_up(
             server,
             self._context,
             name,
@@ -203,7 +203,7 @@ class Run:
     def _say(self, step: Step) -> None:
         done = frozenset(self._results.steps)
         record = self._results.steps[step.key]
-        words = record["error"].splitlines()[0] if "error" in record else measures.short(record)
+        words = record["error"].splitlines()[0] if "error" in record else measure_step.short(record)
         minutes = self._plan.expected_s(done, frozenset(self._up)) / 60
         measured = sum(one.key in done for one in self._plan.steps)
         clock = time.strftime("%H:%M:%S")

@@ -8,10 +8,10 @@ from typing import Any, Final
 import matplotlib
 from matplotlib.figure import Figure
 
+from benchmarks.aggregates import Figures
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Figures
-from benchmarks.plan import LIMIT, OURS, RIVALS
 from benchmarks.resources import ROLES
+from benchmarks.steps import LIMIT, OURS, RIVALS
 
 CLIENTS: Final = (1, 2, 8, 16, 64)
 QUANTILES: Final = (("p50_ms", ":"), ("p95_ms", "--"), ("p99_ms", "-"))

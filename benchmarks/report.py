@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import plots, tables, targets
+from benchmarks.aggregates import Figures
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Figures
+from benchmarks.peer_comparison import opening_table, peer_wins
 from benchmarks.peers.launches import ROOT
-from benchmarks.plan import OURS
 from benchmarks.results import Results
-from benchmarks.rivalry import opening_table, peer_wins
 from benchmarks.soak import growth
+from benchmarks.steps import OURS
 from benchmarks.tables import table
 from console import command_line
 

@@ -27,13 +27,13 @@ import psutil
 
 from benchmarks import contenders, machine, pictures
 from benchmarks.bench import BASE_PORT, end_with_servers, served_archive, sites
-from benchmarks.context import footprint_record
 from benchmarks.load import Request
 from benchmarks.open_loop import Phase, open_loop, summarise
 from benchmarks.peers.launches import ROOT
-from benchmarks.plan import OURS
 from benchmarks.plots import plot_soak
 from benchmarks.resources import footprint
+from benchmarks.run_context import footprint_record
+from benchmarks.steps import OURS
 from console import command_line
 
 Record = dict[str, Any]

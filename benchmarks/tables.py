@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.aggregates import STAGES, Figures, cpu_ms_of, errors_of
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import STAGES, Figures, cpu_ms_of, errors_of
 from benchmarks.pictures import SIZES, SMALL
-from benchmarks.plan import LIMIT, OURS, RIVALS
 from benchmarks.plots import CLIENTS
+from benchmarks.steps import LIMIT, OURS, RIVALS
 
 Rows = list[Sequence[object]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.figures import Figures
-from benchmarks.plan import LIMIT, OURS
+from benchmarks.aggregates import Figures
+from benchmarks.steps import LIMIT, OURS
 
 UNMEASURED: Final = "not measured"
 

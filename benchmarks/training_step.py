@@ -33,7 +33,7 @@ from training.loop.config import TrainConfig, train_config
 from training.loop.loading import training_loader
 from training.loop.starting_weights import starting_network
 from training.loop.step import Step
-from training.tasks.known import QUALITY
+from training.tasks.task_table import QUALITY
 
 WARM_STEPS = 5
 EPOCH_PICTURES = 10_000

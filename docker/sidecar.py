@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from console import command_line
-from scripts.archive import mar_file, note
+from scripts.archive import last_known_alias, mar_file
 from scripts.rollout.records import Records
 from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
@@ -53,7 +53,7 @@ def first_archive(models: Sequence[ServedModel], store: Path) -> int:
     What fails is tried again: the registry may come later, and so may the first version.
     """
     said: dict[str, str] = {}
-    while all(note.read(model.name, model.alias, store) is None for model in models):
+    while all(last_known_alias.read(model.name, model.alias, store) is None for model in models):
         for model in models:
             if _is_built(model, store, said):
                 break

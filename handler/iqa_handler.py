@@ -24,7 +24,7 @@ from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation
 from iqa.request.payload import fields_in, picture_in
-from iqa.request.waiting import START_HEADERS, Clock, waited_s
+from iqa.request.queue_time import START_HEADERS, Clock, waited_s
 from iqa.scoring.scorer import Scorer
 from iqa.tasks.decision import DecisionThresholds
 from iqa.tasks.task import CARD_FILE

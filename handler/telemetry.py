@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.score_deciles import TENTHS, tenth_of_score
 from iqa.tasks.task import label_of
-from iqa.tasks.tenths import TENTHS, tenth_of_score
 from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
 

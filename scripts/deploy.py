@@ -19,8 +19,8 @@ from typing import Final
 
 from console import command_line
 from scripts.archive import mar_file
-from scripts.rollout import drain, status, tidy
-from scripts.rollout.terms import Deployment
+from scripts.rollout import cleanup, drain, status
+from scripts.rollout.settings import Deployment
 from scripts.server.addresses import Addresses
 from scripts.server.client import NotNow, TorchServe, get_json
 from scripts.server.models import ServedModel, parse_models
@@ -180,11 +180,11 @@ def _sync_once(arguments: argparse.Namespace) -> int:
         print(sync(plan, retry=arguments.retry), flush=True)
     finally:  # a refused version is unloaded as well
         with contextlib.suppress(NotNow):  # the server is away: the next sync tidies
-            act = tidy.due(plan)
+            act = cleanup.due(plan)
             if act and arguments.wait:
-                tidy.tidy(plan)
+                cleanup.tidy(plan)
             elif act:
-                tidy.go_behind(plan, ["tidy", *_words(arguments)], act)
+                cleanup.go_behind(plan, ["tidy", *_words(arguments)], act)
     return 0
 
 
@@ -198,7 +198,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
         _unload(plan, left)
     else:
         act = f"unloads version {left} in about {plan.longest_request_s:.0f} s"
-        tidy.go_behind(plan, ["drain", "--version", left, *_words(arguments)], act)
+        cleanup.go_behind(plan, ["drain", "--version", left, *_words(arguments)], act)
     return 0
 
 
@@ -207,7 +207,7 @@ def _tidy(arguments: argparse.Namespace) -> int:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 
     def unload(one: argparse.Namespace) -> int:
-        tidy.tidy(_plan(one))
+        cleanup.tidy(_plan(one))
         return 0
 
     return _each(arguments, unload)

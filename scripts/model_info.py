@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect, tracking_uri
-from training.tasks.known import training_task_of
+from training.tasks.task_table import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.tasks.score import ScoreScale
-from iqa.tasks.tenths import TENTHS, tenth_of_score
+from iqa.tasks.score_deciles import TENTHS, tenth_of_score
 
 from console import command_line
 from console.paths import ROOT

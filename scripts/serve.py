@@ -30,8 +30,8 @@ from scripts.server.state import Server, StateDir
 from scripts.supervisor import gateway
 from scripts.supervisor.detach import Behind, go_behind
 from scripts.supervisor.gateway import WebSettings
-from scripts.supervisor.plan import Plan
 from scripts.supervisor.readiness import Proof
+from scripts.supervisor.settings import Plan
 from scripts.supervisor.supervisor import Supervisor, on_signals
 
 PORTS = {
@@ -60,9 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
         return docker_up.main([])
     if arguments.stop or arguments.status:
-        from scripts.supervisor import control
+        from scripts.supervisor import stop_and_status
 
-        wanted = control.stop if arguments.stop else control.status
+        wanted = stop_and_status.stop if arguments.stop else stop_and_status.status
         state = StateDir.from_environment()
         return command_line.run(lambda: wanted(state), arguments.debug)
     try:

@@ -17,7 +17,7 @@ from console import command_line
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.ranking import metrics_on_validation
-from training.tasks.known import training_task_of
+from training.tasks.task_table import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:

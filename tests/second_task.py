@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from iqa.imaging.preprocessing import FIXED_SIZE, Policy
-from iqa.tasks import known
+from iqa.tasks import task_table
 from iqa.tasks.task import Card, Head, Outputs, Reply
 from torch.nn import functional
 from ts.context import Context, RequestProcessor
@@ -105,7 +105,7 @@ def brightness_known() -> Iterator[BrightnessTraining]:
     """Add the task to the tables of those that are known, and its data set: that is all."""
     task = BrightnessTraining()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(known.TASKS, task.name, task)
+        patch.setitem(task_table.TASKS, task.name, task)
         patch.setitem(training_known.TRAINING_TASKS, task.name, task)
         patch.setitem(training_known.TASK_OF_DATASET, "brightness", task.name)
         patch.setitem(DATASETS, "brightness", brightness_data)

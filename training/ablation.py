@@ -28,13 +28,13 @@ from training.data.config import add_options
 from training.data.ratings import Ratings
 from training.experiments import ablation_table
 from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Variant, folder_of
-from training.experiments.record import SweepRecord, parent_run, shared_settings
+from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
 from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor, with_mirror_image
 from training.registry.address import connect
-from training.tasks.known import QUALITY, task_of_data
+from training.tasks.task_table import QUALITY, task_of_data
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from iqa.network import checkpoint
-from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.score import AFFINE_LOGIT, ScoreScale
+from iqa.tasks.task_table import QUALITY, task_of
 from numpy.typing import NDArray
 
 from console import command_line

@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
+from iqa.network.intermediate_features import TAPS
 from iqa.network.model import ImageNetwork
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
-from iqa.network.taps import TAPS
 from iqa.tasks.heads import CAUSES, Causes, SmallNetwork, head_inputs
 from PIL import Image
 
@@ -34,7 +34,7 @@ from training.data.config import DataConfig, add_options, data_config
 from training.data.photographs import read_pictures
 from training.graph import precision
 from training.graph.export import export_onnx
-from training.heads import judge, network
+from training.heads import evaluate_causes, network
 from training.heads.samples import KINDS, Samples, camera_damaged, collect, distorted
 from training.heads.sources import WELL_RATED, Source, well_rated
 
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     add_common(parser)
     parser.add_argument(
         "--causes", nargs="+", default=list(SHIPPED),
-        choices=sorted(set(judge.CAUSE_OF_KIND.values())),
+        choices=sorted(set(evaluate_causes.CAUSE_OF_KIND.values())),
         help="which to write (default: %(default)s); all are learnt together",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("causes.json"),
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
             )
             unseen = collect(tests, distorted, runtime, cache / "distorted", "test")
         causes = fit(samples, tuple(arguments.causes), arguments.seed)
-        report = judge.judge(causes, unseen)
+        report = evaluate_causes.judge(causes, unseen)
         facts = {
             "kinds": list(causes.kinds),
             "floor": causes.floor,
@@ -198,7 +198,7 @@ def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:
             loss="huber", hidden=HIDDEN, epochs=EPOCHS, seed=seed, title="fit causes",
         )
     )  # fmt: skip
-    kept = [i for i, kind in enumerate(KINDS) if judge.CAUSE_OF_KIND[kind] in told]
+    kept = [i for i, kind in enumerate(KINDS) if evaluate_causes.CAUSE_OF_KIND[kind] in told]
     parts = {name: getattr(fitted, name) for name in SmallNetwork.__dataclass_fields__}
     parts |= {
         "outputs": np.ascontiguousarray(fitted.outputs[:, kept]),
@@ -206,7 +206,7 @@ def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:
     }
     return Causes(
         network=SmallNetwork(**parts),
-        kinds=tuple(judge.CAUSE_OF_KIND[KINDS[i]] for i in kept),
+        kinds=tuple(evaluate_causes.CAUSE_OF_KIND[KINDS[i]] for i in kept),
         floor=FLOOR,
         lead=LEAD,
     )
@@ -215,13 +215,14 @@ def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:
 def _write(report: dict[str, Any], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2) + "\n")
-    table = judge.markdown(report)
+    table = evaluate_causes.markdown(report)
     out.with_suffix(".md").write_text(table)
-    judge.points_by_level(report).savefig(out.with_suffix(".png"), dpi=100)
+    evaluate_causes.points_by_level(report).savefig(out.with_suffix(".png"), dpi=100)
     print(table)
     print(
-        f"{report['pictures']} pictures: right main cause from level {judge.COUNTED_FROM} on "
-        f"{100 * report['right_main_cause']:.1f} %; originals over {judge.FALSE_ALARM}: "
+        f"{report['pictures']} pictures: right main cause "
+        f"from level {evaluate_causes.COUNTED_FROM} on "
+        f"{100 * report['right_main_cause']:.1f} %; originals over {evaluate_causes.FALSE_ALARM}: "
         f"{report['false_alarms']}"
     )
     ranks = ", ".join(

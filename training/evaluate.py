@@ -35,7 +35,7 @@ from training.measure import explain
 from training.measure.predict import graph_predictor, predict, torch_predictor
 from training.registry import model_versions
 from training.registry.address import connect
-from training.tasks.known import training_task_of
+from training.tasks.task_table import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:

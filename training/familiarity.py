@@ -28,7 +28,7 @@ from training.causes import add_common, expect_taps, features_of, pictures_of
 from training.data import graphics, ratings
 from training.data.config import data_config
 from training.data.graphics import Graphic
-from training.heads import network, screens
+from training.heads import network, screen_graphics
 from training.heads.samples import Samples, camera_damaged, collect, distorted, originals
 from training.heads.sources import Source, any_rated, well_rated
 
@@ -155,7 +155,7 @@ def _tests(
             _drawn({kind: draw}, arguments.graphics), originals, runtime, cache / "graphics", kind
         )
     for name, made in (
-        ("screenshot", screens.screenshots), ("icon", screens.icons),
+        ("screenshot", screen_graphics.screenshots), ("icon", screen_graphics.icons),
     ):  # fmt: skip
         found = list(_ready(made(arguments.screens)))
         if found:

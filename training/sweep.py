@@ -26,7 +26,7 @@ from training.data import ratings
 from training.data.config import add_options
 from training.experiments import leaderboard
 from training.experiments.cells import ALL_CELLS, Cell, parse_weights_of
-from training.experiments.record import SweepRecord, parent_run, shared_settings
+from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
@@ -35,8 +35,8 @@ from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
-from training.tasks.known import task_of_data
 from training.tasks.task import TrainingTask
+from training.tasks.task_table import task_of_data
 from training.train import train
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
-from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.score import ScoreScale, quality_of_mos
+from iqa.tasks.task_table import QUALITY, task_of
 from numpy.typing import NDArray
 
 from console import command_line

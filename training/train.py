@@ -30,8 +30,8 @@ from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.address import connect
-from training.tasks.known import CLASSES, TRAINING_TASKS, task_of_data
 from training.tasks.task import TrainingTask
+from training.tasks.task_table import CLASSES, TRAINING_TASKS, task_of_data
 
 logger = logging.getLogger(__name__)
 

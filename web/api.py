@@ -19,8 +19,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from web import schemas
+from web.dependencies import OptionalName, Parts, add_passing
 from web.page import mount_page
-from web.parts import OptionalName, Parts, add_passing
 from web.predict import known_model
 from web.protocol import VERSION, add_protocol
 from web.refusals import Refused

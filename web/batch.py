@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
-from web.exchange import (
+from web.forwarding import (
     SAFE_ID,
     ClientGone,
     Inference,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from web import tensors
-from web.exchange import (
+from web.forwarding import (
     SAFE_ID,
     ClientGone,
     Inference,

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from web.exchange import (
+from web.forwarding import (
     ClientGone,
     Inference,
     Receive,

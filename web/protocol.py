@@ -8,7 +8,7 @@ from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
 from web import schemas, tensors
-from web.parts import Parts, add_passing
+from web.dependencies import Parts, add_passing
 from web.predict import known_model
 from web.refusals import Refused
 from web.schemas import answers, refusals

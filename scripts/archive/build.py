@@ -21,7 +21,7 @@ from typing import Any, Final
 import mlflow
 from iqa.network import checkpoint
 from iqa.network.runtime import GRAPH_FILE
-from iqa.tasks.known import task_of
+from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import graph_choice, mar_file

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.tasks.known import task_of
 from iqa.tasks.task import Task, in_words
+from iqa.tasks.task_table import task_of
 
 from scripts.archive import mar_file
 from scripts.server.client import NotNow, TorchServe, is_full

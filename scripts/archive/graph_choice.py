@@ -26,7 +26,7 @@ from training.data import ratings
 from training.data.config import DataConfig
 from training.graph import export, precision
 from training.graph.precision import GATE_FILE, Gate
-from training.tasks.known import training_task_of
+from training.tasks.task_table import training_task_of
 
 logger = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
     bodies = [(directory / "golden" / item["file"]).read_bytes() for item in golden]
     rows = [{"body": bytearray(body)} for body in bodies]
     tasks = importlib.import_module("iqa.tasks.task")
-    task = importlib.import_module("iqa.tasks.known").task_of(provenance)
+    task = importlib.import_module("iqa.tasks.task_table").task_of(provenance)
     alone = [_handle(handler, [row], context)[0] for row in rows]
     max_difference = MAX_SCORE_DIFFERENCE[provenance["precision"]]
     *batch, refused = _handle(handler, [*rows, {"body": bytearray(b"no picture")}], context)

@@ -135,7 +135,7 @@ def _archive_of_alias(model_name: str, alias: str, store: Path) -> Path:
     """Return the proven archive of what an alias names; built where it is missing or stale."""
     try:
         from scripts.archive.build import build
-        from scripts.archive.current import archive_of
+        from scripts.archive.ensure_archive import archive_of
         from training.registry import model_versions
         from training.registry.address import connect
     except ImportError as error:

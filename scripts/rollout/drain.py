@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from scripts.rollout import records
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.server import process_start
 from scripts.server.client import TorchServe
 from scripts.server.state import StateDir, replace_text

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from scripts.archive import golden, mar_file
-from scripts.rollout import capacity, drain, retired
+from scripts.rollout import capacity, drain, unload
 from scripts.rollout.records import Good
-from scripts.rollout.terms import Deployment, VersionFailed
+from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import Loaded, LoadRefused, NotNow, get_json
 from scripts.server.process import load_failure
 
@@ -180,7 +180,7 @@ def _make_room(plan: Deployment, mar: Path, beside: Loaded | None) -> None:
             capacity.expect_room(mar, beside, plan.state.temporary if plan.is_local else None)
             return
         except NotNow as short:
-            left = retired.retired(plan)
+            left = unload.retired(plan)
             if not left and (deadline is None or time.monotonic() > deadline):
                 raise
             if left and deadline is None:
@@ -188,7 +188,7 @@ def _make_room(plan: Deployment, mar: Path, beside: Loaded | None) -> None:
                     "%s Waiting until version %s is drained and unloaded", short, ", ".join(left)
                 )
         if deadline is None:
-            retired.unload_all(plan, is_sync=True)
+            unload.unload_all(plan, is_sync=True)
             deadline = time.monotonic() + FREED_S
         time.sleep(POLL_S)
 

@@ -17,7 +17,7 @@ from prometheus_client.core import Metric
 
 from scripts.rollout.reconcile import OUTCOMES, Outcome
 from scripts.rollout.records import Records
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded, NotNow
 from scripts.server.exposition import CONTENT_TYPE, counter, gauge, joined, page
 from scripts.server.health import Answer

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from scripts.rollout import tidy
+from scripts.rollout import cleanup
+from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.rollout.sync import sync
-from scripts.rollout.terms import Deployment, VersionFailed
 from scripts.server.client import NotNow
 from training.registry.model_versions import RegistryUnavailable
 
@@ -205,8 +205,8 @@ def _tidy(find: Callable[[], Deployment], moved: threading.Event) -> None:
     """Do what the round has left to be done, until the alias moves again."""
     try:
         plan = find()
-        if tidy.due(plan):
-            tidy.tidy(plan, moved)
+        if cleanup.due(plan):
+            cleanup.tidy(plan, moved)
     except (NotNow, OSError) as error:  # a TimeoutError too: another process is at it
         logger.info("left to a later round: %s", error)
     except Exception:

@@ -12,10 +12,10 @@ import logging
 import time
 from collections.abc import Iterator
 
-from scripts.archive import golden, note
+from scripts.archive import golden, last_known_alias
 from scripts.rollout import loading, records
 from scripts.rollout.records import Good, Hold, Record
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.server.client import NotNow
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _tell_registry(plan: Deployment, hold: Hold) -> str:
     good = plan.records.read().find(hold.version)
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
-            note.write(plan.model_name, plan.alias, plan.store / good.mar)
+            last_known_alias.write(plan.model_name, plan.alias, plan.store / good.mar)
     if settle_hold(plan, hold):
         return f"{plan.alias} names the version that is served"
     return (

@@ -13,7 +13,7 @@ from typing import Final
 from scripts.rollout.metrics import SidecarMetrics, answer_of
 from scripts.rollout.reconcile import Followed, follow
 from scripts.rollout.records import Records
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.rollout.webhook import Deliveries, listening
 from scripts.server import health
 from scripts.server.models import ServedModel

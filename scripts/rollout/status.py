@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from scripts.archive import mar_file
-from scripts.rollout import drain, records, retired
-from scripts.rollout.terms import Deployment
+from scripts.rollout import drain, records, unload
+from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded, NotNow, get_json
 
 
@@ -29,7 +29,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
     remaining_s: dict[str, float] = {}
     try:
         served = plan.server.default()
-        remaining_s = retired.remaining_s(plan)
+        remaining_s = unload.remaining_s(plan)
     except NotNow as error:
         last_error = str(error)
     alias_version, registry_error = _alias_version(plan)
@@ -93,7 +93,7 @@ def table(plan: Deployment) -> list[str]:
     served = default.version if default else None
     alias_version, _ = _alias_version(plan)
     previous = record.before(served)
-    draining = retired.retired(plan)
+    draining = unload.retired(plan)
     numbers = {*loaded, *(good.version for good in record.good)}
     numbers |= {number for number in (alias_version,) if number}
     numbers |= {record.quarantine.version} if record.quarantine else set()

@@ -4,7 +4,7 @@ One sync: make the server serve what the alias names, or leave it as it was.
 Read `_sync` and `_swap` downward. Until the default is set, a failure unloads the new version, and
 the old one has served all along; after it, a failure makes the old one, still warm, the default
 again. Each step looks at what is there and not at what it did before, so the next sync finishes
-one that was killed at any point. What is left to be done once the new version serves is `tidy.py`.
+one that was killed at any point. What is left to do once the new version serves: `cleanup.py`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import contextlib
 import logging
 from typing import Final
 
-from scripts.archive import golden, mar_file, note
+from scripts.archive import golden, last_known_alias, mar_file
 from scripts.archive.golden import Golden
-from scripts.rollout import loading, records, retired, watching
+from scripts.rollout import loading, records, unload, watching
 from scripts.rollout.records import Good
+from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
-from scripts.rollout.terms import Deployment, Superseded, VersionFailed
 from scripts.server.client import Loaded, NotNow
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
             raise
         finally:
             with contextlib.suppress(NotNow, OSError):  # the next sync marks them
-                retired.mark(plan)
+                unload.mark(plan)
         with plan.records.changing() as record:
             record.last_error = None
         return said
@@ -128,7 +128,7 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
         record.add_good(good)
         record.retired_at_s.pop(good.version, None)
         record.no_standby = None
-    note.write(plan.model_name, plan.alias, plan.store / good.mar)
+    last_known_alias.write(plan.model_name, plan.alias, plan.store / good.mar)
     return f"{plan.model_name} version {good.version} is served" + (
         f"; version {before.version} was before" if before else ""
     )

@@ -20,10 +20,10 @@ from mlflow.exceptions import MlflowException
 
 from console.paths import ROOT
 from scripts.archive import mar_file
-from scripts.archive.current import archive_of
+from scripts.archive.ensure_archive import archive_of
 from scripts.rollout import loading
 from scripts.rollout.records import Good, Hold, Quarantine
-from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.server.client import NotNow
 from training.registry import model_versions
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scripts.archive.golden import Golden
-from scripts.rollout.terms import Deployment, Superseded, VersionFailed
+from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.server.client import Answers, Loaded, NotNow, is_full
 
 POLL_S: Final = 0.5

@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import mar_file, note
-from scripts.archive.current import archive_of
+from scripts.archive import last_known_alias, mar_file
+from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.records import Good, Records
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
@@ -45,7 +45,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
         target = archive_of(version, store, _build_here).path
     except (ValueError, OSError, RuntimeError) as error:
         raise NoArchive(str(error)) from error
-    note.write(name, alias, target)
+    last_known_alias.write(name, alias, target)
     return target
 
 
@@ -98,7 +98,7 @@ def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
             f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
             "MLFLOW_TRACKING_URI."
         ) from error
-    chosen = note.read(name, alias, store) or archives[-1]
+    chosen = last_known_alias.read(name, alias, store) or archives[-1]
     mar_file.read_provenance(chosen)
     logger.warning(
         "registry %s does not answer; serving the last proven archive, %s",

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from scripts.archive import mar_file, note
+from scripts.archive import last_known_alias, mar_file
 from scripts.rollout.records import Record, Records
 from scripts.server.models import ServedModel
-from scripts.supervisor.plan import Plan
+from scripts.supervisor.settings import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Noted:
         mars: dict[str, Path] = {}
         refused: dict[str, str] = {}
         for model in self._models:
-            mar = note.read(model.name, model.alias, self._store)
+            mar = last_known_alias.read(model.name, model.alias, self._store)
             if mar is None:
                 refused[model.name] = f"no archive of '{model.name}@{model.alias}' is noted yet"
             else:

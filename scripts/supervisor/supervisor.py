@@ -32,10 +32,10 @@ from scripts.server.client import is_alive
 from scripts.server.state import Server, Supervision
 from scripts.supervisor import hung_workers, start_archive
 from scripts.supervisor.gateway import Gateway
-from scripts.supervisor.idle import wait_until_idle
 from scripts.supervisor.metrics import Census
-from scripts.supervisor.plan import Plan
 from scripts.supervisor.readiness import Proof, Readiness, Verdict
+from scripts.supervisor.settings import Plan
+from scripts.supervisor.wait_until_idle import wait_until_idle
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from benchmarks.reliability.versions import add_version, not_golden, put_on_reco
 from console.paths import ROOT
 from scripts.archive import mar_file
 from scripts.rollout import capacity, sync
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.server.state import StateDir
 from tests.deploying import Command, Deployer, Load, Trap, wait_for
 from tests.ports import free_port

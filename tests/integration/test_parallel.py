@@ -26,7 +26,7 @@ from training.compute.parallel import (
 from training.data.images import EpochBatches
 from training.loop.config import TrainConfig
 from training.loop.step import Step
-from training.tasks.known import QUALITY
+from training.tasks.task_table import QUALITY
 
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 PICTURES = 6  # the last four without a rating: two pairs

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from benchmarks import pictures, plan, plots, resources, soak
-from benchmarks.plan import OURS, Step
+from benchmarks import pictures, plots, resources, soak, steps
 from benchmarks.results import Results
+from benchmarks.steps import OURS, Step
 from tests.tiny_server import TinyServer
 
 
@@ -43,24 +43,24 @@ def test_pictures_compress_like_photographs(tmp_path: Path) -> None:
 
 def test_the_plans_fit_into_their_time() -> None:
     """35 minutes and two; every step has a name of its own and a way to measure it."""
-    from benchmarks import contenders, measures
+    from benchmarks import contenders, measure_step
 
-    for chosen, minutes in ((plan.full(), 35), (plan.quick(), 2.1)):
+    for chosen, minutes in ((steps.full(), 35), (steps.quick(), 2.1)):
         assert chosen.expected_s() <= minutes * 60
         keys = [step.key for step in chosen.steps]
         assert len(set(keys)) == len(keys)
         for step in chosen.steps:
-            assert step.kind in {**measures.MEASURES, **measures.ALONE}
+            assert step.kind in {**measure_step.MEASURES, **measure_step.ALONE}
             assert step.contender in contenders.CONTENDERS
             assert step.picture in pictures.SIZES
-    done = frozenset(step.key for step in plan.full().steps)
-    assert plan.full().expected_s(done) == 0
-    assert {step.contender for step in plan.full().steps} == set(contenders.CONTENDERS)
+    done = frozenset(step.key for step in steps.full().steps)
+    assert steps.full().expected_s(done) == 0
+    assert {step.contender for step in steps.full().steps} == set(contenders.CONTENDERS)
 
 
 def test_rates_in_percent_of_the_limit_come_after_the_limit() -> None:
     """Whatever an open-loop step needs was measured before it."""
-    for chosen in (plan.full(), plan.quick()):
+    for chosen in (steps.full(), steps.quick()):
         kinds = [step.kind for step in chosen.steps]
         assert kinds.index("limit") < kinds.index("open")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, results, rivalry
-from benchmarks.figures import Figures
-from benchmarks.plan import LIMIT, OURS
+from benchmarks import peer_comparison, report, results
+from benchmarks.aggregates import Figures
 from benchmarks.results import Results
+from benchmarks.steps import LIMIT, OURS
 from benchmarks.targets import UNMEASURED, Target, targets
 
 
@@ -123,7 +123,7 @@ def test_targets_say_what_was_reached_and_by_how_much_not(made_up: Path) -> None
 
 def test_where_a_peer_wins_is_computed(made_up: Path) -> None:
     """LitServe is ahead with one client and at its start, and nowhere else."""
-    told = rivalry.peer_wins(Figures(results=Results.read(made_up))).splitlines()
+    told = peer_comparison.peer_wins(Figures(results=Results.read(made_up))).splitlines()
     assert [line.split(":")[0] for line in told] == [
         "- scores/s, 0.2MP.jpg, 1 clients",
         "- p99 ms, 0.2MP.jpg, 1 clients",

@@ -19,8 +19,8 @@ from training.data.idx_files import IdxImage, read_idx
 from training.data.layouts import Options
 from training.data.ratings import load
 from training.data.targets import class_targets
-from training.tasks.known import CLASSES as TASK
-from training.tasks.known import QUALITY, task_of_data
+from training.tasks.task_table import CLASSES as TASK
+from training.tasks.task_table import QUALITY, task_of_data
 
 
 def idx(array: np.ndarray) -> bytes:

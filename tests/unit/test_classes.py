@@ -33,7 +33,7 @@ from training.loop.schedule import plateau_factor
 from training.loop.trained_part import freeze, trained_part
 from training.measure import classification, temperature
 from training.registry.model_versions import SHIPPED
-from training.tasks.known import CLASSES
+from training.tasks.task_table import CLASSES
 
 TASK = Classes()
 CARD = {"class_names": ["cat", "dog", "owl"]}

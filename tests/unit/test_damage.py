@@ -14,8 +14,8 @@ from training.data.images import EpochBatches, TrainingCrops
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
 from training.loop.step import Step
-from training.tasks.known import QUALITY
 from training.tasks.losses import LOSSES, ORDER_MARGIN, order_of_pairs
+from training.tasks.task_table import QUALITY
 
 PHOTOGRAPH = ROOT / "handler" / "golden" / "parrots.jpg"
 

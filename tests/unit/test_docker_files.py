@@ -83,7 +83,8 @@ def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None
     [
         (
             "torchserve",
-            "import scripts.serve, scripts.supervisor.supervisor, scripts.supervisor.idle",
+            "import scripts.serve, scripts.supervisor.supervisor; "
+            "import scripts.supervisor.wait_until_idle",
         ),
         ("front", "import runpy; runpy.run_path('docker/front.py')"),
         ("web", "import web.api; web.api.app.openapi()"),

@@ -20,7 +20,7 @@ from scripts.nginx import settings as front_settings
 from web import tensors
 from web.api import make_app
 from web.batch import _Held, _UnderWay
-from web.exchange import Inference, Room, bytes_of
+from web.forwarding import Inference, Room, bytes_of
 from web.predict import NameOfFile, boundary_of, with_image_name
 from web.refusals import STATUS_OF, STATUS_OF_FRONT, Refused, with_reason
 from web.reload import Caller, expect_allowed

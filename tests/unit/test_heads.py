@@ -13,8 +13,8 @@ import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
 from iqa.network import checkpoint
+from iqa.network.intermediate_features import N_FEATURES
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, open_runtime
-from iqa.network.taps import N_FEATURES
 from iqa.tasks import heads
 from iqa.tasks.heads import HEADS_FILE, Causes, Familiarity, Heads, SmallNetwork
 from ts.context import RequestProcessor

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from scripts.rollout.reconcile import LONGEST_PAUSE_S, OUTCOMES, SaidOnce, _round, pause_s
-from scripts.rollout.terms import Deployment, VersionFailed
+from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import NotNow
 from training.registry.model_versions import RegistryUnavailable
 

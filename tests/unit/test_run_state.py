@@ -11,7 +11,7 @@ import torch
 from training.loop.config import TrainConfig
 from training.loop.run_state import RunState
 from training.loop.schedule import rate_scheduler
-from training.tasks.known import QUALITY
+from training.tasks.task_table import QUALITY
 
 DIGESTS = {"train": "a", "val": "b", "test": "c"}
 

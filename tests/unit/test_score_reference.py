@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from iqa.tasks.tenths import TENTHS
+from iqa.tasks.score_deciles import TENTHS
 
 from console.paths import ROOT
 from scripts.score_reference import RULES, identity, rules, shares_of

@@ -15,7 +15,7 @@ import requests
 
 from scripts.rollout.metrics import SidecarMetrics
 from scripts.rollout.records import Hold, Records
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 from scripts.server import health
 from scripts.server.addresses import Addresses
 from scripts.server.client import NotNow, TorchServe

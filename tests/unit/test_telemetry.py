@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
-from iqa.tasks.known import QUALITY
-from iqa.tasks.tenths import TENTHS, tenth_of_score
+from iqa.tasks.score_deciles import TENTHS, tenth_of_score
+from iqa.tasks.task_table import QUALITY
 from PIL import Image
 from telemetry import BUCKETS_S, FAULTS, OUTCOMES, Item, Telemetry
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl

@@ -18,7 +18,7 @@ from training.data.images import EpochBatches, TrainingCrops, WholeImages, same_
 from training.data.ratings import Split
 from training.loop.schedule import rate_factor, rate_scheduler
 from training.loop.starting_weights import start_from
-from training.tasks.known import QUALITY
+from training.tasks.task_table import QUALITY
 
 
 @pytest.fixture(scope="module")

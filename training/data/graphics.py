@@ -2,8 +2,8 @@
 Graphics to tell from photographs: plots, text, windows, drawings, patterns, noise, drawn by code.
 
 Two lists that share no drawing code: `FOR_TRAINING`, and `FOR_TESTING` to judge with. They need
-nothing but Pillow, numpy, scipy and Matplotlib with its own fonts; `training.heads.screens` adds
-screenshots and icons to the test where the machine has a browser and an icon theme.
+nothing but Pillow, numpy, scipy and Matplotlib with its own fonts. `training.heads.screen_graphics`
+adds screenshots and icons to the test where the machine has a browser and an icon theme.
 """
 
 from __future__ import annotations

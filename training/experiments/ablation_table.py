@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.experiments.record import SweepRecord
+from training.experiments.sweep_record import SweepRecord
 from training.measure.metrics import agreement, paired_difference
 
 

@@ -20,8 +20,8 @@ from iqa.imaging.decoding import decode
 from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
 from iqa.network.model import ImageNetwork
 from iqa.network.runtime import OpenVINORuntime, Runtime
-from iqa.tasks.known import task_of
 from iqa.tasks.task import in_words
+from iqa.tasks.task_table import task_of
 from onnx import TensorProto, helper, numpy_helper
 
 from training.graph.rounding import RoundedNetwork

@@ -50,7 +50,7 @@ class Samples:
 
     Attributes:
         names: Of source and damage: `NAME|what was done`.
-        features: float32, shape (N, n_features); see `iqa.network.taps`.
+        features: float32, shape (N, n_features); see `iqa.network.intermediate_features`.
         statistics: float32, shape (N, N_STATISTICS).
         strengths: float32, shape (N, len(KINDS)), 0 to 5; NaN where not known.
         quality: float32, shape (N,): the network's own.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from training.tasks.known import CLASSES, TASK_OF_DATASET
+from training.tasks.task_table import CLASSES, TASK_OF_DATASET
 
 # Of photographs, from ImageNet's features.
 OF_CLASSES: Final[dict[str, Any]] = {"batch_size": 32, "label_smoothing": 0.1}

@@ -26,7 +26,7 @@ from iqa.local import table
 from iqa.network import checkpoint
 from iqa.network.runtime import PROVENANCE_FILE
 from iqa.tasks.heads import HEADS_FILE
-from iqa.tasks.known import QUALITY, task_of
+from iqa.tasks.task_table import QUALITY, task_of
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME

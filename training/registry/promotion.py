@@ -19,8 +19,8 @@ from training.measure.predict import predict, torch_predictor
 from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
 from training.registry.ranking import metrics_on_validation
-from training.tasks.known import training_task_of
 from training.tasks.task import Array, TrainingTask
+from training.tasks.task_table import training_task_of
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mlflow.entities.model_registry import ModelVersion
 
-from training.tasks.known import training_task_of
 from training.tasks.task import TrainingTask
+from training.tasks.task_table import training_task_of
 
 
 def metrics_on_validation(version: ModelVersion, task: TrainingTask) -> dict[str, float]:

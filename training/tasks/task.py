@@ -6,8 +6,8 @@ The training half of a task; `iqa.tasks.task` is the half that serving needs.
     policy_of, training_images    how an image is seen, where that is not quality's way
     evaluate, calibrate, report   what is said of a finished one, beyond its metrics
 
-A new task answers the first two rows and is entered into `training.tasks.known`. Torch, scipy and
-matplotlib are imported where they are used, so ranking versions does not wait for them.
+A new task answers the first two rows and is entered into `training.tasks.task_table`. Torch, scipy
+and matplotlib are imported where they are used, so ranking versions does not wait for them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging import foreign, foreign_headers
+from iqa.imaging import unsupported_formats, unsupported_headers
 
 # MPO, which many phones write as .jpg, is a JPEG with more frames behind it: Pillow's JPEG plugin
 # opens it.
@@ -45,14 +45,14 @@ def format_of(body: bytes) -> str:
         ImageRejected: Another format (415), or none that is known (400).
     """
     name = next((name for start, name in SIGNATURES if body.startswith(start)), None)
-    if name is None and foreign.is_heif(body):
+    if name is None and unsupported_formats.is_heif(body):
         name = HEIF
     image = other = None
     if name == "TIFF":
-        image = foreign_headers.raw_in_tiff(body)
+        image = unsupported_headers.raw_in_tiff(body)
     elif name is None or (name == "WEBP" and body[8:12] != b"WEBP"):  # RIFF holds sound and video
-        image = foreign.image_of(body)
-        other = None if image else foreign.other_of(body)
+        image = unsupported_formats.image_of(body)
+        other = None if image else unsupported_formats.other_of(body)
     if image or other:
         what_to_do = "Convert it first." if image else "Send an image file."
         raise ImageRejected(

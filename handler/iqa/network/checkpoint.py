@@ -17,9 +17,9 @@ from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import MEAN, NETWORKS, POOLINGS, STD, ImageNetwork
 from iqa.tasks.heads import Heads
-from iqa.tasks.known import QUALITY, task_of
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task
+from iqa.tasks.task_table import QUALITY, task_of
 from safetensors.torch import load_file, save_file
 
 WEIGHTS_FILE: Final = "model.safetensors"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from iqa.network.intermediate_features import tapped, tapped_graph
 from iqa.network.openvino_core import core
 from iqa.network.quality_map import MappedGraph, QualityMap
-from iqa.network.taps import tapped, tapped_graph
 from numpy.typing import NDArray
 
 GRAPH_FILE: Final = "model.onnx"
@@ -54,7 +54,7 @@ class Runtime(Protocol):
         self, pixels_NHWC: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """
-        Judge a batch, and return what the network saw on the way; see `iqa.network.taps`.
+        Judge a batch, and return what the network saw on the way: `intermediate_features.py`.
 
         Args:
             pixels_NHWC: As for `outputs`.

@@ -19,8 +19,8 @@ from iqa.network.quality_map import QualityMap
 from iqa.network.runtime import Runtime
 from iqa.tasks.decision import DecisionThresholds
 from iqa.tasks.heads import Heads
-from iqa.tasks.known import task_of
 from iqa.tasks.task import Reply
+from iqa.tasks.task_table import task_of
 from numpy.typing import NDArray
 from PIL import Image
 

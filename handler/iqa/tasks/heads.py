@@ -1,9 +1,10 @@
 """
 What else a reply says of a picture: the causes of a low score, and how like a photograph it is.
 
-Small networks on what the score's own network saw on its way (`iqa.network.taps`) and on
-`iqa.imaging.statistics`. Their parameters lie beside the card, in `HEADS_FILE`; the card names its
-digest and says how to read them. A card without them has a reply without them.
+Small networks on what the score's own network saw on its way
+(`iqa.network.intermediate_features`) and on `iqa.imaging.statistics`. Their parameters lie beside
+the card, in `HEADS_FILE`; the card names its digest and says how to read them. A card without them
+has a reply without them.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ class Heads:
         Return the heads' part of a reply, and warnings.
 
         Args:
-            features: float32, shape (n_features,); see `iqa.network.taps`.
+            features: float32, shape (n_features,); see `iqa.network.intermediate_features`.
             statistics: float32, shape (N_STATISTICS,); see `iqa.imaging.statistics`.
         """
         inputs = head_inputs(features, statistics)

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from web.batch import Batch
-from web.exchange import Inference
+from web.forwarding import Inference
 from web.inference import Infer
 from web.predict import Predict
 from web.readiness import Readiness

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from iqa.request.waiting import CLOCK_ERROR_S, IMPLAUSIBLE_S, Clock, waited_s
+from iqa.request.queue_time import CLOCK_ERROR_S, IMPLAUSIBLE_S, Clock, waited_s
 
 NOW_S = 1_800_000_000.0
 

@@ -13,7 +13,7 @@ import threading
 
 from scripts.rollout import drain, records
 from scripts.rollout.records import Record
-from scripts.rollout.terms import Deployment
+from scripts.rollout.settings import Deployment
 
 
 def mark(plan: Deployment) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from benchmarks.aggregates import Figures, errors_of
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Figures, errors_of
-from benchmarks.plan import LIMIT, OURS
+from benchmarks.steps import LIMIT, OURS
 
 OPENING_PER_S: Final = {
     "litserve": 190.0,

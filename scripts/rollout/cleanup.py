@@ -15,9 +15,9 @@ import time
 from typing import Final
 
 from console.paths import ROOT
-from scripts.rollout import loading, records, retired
+from scripts.rollout import loading, records, unload
 from scripts.rollout.records import Good
-from scripts.rollout.terms import Deployment, VersionFailed
+from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import NoAnswer, NotNow
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def due(plan: Deployment) -> str:
     """Describe the work that is left ("unloads version 1 in about 30 s"); empty if none is."""
     acts = [
         f"unloads version {version} in about {left_s:.0f} s"
-        for version, left_s in retired.remaining_s(plan).items()
+        for version, left_s in unload.remaining_s(plan).items()
     ]
     previous = _missing_standby(plan)
     acts += [f"loads version {previous.version} for a rollback"] if previous else []
@@ -52,7 +52,7 @@ def tidy(plan: Deployment, stop: threading.Event | None = None) -> None:
     """
     wait_s = records.SYNC_WAIT_S if stop is None else 0.0
     with plan.records.one_tidying_at_a_time(wait_s):
-        retired.unload_all(plan, stop)
+        unload.unload_all(plan, stop)
         if stop is not None and stop.is_set():
             return
         if _missing_standby(plan) is not None:

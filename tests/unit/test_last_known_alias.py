@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.archive import note
+from scripts.archive import last_known_alias
 from scripts.server.models import ServedModel
 from scripts.supervisor import start_archive
 
@@ -25,37 +25,37 @@ def archive_in(store: Path, name: str) -> Path:
 def test_the_last_note_counts(tmp_path: Path) -> None:
     """A second note takes the place of the first, for that alias alone."""
     first, second = archive_in(tmp_path, "iqa-1.mar"), archive_in(tmp_path, "iqa-2.mar")
-    note.write("iqa", "staging", first)
-    note.write("iqa", "production", first)
-    note.write("iqa", "staging", second)
-    assert note.read("iqa", "staging", tmp_path) == second
-    assert note.read("iqa", "production", tmp_path) == first
+    last_known_alias.write("iqa", "staging", first)
+    last_known_alias.write("iqa", "production", first)
+    last_known_alias.write("iqa", "staging", second)
+    assert last_known_alias.read("iqa", "staging", tmp_path) == second
+    assert last_known_alias.read("iqa", "production", tmp_path) == first
 
 
 def test_models_with_one_alias_have_notes_of_their_own(tmp_path: Path) -> None:
     """`staging` of one model says nothing of `staging` of another."""
     ours, theirs = archive_in(tmp_path, "iqa-1.mar"), archive_in(tmp_path, "portraits-2.mar")
-    note.write("iqa", "staging", ours)
-    note.write("portraits", "staging", theirs)
-    assert note.read("iqa", "staging", tmp_path) == ours
-    assert note.read("portraits", "staging", tmp_path) == theirs
+    last_known_alias.write("iqa", "staging", ours)
+    last_known_alias.write("portraits", "staging", theirs)
+    assert last_known_alias.read("iqa", "staging", tmp_path) == ours
+    assert last_known_alias.read("portraits", "staging", tmp_path) == theirs
 
 
 def test_a_note_from_before_there_were_several_models_counts(tmp_path: Path) -> None:
     """It was about the model `iqa`."""
     mar = archive_in(tmp_path, "iqa-1.mar")
     (tmp_path / ".served-staging").write_text(mar.name)
-    assert note.read("iqa", "staging", tmp_path) == mar
-    assert note.read("portraits", "staging", tmp_path) is None
+    assert last_known_alias.read("iqa", "staging", tmp_path) == mar
+    assert last_known_alias.read("portraits", "staging", tmp_path) is None
 
 
 def test_no_note_and_an_archive_that_is_gone_are_none(tmp_path: Path) -> None:
     """A start must not fail over a note: there are other ways to an archive."""
-    assert note.read("iqa", "staging", tmp_path) is None
+    assert last_known_alias.read("iqa", "staging", tmp_path) is None
     mar = archive_in(tmp_path, "iqa-1.mar")
-    note.write("iqa", "staging", mar)
+    last_known_alias.write("iqa", "staging", mar)
     mar.unlink()
-    assert note.read("iqa", "staging", tmp_path) is None
+    assert last_known_alias.read("iqa", "staging", tmp_path) is None
 
 
 def test_a_server_waits_for_the_first_archive(
@@ -70,7 +70,7 @@ def test_a_server_waits_for_the_first_archive(
     waiting.start()
     time.sleep(0.05)
     assert found == []
-    note.write("iqa", "staging", mar)
+    last_known_alias.write("iqa", "staging", mar)
     waiting.join(10)
     assert [one.mars for one in found] == [{"iqa": mar}]
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from benchmarks.contenders import Running, Site
 from benchmarks.load import Request
 from benchmarks.open_loop import OK, Phase, open_loop
-from benchmarks.plan import LIMIT, OURS
 from benchmarks.resources import Footprint, footprint
+from benchmarks.steps import LIMIT, OURS
 
 Record = dict[str, Any]
 

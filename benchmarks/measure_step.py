@@ -9,13 +9,13 @@ from typing import Final
 
 from benchmarks import contenders
 from benchmarks.contenders import Running
-from benchmarks.context import Context, Record, limit_per_s, settle
 from benchmarks.load import ClosedLoad, closed_loop
 from benchmarks.open_loop import Phase, open_loop, summarise
 from benchmarks.overload import overload
 from benchmarks.pictures import SMALL
-from benchmarks.plan import Step
 from benchmarks.resources import CpuMeter
+from benchmarks.run_context import Context, Record, limit_per_s, settle
+from benchmarks.steps import Step
 
 MEMORY_CHUNK_S: Final = 10
 WARM_UP_CLIENTS: Final = 8

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.pictures import SMALL
-from benchmarks.plan import LIMIT, OURS, RIVALS
 from benchmarks.results import Results
+from benchmarks.steps import LIMIT, OURS, RIVALS
 
 Record = dict[str, Any]
 

@@ -15,7 +15,7 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
     "fashion_mnist": {
         "backbone": "residual_small", "weights": "none", "image_size": (28, 28), "channels": "L",
         "augment": ("flip",), "optimizer": "sgd", "lr": 0.1, "head_lr_factor": 1.0,
-        "weight_decay": 5e-4, "batch_size": 128, "epochs": 8, "warmup": 0.1, "clip_norm": 5.0,
+        "weight_decay": 5e-4, "batch_size": 128, "epochs": 14, "warmup": 0.1, "clip_norm": 5.0,
         "label_smoothing": 0.05,
     },
     "butterflies": {"augment": ("flip", "crop"), "epochs": 8},

@@ -106,6 +106,7 @@ FROM base AS web
 COPY --from=web-venv /opt/venv /opt/venv
 # Of the handler the list of reasons, and the sample pictures.
 COPY handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/
+COPY handler/iqa/request/ handler/iqa/request/
 COPY handler/golden/ handler/golden/
 COPY console/ console/
 COPY web/ web/

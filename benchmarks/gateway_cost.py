@@ -1,10 +1,11 @@
 """
-What the gateway costs a request: the whole system asked by /predict, and by /predictions/iqa.
+What the ways of the API cost a request, beside /predictions/iqa: past the gateway, and through it.
 
     python -m benchmarks.gateway_cost [--seconds 10] [--rounds 5] [--clients 16]
 
-The same form each way in turn, so many rounds, on the same processes: CPU time a request by role,
-throughput, latency; past the front as well. Needs wrk. Writes `gateway_cost.json` and `.md`.
+The front passes /predict on to the model itself, and /predict/ to the gateway. The same form each
+way in turn, so many rounds, on the same processes: CPU time a request by role, throughput, latency;
+past the front as well. Needs wrk. Writes `gateway_cost.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.system import System
 from benchmarks.tables import table
 
-WAYS: Final = ("/predict", "/predictions/iqa", "TorchServe's port")
+WAYS: Final = ("/predict", "/predict/", "/predictions/iqa", "TorchServe's port")
+DIRECT: Final = WAYS.index("/predictions/iqa")
 COUNTED: Final = ("gateway", "front", "jvm", "worker")
 
 
@@ -49,13 +51,16 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     ) as system:
         body, headers = multipart("file")(make(SMALL))
         form = Request(url=f"{system.url}/predict", body=body, headers=headers)
-        direct = dataclasses.replace(form, url=f"{system.url}/predictions/iqa")
+        gateway, direct = (
+            dataclasses.replace(form, url=f"{system.url}{path}")
+            for path in ("/predict/", "/predictions/iqa")
+        )
         past = Request(  # under its own type TorchServe would take the form apart itself
             url=f"http://127.0.0.1:{system.backend_port}/predictions/iqa",
             body=body,
             headers=raw(b"")[1],
         )
-        requests = dict(zip(WAYS, (form, direct, past), strict=True))
+        requests = dict(zip(WAYS, (form, gateway, direct, past), strict=True))
         closed_loop(form, arguments.clients, WARM_S)
         order = [way for i in range(arguments.rounds) for way in WAYS[:: -1 if i % 2 else 1]]
         for way in tqdm(order, unit="round"):
@@ -80,7 +85,7 @@ def as_table(rounds: list[dict[str, Any]]) -> str:
         "scores a second", "p50, ms", "p99, ms",
     ]  # fmt: skip
     rows = [
-        [title, *(f"{value:.2f}" for value in values), f"{values[0] - values[1]:+.2f}"]
+        [title, *(f"{value:.2f}" for value in values), f"{values[0] - values[DIRECT]:+.2f}"]
         for title, *values in zip(titles, *columns.values(), strict=True)
     ]
     pairs = _ratios(rounds)
@@ -92,7 +97,7 @@ def _ratios(rounds: list[dict[str, Any]]) -> list[float]:
     """Return each way's throughput over that of /predictions/iqa, median over rounds."""
     rates = {way: [one["rate_per_s"] for one in rounds if one["way"] == way] for way in WAYS}
     return [
-        statistics.median(a / b for a, b in zip(rates[way], rates[WAYS[1]], strict=True))
+        statistics.median(a / b for a, b in zip(rates[way], rates[WAYS[DIRECT]], strict=True))
         for way in WAYS
     ]
 

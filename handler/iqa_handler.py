@@ -23,7 +23,7 @@ from iqa.imaging.decoding import Limits, decode
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation
-from iqa.request.payload import fields_in, picture_in
+from iqa.request.payload import fields_in, image_name_in, picture_in
 from iqa.request.queue_time import START_HEADERS, Clock, waited_s
 from iqa.scoring.scorer import Scorer
 from iqa.tasks.decision import DecisionThresholds
@@ -39,6 +39,8 @@ SETTINGS: Final = frozenset(
     {"runtime", "threads", "max_bytes", "max_pixels", "max_age_s", *THRESHOLDS}
 )
 MAX_AGE_S: Final = 10
+NAME_HEADER: Final = "X-Image-Name"
+"""Set by the front for /predict: the reply says the name of the form's file as well."""
 
 
 class IQAHandler:
@@ -136,6 +138,8 @@ class IQAHandler:
                     {field.name: field.content for field in fields}, headers
                 )
             body = picture_in(fields)
+            if context.get_request_header(index, NAME_HEADER):
+                item.beside = {"image_name": image_name_in(fields)}
             item.n_bytes = len(body)
             item.decoded = decode(body, self._limits, self._scorer.policy)
             item.pixels = item.decoded.pixels()
@@ -168,7 +172,8 @@ class IQAHandler:
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    item.reply = self._scorer.reply(item.decoded, seen, self._model)
+                    reply = self._scorer.reply(item.decoded, seen, self._model)
+                    item.reply = reply | item.beside
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)

@@ -67,6 +67,7 @@ class Item:
         error: Traceback of a fault.
         explains: In which form an explanation is wanted; None for a prediction.
         picture: File that is sent in place of `reply`.
+        beside: What a reply has beside the score, because the request asked for it.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Item:
     error: str | None = None
     explains: str | None = None
     picture: bytes | None = None
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
     def megapixels(self) -> float | None:

@@ -78,7 +78,7 @@ MAY_IMPORT = {
         "scripts.nginx",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
-    "web": {"console", "iqa"},
+    "web": {"console", "iqa", "iqa.request"},
 }  # fmt: skip
 FOLDERS = {"iqa": ROOT / "handler" / "iqa"}
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
+from iqa.request.form import file_name
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from web.forwarding import (
@@ -28,7 +29,7 @@ from web.forwarding import (
     header,
     respond,
 )
-from web.predict import boundary_of, chosen_model, file_name, form_parser
+from web.predict import boundary_of, chosen_model, form_parser
 from web.refusals import Refused
 from web.upstream import Answer
 

@@ -1,6 +1,9 @@
 """
 `POST /predict`: one picture, passed on as it comes; the reply gets the name of its file.
 
+The front's `/predict` without a query goes past it, straight to the model: this is the way of
+`?model=NAME`, and of a gateway that is asked by itself.
+
 It is ASGI and no more: FastAPI describes the path and has no part in a request.
 """
 
@@ -11,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
+from iqa.request.form import file_name
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from web.forwarding import (
@@ -27,7 +31,6 @@ from web.forwarding import (
 from web.refusals import Refused
 from web.upstream import Headers
 
-MAX_NAME: Final = 255
 MAX_FIELDS: Final = 250
 
 
@@ -98,14 +101,6 @@ def boundary_of(headers: Headers) -> str | None:
         return None
     _, options = parse_options_header(content_type.decode("latin-1"))
     return options.get("boundary")
-
-
-def file_name(segment: MultipartSegment) -> str | None:
-    """Return the name of a part's file, without folders; browsers send it in UTF-8."""
-    if segment.filename is None:
-        return None
-    name = segment.filename.encode("latin-1", "replace").decode("utf-8", "replace")
-    return name.replace("\\", "/").rpartition("/")[2][:MAX_NAME] or None
 
 
 def form_parser(boundary: str) -> PushMultipartParser:

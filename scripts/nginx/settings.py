@@ -88,6 +88,8 @@ def render(settings: Settings) -> str:
     for variable, value in settings.items():
         if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
             raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")
+    first = settings["FRONT_MODELS"].partition("|")[0].replace("[.]", ".")
+    settings = {**settings, "FRONT_FIRST_MODEL": first}
     text = TEMPLATE.read_text()
     text = WEB.sub("" if settings["FRONT_WEB"] == OFF else r"\1", text)
     return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], text)

@@ -130,8 +130,9 @@ def test_a_form_gets_the_reply_of_predictions_and_its_name(
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_what_predictions_takes_predict_takes(gateway: RunningServer) -> None:
-    """The file itself, base64 in JSON, gzip, chunks and a large form pass."""
+@pytest.mark.parametrize("path", ["/predict", "/predict/"])
+def test_what_predictions_takes_predict_takes(gateway: RunningServer, path: str) -> None:
+    """The file itself, base64 in JSON, gzip, chunks and a large form pass, by both ways."""
     wanted = gateway.score(PICTURE)["score"]
     text = base64.b64encode(PICTURE).decode()
     large = PICTURE + bytes(REPEATABLE_BYTES + 100_000)  # zeros behind a JPEG are passed over
@@ -143,11 +144,11 @@ def test_what_predictions_takes_predict_takes(gateway: RunningServer) -> None:
         {"data": large},
     ]
     for arguments in sent:
-        reply = post(gateway, "/predict", **arguments)
+        reply = post(gateway, path, **arguments)
         assert reply.status_code == 200, reply.text
         assert reply.json()["score"] == wanted
         assert reply.json()["image_name"] is None
-    named = post(gateway, "/predict", data={"a": "b"}, files={"file": ("C:\\x\\y.jpg", large)})
+    named = post(gateway, path, data={"a": "b"}, files={"file": ("C:\\x\\y.jpg", large)})
     assert named.json()["image_name"] == "y.jpg"
 
 
@@ -437,19 +438,21 @@ def test_a_gateway_that_dies_comes_back_and_scores_go_on(gateway: RunningServer)
     """It is started again; meanwhile its paths say 503, and /ready and /predictions are well."""
     dead = process_of(gateway)
     dead.kill()
+    assert post(gateway, "/predict", data=PICTURE).status_code == 200  # goes past it
     wait_for(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE, "dead", 10)
     assert gateway.score(PICTURE)["score"] > 0
     assert gateway.health("/ready").status_code == 200
     wait_for(lambda: ask(gateway, "/health").status_code == 200, "back", 60)
     assert process_of(gateway).pid != dead.pid
-    assert post(gateway, "/predict", data=PICTURE).status_code == 200
+    assert post(gateway, "/predict/", data=PICTURE).status_code == 200
 
 
-def test_overload_is_refused_as_by_the_front(gateway: RunningServer) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/"])
+def test_overload_is_refused_as_by_the_front(gateway: RunningServer, path: str) -> None:
     """The front counts an address once: 20 at a time here, 429 for the next; nothing else fails."""
 
     def one(_: int) -> requests.Response:
-        return post(gateway, "/predict", data=PICTURE)
+        return post(gateway, path, data=PICTURE)
 
     with ThreadPoolExecutor(60) as pool:
         replies = list(pool.map(one, range(120)))

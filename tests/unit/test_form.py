@@ -35,9 +35,9 @@ def test_what_a_client_library_writes_is_read(content: bytes, name: str, other: 
     sent = requests.Request("POST", "http://x", files=files).prepare().body
     assert isinstance(sent, bytes)
     expected = [
-        Field(name=name, content=content, is_file=True),
+        Field(name=name, content=content, is_file=True, file_name="a.jpg"),
         Field(name=f"{name}2", content=other, is_file=False),
-        Field(name=name, content=b"", is_file=True),
+        Field(name=name, content=b"", is_file=True, file_name="b"),
     ]
     assert fields_of(sent) == expected
     assert fields_of(bytearray(sent)) == expected

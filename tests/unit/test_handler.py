@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -107,6 +108,27 @@ def test_a_describe_request_without_a_picture_returns_the_provenance(
     handler, context = loaded
     (reply,) = handler.handle([{"image": bytearray(GOOD)}], context)
     assert "score" in json.loads(reply)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ([("file", ("C:\\x\\một.png", GOOD))], "một.png"),
+        ([("note", (None, "b.png")), ("file", ("", GOOD))], None),
+        ([("empty", ("a.png", b"")), ("file", ("b.png", GOOD))], "b.png"),
+    ],
+)
+def test_the_name_of_a_file_is_told_where_the_front_asks(
+    loaded: tuple[IQAHandler, Context], files: list[Any], name: str | None
+) -> None:
+    """Of the file that was scored, without folders; nothing else changes, refusals neither."""
+    form = requests.Request("POST", "http://x", files=files).prepare().body
+    assert isinstance(form, bytes)
+    (plain,), _ = answer(loaded, [form])
+    (named, refused), _ = answer(loaded, [form, b"no picture"], {"X-Image-Name": "1"})
+    assert named.pop("image_name") == name
+    assert named == plain
+    assert set(refused) == {"code", "type", "message", "reason"}
 
 
 def test_the_encoding_of_one_body_is_undone_and_its_neighbours_are_left_alone(

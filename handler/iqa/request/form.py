@@ -27,6 +27,7 @@ ENCODED_NAME: Final = re.compile(r";\s*+filename\*=", re.I)
 MAX_FIELDS: Final = 250
 MAX_HEAD_BYTES: Final = 1536  # of one line: the name of a file, twice, once in percent signs
 MAX_HEAD_LINES: Final = 8
+MAX_FILE_NAME: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,13 @@ class Field:
         name: Perhaps empty, and perhaps that of another field as well.
         content: Bytes; what TorchServe has decoded may be text or JSON.
         is_file: It was sent as a file, and not as text.
+        file_name: Of the file, without folders; None where it has none.
     """
 
     name: str
     content: Any
     is_file: bool
+    file_name: str | None = None
 
 
 def fields_of(body: bytes | bytearray) -> list[Field] | None:
@@ -96,15 +99,23 @@ def fields_of(body: bytes | bytearray) -> list[Field] | None:
 
 def _fields(parser: PushMultipartParser, body: bytes | bytearray) -> list[Field]:
     fields: list[Field] = []
-    name, is_file, content = "", False, b""
+    name, is_file, content, of_file = "", False, b"", None
     for event in parser.parse(body):
         if isinstance(event, MultipartSegment):
             name, is_file, content = _utf8(event.name), _is_file(event), b""
+            of_file = file_name(event)
         elif event is not None:
             content = bytes(event)  # of a body in one piece, all of it
         elif name or is_file:
-            fields.append(Field(name=name, content=content, is_file=is_file))
+            fields.append(Field(name=name, content=content, is_file=is_file, file_name=of_file))
     return fields
+
+
+def file_name(part: MultipartSegment) -> str | None:
+    """Return the name of a part's file, without folders; browsers send it in UTF-8."""
+    if part.filename is None:
+        return None
+    return _utf8(part.filename).replace("\\", "/").rpartition("/")[2][:MAX_FILE_NAME] or None
 
 
 def _is_file(part: MultipartSegment) -> bool:

@@ -90,6 +90,16 @@ def picture_in(fields: Sequence[Field]) -> bytes:
     )
 
 
+def image_name_in(fields: Sequence[Field]) -> str | None:
+    """
+    Return the name of the picture's file, where the client sent one.
+
+    Raises:
+        ImageRejected: As `picture_in`.
+    """
+    return _chosen(fields).file_name
+
+
 def _chosen(fields: Sequence[Field]) -> Field:
     """
     Return the field that holds the picture: the only file, whatever its name is.

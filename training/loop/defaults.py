@@ -18,7 +18,7 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
         "weight_decay": 5e-4, "batch_size": 128, "epochs": 14, "warmup": 0.1, "clip_norm": 5.0,
         "label_smoothing": 0.05,
     },
-    "butterflies": {"augment": ("flip", "crop"), "epochs": 8},
+    "butterflies": {"augment": ("flip", "crop"), "epochs": 3, "norm": "frozen"},
 }  # fmt: skip
 
 

@@ -184,6 +184,14 @@ def test_other_methods_and_paths_are_refused_in_our_shape(gateway: RunningServer
     assert ask(gateway, "/v2/nope").json()["reason"] == "not_found"
 
 
+@pytest.mark.parametrize("path", ["/predictions/iqa%0A", "/explanations/iqa%0A", "/predict%0A"])
+def test_a_line_break_in_a_path_goes_nowhere(gateway: RunningServer, path: str) -> None:
+    """It would end the request's first line on its way to TorchServe; /v2 keeps its own shape."""
+    expect_refusal(post(gateway, path, data=PICTURE), 404, "not_found")
+    reply = ask(gateway, "/v2/models/a%0Ab/ready")
+    assert (reply.status_code, set(reply.json())) == (404, {"error", "reason"})
+
+
 def test_request_ids_are_kept(gateway: RunningServer) -> None:
     """The client's own, or the front's, comes back; an answer that came has it too."""
     given = {"X-Request-ID": "mine-1"}

@@ -62,7 +62,7 @@ def test_the_front_passes_on_the_models_of_the_environment(
     monkeypatch.setenv("MODELS", "iqa,a.b@prod")
     settings = defaults()
     assert settings["FRONT_MODELS"] == "iqa|a[.]b"
-    assert "(iqa|a[.]b)$ {" in render(settings)
+    assert r"(iqa|a[.]b)\z {" in render(settings)
 
 
 def test_the_front_asks_the_first_model_for_predict() -> None:

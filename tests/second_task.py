@@ -22,7 +22,7 @@ from console.paths import ROOT
 from iqa_handler import IQAHandler
 from training.data.datasets import DATASETS
 from training.data.layouts import Layout, Options
-from training.tasks import known as training_known
+from training.tasks import task_table as training_known
 from training.tasks.task import Array, Loss, LossSettings, Metric, TrainingTask
 
 POLICY = Policy(fit=FIXED_SIZE, width_px=28, height_px=28, channels="L", min_side_px=8)

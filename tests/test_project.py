@@ -44,9 +44,10 @@ MAY_IMPORT = {
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
     "training.heads": {"iqa.imaging", "iqa.tasks", "iqa.network", "training.data"},
+    "training.networks": {"iqa.imaging", "iqa.tasks", "iqa.network"},
     "training.registry": {
         "console", "iqa", "iqa.local", "iqa.network", "iqa.tasks", "training.data",
-        "training.measure", "training.tasks",
+        "training.measure", "training.tasks", "training.networks",
     },
     "training.graph": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
@@ -54,7 +55,7 @@ MAY_IMPORT = {
     },
     "training.loop": {
         "iqa.network", "training.compute", "training.data", "training.measure",
-        "training.tasks", "training.registry",
+        "training.tasks", "training.registry", "training.networks",
     },
     "training.experiments": {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
@@ -65,7 +66,7 @@ MAY_IMPORT = {
     "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {
         "console", "iqa.imaging", "iqa.network", "iqa.tasks", "training.data", "training.graph",
-        "training.tasks", "training.registry", "scripts.server", "ts",
+        "training.tasks", "training.networks", "training.registry", "scripts.server", "ts",
     },
     "scripts.batch": {
         "console", "iqa*", "training.registry", "scripts.server", "scripts.archive",
@@ -402,7 +403,8 @@ def test_the_list_of_commands_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["training", "torchserve", "torchserve/front", "tests", "benchmarks"]
+    "part",
+    ["training", "training/networks", "torchserve", "torchserve/front", "tests", "benchmarks"],
 )
 def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> None:
     """Every line is name==version with digests; whoever installs chooses the index."""

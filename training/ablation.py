@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import mlflow
 import numpy as np
-from iqa.network import checkpoint
 
 from console import command_line
 from training.compute.device import choose_device
@@ -33,6 +32,7 @@ from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
 from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor, with_mirror_image
+from training.networks import by_name as networks
 from training.registry.address import connect
 from training.tasks.task_table import QUALITY, task_of_data
 
@@ -123,7 +123,7 @@ def _train_variant(
     trainer = Trainer(config, QUALITY, data, record.digests)
     with trainer.tracked(record.parent_run_id) as run_id:
         trainer.run()
-        network, _ = checkpoint.load(trainer.best)
+        network, _ = networks.load(trainer.best)
         predictor = torch_predictor(network.to(trainer.device), trainer.device)
         predictors = {variant.name: predictor}
         if variant.name == RECIPE:

@@ -36,6 +36,7 @@ from training.measure.score_bands import (
     label_agreement,
 )
 from training.measure.score_scale import BANDS, COVERAGE, fit
+from training.networks import by_name as networks
 
 Vector = NDArray[np.float64]
 
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         folder: Path = arguments.checkpoint
-        network, card = checkpoint.load(folder)
+        network, card = networks.load(folder)
         if task_of(card).name != QUALITY.name:
             raise ValueError(
                 f"--checkpoint: expected a model of quality, got one of {task_of(card).name}, "

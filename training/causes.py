@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from iqa.network import checkpoint
 from iqa.network.intermediate_features import TAPS
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
 from iqa.tasks.heads import CAUSES, Causes, SmallNetwork, head_inputs
 from PIL import Image
@@ -156,7 +156,7 @@ def expect_taps(card: checkpoint.Card) -> str:
 
 
 @contextmanager
-def features_of(weights: ImageNetwork, graph: Path | None, backbone: str) -> Iterator[Runtime]:
+def features_of(weights: Network, graph: Path | None, backbone: str) -> Iterator[Runtime]:
     """Open the graph of a folder with its features; without one, the network's in float32."""
     with tempfile.TemporaryDirectory() as directory:
         name, path = "f32", Path(directory) / GRAPH_FILE

@@ -6,6 +6,9 @@ scikit-image and scikit-learn ship are distorted (`training.data.distortions`) a
 full-reference metrics; nobody has looked at them. The same photographs are in all three splits,
 and so are all kinds of distortion (from 110 pictures on): an SROCC on this data says that the
 pipeline works, and nothing about quality. Never compare it with a published figure.
+
+With `--task handwriting`: lines of text drawn with the fonts of this machine, printed or as if by
+hand (`training.data.demo_lines`), in the layout of the data set `handwriting`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -21,13 +25,17 @@ import numpy as np
 import pandas as pd
 
 from console import command_line
+from training.data import demo_lines
 from training.data.demo_images import PHOTOGRAPHS, Plan, make_pictures, plan
 from training.data.distortions import DISTORTIONS, LEVELS
+from training.data.fonts import find_fonts
 from training.data.pseudo_mos import imagined_votes, pseudo_mos
 
 logger = logging.getLogger(__name__)
 
 MIN_PICTURES: Final = 20
+# One round of the splits: two images of each kind and more in each.
+MIN_LINES: Final = 40
 PICTURES_DIR: Final = "data/512x384"
 RATINGS_FILE: Final = "data/koniq10k_distributions_sets.csv"
 README_FILE: Final = "README.txt"
@@ -66,8 +74,16 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m training.demo_data",
         description="Make a synthetic rated data set in KonIQ-10k's layout, for tests and for "
         "trying the pipeline: distorted photographs with a pseudo-MOS from full-reference "
-        "metrics. Never compare a figure measured on it with a published one.",
+        "metrics. Or, with --task handwriting, lines of text drawn with Debian's fonts. "
+        "Never compare a figure measured on it with a published one.",
+        epilog="Lines of text: python -m training.demo_data --task handwriting --pictures 4000 "
+        "--out demo/handwriting",
     )
+    parser.add_argument(
+        "--task", choices=sorted(MAKERS), default="quality",
+        help="quality: distorted photographs with ratings; handwriting: text lines, printed or "
+        "handwritten (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--out",
         type=Path,
@@ -87,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        make(arguments.out, arguments.pictures, arguments.seed)
+        MAKERS[arguments.task](arguments.out, arguments.pictures, arguments.seed)
         return 0
 
     return command_line.run(command, arguments.debug)
@@ -108,17 +124,14 @@ def make(out: Path, pictures: int = 400, seed: int = 0) -> Path:
     Raises:
         ValueError: Too few pictures, a negative seed, or `out` holds something else.
     """
-    if pictures < MIN_PICTURES:
-        raise ValueError(f"--pictures: expected at least {MIN_PICTURES}, got {pictures}.")
-    if seed < 0:
-        raise ValueError(f"--seed: expected at least 0, got {seed}.")
+    _check_numbers(pictures, MIN_PICTURES, seed)
     readme = README.format(
         mark=MARK, pictures=pictures, seed=seed, kinds=len(DISTORTIONS), levels=len(LEVELS),
         scenes=", ".join(PHOTOGRAPHS), packages=", ".join(f"{p} {version(p)}" for p in PACKAGES),
     )  # fmt: skip
     plans = plan(pictures, seed)
     ratings = out / RATINGS_FILE
-    _check_is_own(out)
+    _check_is_own(out, MARK)
     if _is_complete(out, readme, plans):
         logger.info("%s: the synthetic data set is already there", out)
         return ratings
@@ -133,14 +146,62 @@ def make(out: Path, pictures: int = 400, seed: int = 0) -> Path:
     return ratings
 
 
-def _check_is_own(out: Path) -> None:
+def make_lines(out: Path, pictures: int = 400, seed: int = 0) -> Path:
+    """
+    Make the data set of text lines, unless the same one is already there.
+
+    Args:
+        out: Its folder; made if missing.
+        pictures: How many.
+        seed: Same seed and fonts, same bytes.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: Too few pictures or fonts, a negative seed, or `out` holds something else.
+    """
+    _check_numbers(pictures, MIN_LINES, seed)
+    _check_is_own(out, demo_lines.MARK)
+    fonts = find_fonts()
+    lines = demo_lines.plan(pictures, seed, fonts)
+    readme, path = demo_lines.readme(lines, seed, fonts), out / README_FILE
+    if path.is_file() and path.read_text() == readme:
+        logger.info("%s: the synthetic text lines are already there", out)
+        return out
+    for earlier in out.rglob("synthetic-*.jpg"):
+        earlier.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{demo_lines.MARK}\n\nnot complete: make it again\n")
+    demo_lines.draw(out, lines, seed)
+    # Last, so that a folder with these words is complete.
+    path.write_text(readme)
+    logger.info("%s: %d synthetic text lines, drawn with fonts", out, pictures)
+    return out
+
+
+MAKERS: Final[dict[str, Callable[[Path, int, int], Path]]] = {
+    "quality": make,
+    "handwriting": make_lines,
+}
+"""By `--task`."""
+
+
+def _check_numbers(pictures: int, least: int, seed: int) -> None:
+    if pictures < least:
+        raise ValueError(f"--pictures: expected at least {least}, got {pictures}.")
+    if seed < 0:
+        raise ValueError(f"--seed: expected at least 0, got {seed}.")
+
+
+def _check_is_own(out: Path, mark: str) -> None:
     """Refuse a folder that holds something else: pictures in it would be replaced."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: expected a folder, got the file {out}. Name another.")
     if not out.exists() or not any(out.iterdir()):
         return
     readme = out / README_FILE
-    if not readme.is_file() or not readme.read_bytes().startswith(MARK.encode()):
+    if not readme.is_file() or not readme.read_bytes().startswith(mark.encode()):
         raise ValueError(
             f"--out: expected an empty folder or an earlier synthetic data set, got {out} with "
             "other files. Name another folder."

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from iqa.network import checkpoint
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE, Runtime
 
 from console import command_line
@@ -33,6 +33,7 @@ from training.graph import precision
 from training.graph.export import export_onnx
 from training.measure import explain
 from training.measure.predict import graph_predictor, predict, torch_predictor
+from training.networks import by_name as networks
 from training.registry import model_versions
 from training.registry.address import connect
 from training.tasks.task_table import training_task_of
@@ -127,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(command, arguments.debug)
 
 
-def load_model(model: str) -> tuple[ImageNetwork, checkpoint.Card]:
+def load_model(model: str) -> tuple[Network, checkpoint.Card]:
     """
     Load a checkpoint from a folder or from the registry.
 
@@ -135,16 +136,16 @@ def load_model(model: str) -> tuple[ImageNetwork, checkpoint.Card]:
         ValueError: There is none under that name, or it is refused.
     """
     if Path(model).is_dir():
-        return checkpoint.load(Path(model))
+        return networks.load(Path(model))
     connect()
     version = model_versions.version_of_uri(model)
     with tempfile.TemporaryDirectory() as directory:
         folder = model_versions.download(str(version.name), str(version.version), Path(directory))
-        return checkpoint.load(folder)
+        return networks.load(folder)
 
 
 @contextmanager
-def _graph(network: ImageNetwork, folder: Path | None) -> Iterator[Runtime]:
+def _graph(network: Network, folder: Path | None) -> Iterator[Runtime]:
     """Open the graph of a folder; without one, the network's own in float32."""
     threads = torch.get_num_threads()
     if folder is not None:

@@ -11,10 +11,16 @@ import dataclasses
 import json
 import logging
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import mlflow
 from iqa.network import checkpoint
+from iqa.network.own import is_own
+from iqa.network.runtime import GRAPH_FILE
 
 from console import command_line
 from training.compute.device import choose_device
@@ -23,11 +29,13 @@ from training.data import ratings
 from training.data.config import add_options
 from training.data.ratings import Ratings
 from training.data.targets import some
+from training.graph import export
 from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
 from training.loop.trainer import Trainer
 from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
+from training.networks import by_name as networks
 from training.registry import model_versions, promotion
 from training.registry.address import connect
 from training.tasks.task import TrainingTask
@@ -47,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         "version. The data set says which of the two; its defaults come before those below.",
         epilog="Clothes in 28 x 28: python -m training.train --dataset fashion_mnist --alias "
         "staging. Folders of classes: --dataset imagefolder --data-dir DIR. "
+        "A network of your own: --network module:function, or timm:NAME (docs/your-own-model.md). "
         "Several GPUs: torchrun --nproc-per-node 2 -m training.train ... "
         "Quick try: python -m training.demo_data --out demo/data && python -m "
         "training.train --data-dir demo/data --weights none --epochs 1 --limit 32",
@@ -102,13 +111,18 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
         digests = {name: split.digest() for name, split in data.splits.items()}
         warn_of_duplicates(data)
         trainer = Trainer(config, task, data, digests, processes)
+        if is_own(config.backbone) and processes.is_first:
+            export.try_export(trainer.network)
         with trainer.tracked(parent_run_id) as run_id:
             trainer.run()
             if not processes.is_first:
                 return None
             facts = {**evaluate(trainer, config, task, data), **origin(trainer, data, digests)}
             card = checkpoint.change_card(trainer.best, facts)
-            registered = promotion.register(config.model_name, run_id, trainer.best, card)
+            with graph_of_own(trainer.best, config) as graph:
+                registered = promotion.register(
+                    config.model_name, run_id, trainer.best, card, graph
+                )
             trainer.state.close()
             if config.alias:
                 promotion.promote_if_better(config.alias, registered, data.splits["val"])
@@ -140,7 +154,7 @@ def evaluate(
     Returns:
         What the card says of both: `metrics`, and where it could be fitted the calibration.
     """
-    network, card = checkpoint.load(trainer.best)
+    network, card = networks.load(trainer.best)
     predictor = torch_predictor(network.to(trainer.device), trainer.device)
     splits = {name: data.splits[name] for name in ("val", "test")}
     outputs = {
@@ -163,6 +177,19 @@ def evaluate(
     mlflow.log_figure(plots.history(history, task.leading.key), "plots/history.png")
     mlflow.log_text(json.dumps(history, indent=2), "history.json")
     return {**calibration, "metrics": metrics}
+
+
+@contextmanager
+def graph_of_own(best: Path, config: TrainConfig) -> Iterator[Path | None]:
+    """Export a user's own network: MLflow's tools run the graph, and need not import its code."""
+    if not is_own(config.backbone):
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory) / "f32"
+        folder.mkdir()
+        export.export_onnx(networks.load(best)[0], folder / GRAPH_FILE)
+        yield folder
 
 
 def warn_of_duplicates(data: Ratings) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import mlflow
-from iqa.network import checkpoint
 from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
@@ -28,6 +27,7 @@ from scripts.archive import graph_choice, mar_file
 from scripts.server.state import StateDir
 from training.data.config import DataConfig
 from training.graph import export, precision
+from training.networks import by_name as networks
 from training.registry import model_versions
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _pack(
     """Write the archive; return the precision of its graph."""
     name, number = str(version.name), str(version.version)
     directory = model_versions.download(name, number, workspace)
-    network, card = checkpoint.load(directory)
+    network, card = networks.load(directory)
     graphs = workspace / "graphs"
     graphs.mkdir()
     choice = graph_choice.choose(version, wanted, data, graphs, directory, network)

@@ -16,7 +16,8 @@ from typing import Final
 import mlflow
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint, runtime
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
+from iqa.network.own import is_own
 from iqa.network.runtime import GRAPH_FILE, PRECISIONS
 from iqa.tasks.heads import HEADS_FILE
 from mlflow.entities.model_registry import ModelVersion
@@ -61,7 +62,7 @@ def choose(
     data: DataConfig | None,
     folder: Path,
     directory: Path,
-    network: ImageNetwork,
+    network: Network,
 ) -> Choice:
     """
     Find or make the graph of a version.
@@ -102,6 +103,8 @@ def choose(
             continue
         if wanted == AUTO and name == "bf16" and not runtime.has_bf16():
             continue  # it would compute in float32
+        if wanted == AUTO and name == "bf16" and is_own(network.backbone):
+            continue  # its layers are not known: `precision.make` refuses it
         place = folder / name
         gate = _stored(version, name, place, sha256)
         if gate is None and loaded is not None:

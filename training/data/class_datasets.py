@@ -6,6 +6,7 @@ An adapter finds images and labels; `training.data.targets.class_targets` checks
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,10 @@ SPLIT_FOLDERS: Final = {
     "train": ("train", "training"),
     "val": ("valid", "val", "validation"),
     "test": ("test", "testing"),
+}
+HANDWRITING_NAMES: Final = {
+    "printed": ("printed", "print", "printing"),
+    "handwritten": ("handwritten", "handwriting", "manuscript"),
 }
 HELD_OUT_PERCENT: Final = 10
 
@@ -117,6 +122,27 @@ def butterflies(data_dir: Path, options: Options) -> Layout:
     return imagefolder(inside if inside.is_dir() else data_dir, options)
 
 
+def handwriting(data_dir: Path, options: Options) -> Layout:
+    """
+    Read lines of text, printed or handwritten, as exports of CATMuS and CORTO lay them out.
+
+    Those are `train/`, `validation/` and `test/`, in each a folder for each kind, with images of
+    1024 x 256. A kind's folder may have any of `HANDWRITING_NAMES`, in any letter case.
+    """
+    layout = imagefolder(data_dir, options)
+    kind_of = {name: kind for kind, names in HANDWRITING_NAMES.items() for name in names}
+    labels = [kind_of.get(str(label).lower(), str(label)) for label in layout.table["label"]]
+    names = [Path(str(name)).name for name in layout.table["image_name"]]
+    is_synthetic = any(name.startswith("synthetic-") for name in names)
+    return replace(
+        layout,
+        table=layout.table.assign(label=labels),
+        class_names=tuple(HANDWRITING_NAMES),
+        # training.demo_data's lines share the layout and must never pass for written ones.
+        name="handwriting-synthetic" if is_synthetic else None,
+    )
+
+
 def labelled_csv(data_dir: Path, options: Options) -> Layout:
     """Read `--labels FILE` with the columns image_name, label and, for training, set."""
     assert options.labels is not None  # the caller looked
@@ -139,6 +165,7 @@ CLASS_DATASETS: Final = {
     "fashion_mnist": fashion_mnist,
     "imagefolder": imagefolder,
     "butterflies": butterflies,
+    "handwriting": handwriting,
 }
 
 

@@ -14,7 +14,14 @@ from training.data.layouts import headers_of_columns
 
 
 def option(default: Any, text: str, **argument: Any) -> Any:
-    """Return a dataclass field that is also a command-line option with this help text."""
+    """
+    Return a dataclass field that is also a command-line option with this help text.
+
+    Args:
+        default: Of both.
+        text: The help.
+        argument: For argparse; and `also`, a second name.
+    """
     return field(default=default, metadata={"help": text, **argument})
 
 
@@ -70,7 +77,10 @@ def add_options(
             argument["type"] = str
         if item.default not in (None, False):
             argument["help"] += " (default: %(default)s)"
-        parser.add_argument("--" + item.name.replace("_", "-"), default=item.default, **argument)
+        names = ["--" + item.name.replace("_", "-")]
+        if "also" in argument:
+            names.append(argument.pop("also"))
+        parser.add_argument(*names, default=item.default, **argument)
 
 
 def data_config(arguments: argparse.Namespace) -> DataConfig:

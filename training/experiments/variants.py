@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from iqa.imaging import colour
 from iqa.imaging.decoding import decode
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
 from iqa.tasks.score import ScoreScale
 from PIL import Image, ImageOps
@@ -72,7 +72,7 @@ CHANGES: Final[dict[str, Callable[[Image.Image], bytes]]] = {
 
 
 def score_pictures(
-    network: ImageNetwork, scale: ScoreScale, pictures: dict[str, bytes], seed: int = 0
+    network: Network, scale: ScoreScale, pictures: dict[str, bytes], seed: int = 0
 ) -> dict[str, PictureScores]:
     """
     Score every variant of every picture with the exported graph, as the server does on a CPU.

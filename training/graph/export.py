@@ -7,8 +7,10 @@ bfloat16 graph holds 16 bits a weight.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +20,8 @@ import onnx
 import torch
 from iqa.imaging.decoding import decode
 from iqa.network.checkpoint import WEIGHTS_FILE, Card, policy_of
-from iqa.network.model import ImageNetwork
-from iqa.network.runtime import OpenVINORuntime, Runtime
+from iqa.network.model import Network
+from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
 from iqa.tasks.task import in_words
 from iqa.tasks.task_table import task_of
 from onnx import TensorProto, helper, numpy_helper
@@ -30,11 +32,14 @@ logger = logging.getLogger(__name__)
 
 OPSET: Final = 18
 MAX_SCORE_DIFFERENCE: Final = 0.01
+MAX_OUTPUT_DIFFERENCE: Final = 1e-3
 
 
-def export_onnx(network: ImageNetwork, path: Path, weights: Path | None = None) -> None:
+def export_onnx(network: Network, path: Path, weights: Path | None = None) -> None:
     """
-    Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out, N, H, W free.
+    Write the network as ONNX: uint8 (N, H, W, C) in, its outputs as float32 out.
+
+    N is free, and so are H and W where the network takes any size.
 
     Args:
         network: In evaluation mode, on the CPU.
@@ -81,8 +86,9 @@ def export_bf16(network: RoundedNetwork, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _trace(network: ImageNetwork | RoundedNetwork, path: Path) -> None:
-    example = torch.zeros(2, 96, 128, network.n_channels, dtype=torch.uint8)
+def _trace(network: Network | RoundedNetwork, path: Path) -> None:
+    example = torch.zeros(2, *network.example_px, network.n_channels, dtype=torch.uint8)
+    free = {0: "N", 1: "H", 2: "W"} if network.takes_any_size else {0: "N"}
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but takes 3 s where its successor takes 25; torch
         # is pinned, and the graph is checked below.
@@ -98,7 +104,7 @@ def _trace(network: ImageNetwork | RoundedNetwork, path: Path) -> None:
             do_constant_folding=False,
             input_names=["pixels_NHWC"],
             output_names=["outputs"],
-            dynamic_axes={"pixels_NHWC": {0: "N", 1: "H", 2: "W"}, "outputs": {0: "N"}},
+            dynamic_axes={"pixels_NHWC": free, "outputs": {0: "N"}},
         )
     onnx.checker.check_model(str(path))
 
@@ -128,6 +134,43 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
         }
         for key, value in entries.items():
             tensor.external_data.add(key=key, value=str(value))
+
+
+def try_export(network: Network) -> None:
+    """
+    Refuse a network that cannot be served, before hours of training.
+
+    Args:
+        network: Stays as it is, random numbers included.
+
+    Raises:
+        ValueError: It has no graph, or its graph gives other outputs than torch.
+    """
+    copied = copy.deepcopy(network).cpu().eval()
+    rng = np.random.default_rng(0)
+    shape = (3, *network.example_px, network.n_channels)
+    pixels_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        path = Path(folder) / GRAPH_FILE
+        try:
+            export_onnx(copied, path)
+            runtime = OpenVINORuntime(path, 1)
+            got = runtime.outputs(pixels_NHWC)
+            alone = runtime.outputs(pixels_NHWC[:1])
+        except Exception as error:  # of torch, onnx or OpenVINO: each has its own
+            raise ValueError(
+                f"network {network.backbone}: expected one that can be exported to ONNX, got "
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.300}. Use what "
+                "torch.onnx knows, and shapes that do not depend on the pixels."
+            ) from error
+    with torch.inference_mode():
+        expected = copied(torch.from_numpy(pixels_NHWC)).numpy()
+    apart = max(np.abs(got - expected).max(), np.abs(alone - expected[:1]).max())
+    if not apart <= MAX_OUTPUT_DIFFERENCE:  # false for NaN too
+        raise ValueError(
+            f"network {network.backbone}: expected its graph to give torch's outputs, got others, "
+            f"{apart:.4f} apart. Its forward may depend on the pixels or on the size of the batch."
+        )
 
 
 def check_taps(
@@ -163,7 +206,7 @@ def check_taps(
 
 def check_graph(
     runtime: Runtime,
-    network: ImageNetwork,
+    network: Network,
     pictures: list[Path],
     max_points: float,
     card: Card,

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from iqa.imaging.preprocessing import DEFAULT, Policy, input_size
 from iqa.network import checkpoint
-from iqa.network.model import ImageNetwork
+from iqa.network.model import ImageNetwork, Network
 from iqa.network.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE, OpenVINORuntime, Runtime
 from torch import Tensor
 
@@ -111,7 +111,7 @@ class Gate:
 def make(
     precision: str,
     task: TrainingTask,
-    network: ImageNetwork,
+    network: Network,
     weights_sha256: str,
     data: Ratings,
     folder: Path,
@@ -129,10 +129,19 @@ def make(
 
     Returns:
         The measurement; whether it passed is for the caller to ask.
+
+    Raises:
+        ValueError: A user's own network in bf16.
     """
+    if precision == "bf16" and not isinstance(network, ImageNetwork):
+        raise ValueError(
+            f"precision bf16: expected a network of this project, whose layers are known, got "
+            f"{network.backbone}. Use f32, int8 or auto."
+        )
     started_s = time.monotonic()
     pictures = _calibration_pictures(data.split("train"), precision)
     if precision == "bf16":
+        assert isinstance(network, ImageNetwork)  # checked above
         export.export_bf16(rounded(network, pictures), folder / GRAPH_FILE)
     else:
         quantise(network, pictures, folder / QUANTISED_GRAPH_FILE)
@@ -200,7 +209,7 @@ def _measure(
     precision: str,
     folder: Path,
     task: TrainingTask,
-    network: ImageNetwork,
+    network: Network,
     weights_sha256: str,
     split: Split,
 ) -> Gate:

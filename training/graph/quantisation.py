@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 
 import openvino
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from iqa.network.openvino_core import core
 from torch import Tensor
 
 from training.graph.export import export_onnx
 
 
-def quantise(network: ImageNetwork, pictures: list[Tensor], path: Path) -> None:
+def quantise(network: Network, pictures: list[Tensor], path: Path) -> None:
     """
     Write the network with 8-bit weights and activations.
 
@@ -35,7 +35,8 @@ def quantise(network: ImageNetwork, pictures: list[Tensor], path: Path) -> None:
     dataset = nncf.Dataset([picture[None].numpy() for picture in pictures])
     # The head, the only product of matrices, stays in float: it costs nothing, and rounding the
     # average before it would make the quality map inexact (iqa.network.quality_map).
-    head = nncf.IgnoredScope(types=["MatMul"])
+    # A user's network may have no such product, or more of them.
+    head = nncf.IgnoredScope(types=["MatMul"], validate=False)
     quantised = nncf.quantize(model, dataset, subset_size=len(pictures), ignored_scope=head)
     gc.collect()  # a core that NNCF leaves must end in this thread, see iqa.network.openvino_core
     openvino.save_model(quantised, path)

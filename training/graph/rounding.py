@@ -22,7 +22,7 @@ import itertools
 from typing import Final
 
 import torch
-from iqa.network.model import ImageNetwork, activated, pool, three_channels
+from iqa.network.model import ImageNetwork, Network, activated, pool, three_channels
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -45,6 +45,7 @@ class RoundedNetwork(nn.Module):
     """
 
     shift: Tensor
+    example_px, takes_any_size = Network.example_px, Network.takes_any_size
 
     def __init__(self, network: ImageNetwork) -> None:
         super().__init__()

@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from iqa.network.model import NETWORKS, POOLINGS
-from iqa.network.small import SMALL_NETWORKS
+from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS, POOLINGS
 
 from training.data.config import DataConfig, option, values_of
 from training.data.whole_images import augmentations_of_text
 from training.loop.schedule import SCHEDULES
 from training.loop.trained_part import trained_part
+from training.networks.by_name import network_name
+from training.networks.timm_models import PREFIX
 from training.tasks.classes import CLASS_WEIGHTS
 from training.tasks.losses import LOSSES
 
@@ -29,9 +30,12 @@ class TrainConfig(DataConfig):
 
     backbone: str = option(
         "mobilenet_v2",
-        "network before the head; residual_small and cnn4 are for small images, and have no "
-        "weights of ImageNet",
-        choices=list(NETWORKS),
+        f"{', '.join(NETWORKS)} (the last two are for small images, and have no weights of "
+        "ImageNet); or a network of your own, module:function, or timm:NAME where timm is "
+        "installed, see docs/your-own-model.md",
+        type=network_name,
+        metavar="NAME",
+        also="--network",
     )
     weights: str = option(
         "imagenet", "where the backbone starts: imagenet (downloaded), none, or a file"
@@ -142,8 +146,9 @@ class TrainConfig(DataConfig):
         _expect(self.patience >= 0, "patience", "0 or more", self.patience)
         sides = self.image_size or (1, 1)
         _expect(min(sides) > 0, "image_size", "sides above 0", self.image_size)
-        is_small = self.backbone in SMALL_NETWORKS and self.weights == "imagenet"
-        _expect(not is_small, "weights", f"none or a file for {self.backbone}", self.weights)
+        has_imagenet = self.backbone in FEATURES_OF_BACKBONE or self.backbone.startswith(PREFIX)
+        fits = has_imagenet or self.weights != "imagenet"
+        _expect(fits, "weights", f"none or a file for {self.backbone}", self.weights)
         # Norm-in-Norm and batch norm compare pictures within a batch.
         _expect(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size)
         fits = 0 <= self.damaged_pairs <= self.batch_size
@@ -162,7 +167,8 @@ class TrainConfig(DataConfig):
     @property
     def run_dir(self) -> Path:
         """Folder of the run: state for --resume, history, the best checkpoint."""
-        name = f"{self.dataset}-{self.backbone}-lr{self.lr:g}-e{self.epochs}-s{self.seed}"
+        backbone = self.backbone.replace(":", "-")
+        name = f"{self.dataset}-{backbone}-lr{self.lr:g}-e{self.epochs}-s{self.seed}"
         return self.out or Path("runs") / name
 
 

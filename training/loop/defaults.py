@@ -1,4 +1,4 @@
-"""What a data set changes of a run's defaults, and the command line that knows it."""
+"""What a data set, and a user's network, change of a run's defaults; the command line with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from training.networks import by_name
 from training.tasks.task_table import CLASSES, TASK_OF_DATASET
 
 # Of photographs, from ImageNet's features.
@@ -17,6 +18,12 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
         "augment": ("flip",), "optimizer": "sgd", "lr": 0.1, "head_lr_factor": 1.0,
         "weight_decay": 5e-4, "batch_size": 128, "epochs": 14, "warmup": 0.1, "clip_norm": 5.0,
         "label_smoothing": 0.05,
+    },
+    # Lines of 1024 x 256, at a quarter of their sides.
+    "handwriting": {
+        "backbone": "residual_small", "weights": "none", "image_size": (256, 64), "channels": "L",
+        "optimizer": "sgd", "lr": 0.05, "head_lr_factor": 1.0, "weight_decay": 5e-4,
+        "epochs": 4, "warmup": 0.1, "clip_norm": 5.0, "label_smoothing": 0.05,
     },
     "butterflies": {"augment": ("flip", "crop"), "epochs": 3, "norm": "frozen"},
 }  # fmt: skip
@@ -30,10 +37,28 @@ def of_dataset(dataset: str) -> dict[str, Any]:
     return {**OF_CLASSES, **named, **OF_DATASET.get(dataset, {})}
 
 
+def of_network(network: str, dataset: str) -> dict[str, Any]:
+    """
+    Return the defaults that a user's network states, which hold in place of the data set's.
+
+    Raises:
+        ValueError: It cannot be imported.
+    """
+    stated = by_name.stated_defaults(network)
+    if dataset != "csv" and TASK_OF_DATASET.get(dataset) != CLASSES.name:
+        return {key: value for key, value in stated.items() if key == "weights"}
+    return stated
+
+
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line whose defaults depend on its own `--dataset`."""
+    """Parse a command line whose defaults depend on its own `--dataset` and `--network`."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--dataset")
-    dataset = first.parse_known_args(argv)[0].dataset
-    parser.set_defaults(**of_dataset(dataset or ""))
+    first.add_argument("--dataset", default="")
+    first.add_argument("--backbone", "--network", default="")
+    seen = first.parse_known_args(argv)[0]
+    parser.set_defaults(**of_dataset(seen.dataset))
+    try:
+        parser.set_defaults(**of_network(seen.backbone, seen.dataset))
+    except ValueError as error:
+        parser.error(str(error))
     return parser.parse_args(argv)

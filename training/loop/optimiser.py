@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.loop.config import TrainConfig
@@ -13,9 +13,14 @@ from training.loop.config import TrainConfig
 MOMENTUM: Final = 0.9
 
 
-def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return one with a rate for the head and one for the backbone; no decay on vectors."""
-    head = {id(parameter) for parameter in network.head.parameters()}
+def optimizer_of(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
+    """
+    Return one with a rate for the head and one for the backbone; no decay on vectors.
+
+    Where the head is not known, all has the backbone's rate.
+    """
+    last = network.last_layer
+    head = set() if last is None else {id(parameter) for parameter in last.parameters()}
     groups: list[dict[str, Any]] = []
     for is_head in (False, True):
         lr = config.lr * (config.head_lr_factor if is_head else 1.0)
@@ -36,7 +41,7 @@ def optimizer_of(network: ImageNetwork, config: TrainConfig) -> torch.optim.Opti
     return kinds[config.optimizer](groups)
 
 
-def average_of(network: ImageNetwork, decay: float) -> AveragedModel | None:
+def average_of(network: Network, decay: float) -> AveragedModel | None:
     """
     Return an exponential moving average of weights and batch norm statistics.
 
@@ -50,10 +55,10 @@ def average_of(network: ImageNetwork, decay: float) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
 
-def evaluated_network(network: ImageNetwork, average: AveragedModel | None) -> ImageNetwork:
+def evaluated_network(network: Network, average: AveragedModel | None) -> Network:
     """Return the network that is validated and kept: the average, where there is one."""
     if average is None:
         return network
     module = average.module
-    assert isinstance(module, ImageNetwork)
+    assert isinstance(module, Network)
     return module

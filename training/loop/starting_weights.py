@@ -7,7 +7,7 @@ from urllib.error import URLError
 
 import torch
 from iqa.network.checkpoint import sha256_of
-from iqa.network.model import ImageNetwork
+from iqa.network.model import ImageNetwork, Network
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
@@ -15,12 +15,14 @@ from torchvision import models
 from training.compute.fast_layers import make_fast
 from training.data.ratings import Ratings
 from training.loop.config import TrainConfig
+from training.networks import by_name
+from training.networks.own import OwnNetwork
 from training.tasks.task import TrainingTask
 
 
 def starting_network(
     config: TrainConfig, task: TrainingTask, data: Ratings, device: torch.device
-) -> ImageNetwork:
+) -> Network:
     """
     Return the network as it is before the first step, laid out for speed.
 
@@ -32,17 +34,16 @@ def starting_network(
 
     Raises:
         FileNotFoundError: No such file of weights.
-        ValueError: The weights are refused.
+        ValueError: The weights are refused, or the network is.
     """
     train = data.splits["train"]
-    network = ImageNetwork(
-        config.backbone,
-        config.dropout,
-        config.pooling,
-        head=task.head(data.facts),
-        n_channels=train.policy.n_channels,
+    network = by_name.make(
+        config.backbone, task.head(data.facts), train.policy, config.dropout, config.pooling
     )
     start_from(network, config.weights)
+    if not isinstance(network, ImageNetwork):
+        _expect_known_parts(network, config)
+        return network.to(device)
     task.start_head(network.head, train.target)
     make_fast(network.features, is_norm_frozen=config.norm == "frozen")
     network.to(device)
@@ -51,19 +52,47 @@ def starting_network(
     return network
 
 
-def start_from(network: ImageNetwork, weights: str) -> None:
+def _expect_known_parts(network: Network, config: TrainConfig) -> None:
     """
-    Load starting weights into the backbone.
+    Check that nothing is asked for that needs parts of a user's network that are not known.
+
+    Raises:
+        ValueError: It would be ignored.
+    """
+    if config.norm == "frozen":
+        raise ValueError(
+            f"--norm: expected batch with {network.backbone}, whose order of layers is not known, "
+            "got frozen."
+        )
+    usual = TrainConfig.head_lr_factor
+    if network.last_layer is None and config.head_lr_factor not in (usual, 1.0):
+        raise ValueError(
+            f"--head-lr-factor: expected it left out with {network.backbone}, whose last layer is "
+            f"not known, got {config.head_lr_factor:g}. Name that layer `head`, or use --lr alone."
+        )
+
+
+def start_from(network: Network, weights: str) -> None:
+    """
+    Load starting weights into all but the last layer.
 
     Args:
         network: Changed in place.
-        weights: `imagenet`, `none`, or the path of torchvision-named weights (safetensors, or a
-            state dict saved by torch). A classifier in the file is left out.
+        weights: `imagenet`, `none`, or the path of weights as torchvision, or the module of a
+            user's own, names them (safetensors, or a state dict saved by torch). A classifier in
+            the file is left out.
 
     Raises:
         FileNotFoundError: No such file.
         ValueError: The file does not hold this backbone's weights, or the download failed.
     """
+    if isinstance(network, OwnNetwork):
+        if weights == "imagenet":
+            network.start_from(network.pretrained())
+        elif weights != "none":
+            network.start_from(_read(Path(weights)))
+        return
+    assert isinstance(network, ImageNetwork)
     if weights == "imagenet":
         network.features.load_state_dict(_as_features(network, _download(network.backbone)))
     elif weights != "none":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from iqa.network.model import ImageNetwork
+from iqa.network.model import Network
 from torch import Tensor, nn
 
 from training.compute.device import autocast, uses_bf16
@@ -33,7 +33,7 @@ class Step:
     def __init__(
         self,
         config: TrainConfig,
-        network: ImageNetwork,
+        network: Network,
         task: TrainingTask,
         processes: ProcessGroup = ONE_PROCESS,
         target: Array | None = None,

@@ -58,6 +58,7 @@ class Trainer:
     Attributes:
         state: Where the run stands. Whoever has used the best checkpoint closes it.
         device: Where it computes.
+        network: As it is after the last step.
 
     Raises:
         ValueError: The settings, the starting weights, or the state to resume are refused.
@@ -80,11 +81,11 @@ class Trainer:
         self._train, self._val = (
             kept_in_memory(data.splits[name], name) for name in ("train", "val")
         )
-        self._network = starting_network(config, task, data, self.device)
-        self._frozen = freeze(self._network, config.train)
-        self._step = Step(config, self._network, task, processes, self._train.target)
+        self.network = starting_network(config, task, data, self.device)
+        self._frozen = freeze(self.network, config.train)
+        self._step = Step(config, self.network, task, processes, self._train.target)
         self._average, self._optimizer = self._step.average, self._step.optimizer
-        self.state = RunState.open(config, digests, self._network, self._optimizer, self._average)
+        self.state = RunState.open(config, digests, self.network, self._optimizer, self._average)
         steps = len(training_loader(config, task, self._train, self.state.epoch))
         self._scheduler = rate_scheduler(
             self._optimizer,
@@ -157,7 +158,7 @@ class Trainer:
             self._config, self._task, self._train, state.epoch, state.step, self._processes
         )
         self._saved_at_s = started_s = time.monotonic()
-        self._network.train()
+        self.network.train()
         for module in self._frozen:
             module.eval()
         with tqdm(
@@ -188,7 +189,7 @@ class Trainer:
 
     def validate(self) -> None:
         """Measure the epoch on validation; keep the network if it is the best so far."""
-        network = evaluated_network(self._network, self._average)
+        network = evaluated_network(self.network, self._average)
         # In float32 whatever the steps were in: autocast moves the rank correlation of quality by
         # up to 0.005, more than what lies between two epochs.
         part = predict(
@@ -211,7 +212,7 @@ class Trainer:
     def save(self) -> None:
         """Write what `--resume` needs."""
         if self._processes.is_first:
-            self.state.save(self._network, self._optimizer, self._average)
+            self.state.save(self.network, self._optimizer, self._average)
         self._saved_at_s = time.monotonic()
 
     def save_if_due(self) -> None:

@@ -16,6 +16,7 @@ from mlflow.models import Model
 
 from training.data.ratings import Split
 from training.measure.predict import predict, torch_predictor
+from training.networks import by_name as networks
 from training.registry import flavor
 from training.registry.model_versions import download, holder_of, move_alias
 from training.registry.ranking import metrics_on_validation
@@ -182,7 +183,7 @@ def _predicted(
 ) -> tuple[Array, checkpoint.Card]:
     """Return a version's outputs for some images, and its card."""
     with tempfile.TemporaryDirectory() as directory:
-        network, card = checkpoint.load(download(name, version, Path(directory)))
+        network, card = networks.load(download(name, version, Path(directory)))
     own = training_task_of(card)
     if own.name != task.name:
         raise ValueError(

@@ -39,6 +39,7 @@ WANTED: Final = (
     GRAPH_FILE,
     QUANTISED_GRAPH_FILE,
     "model.bin",
+    WEIGHTS_FILE,  # a float32 graph points into it
     CARD_FILE,
     HEADS_FILE,
     PROVENANCE_FILE,

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
-from iqa.network.model import MEAN, NETWORKS, POOLINGS, STD, ImageNetwork
+from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
+from iqa.network.own import is_own
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task
@@ -39,7 +41,7 @@ they were fitted `calibration` and `interval`, see `iqa.tasks.score`)."""
 
 def save(
     directory: Path,
-    network: ImageNetwork,
+    network: Network,
     facts: Card,
     task: Task = QUALITY,
     policy: Policy = DEFAULT,
@@ -59,14 +61,15 @@ def save(
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        # Cloned, because two names of one tensor are stored as two.
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous().clone()
         for name, tensor in network.state_dict().items()
     }
     save_file(weights, directory / WEIGHTS_FILE)
     named = {} if task.name == QUALITY.name else {"task": task.name}
     card: Card = {
         "format": FORMAT if not named and policy == DEFAULT else TASK_FORMAT,
-        "architecture": _architecture(network.backbone, network.pooling, network.ends_in),
+        "architecture": network.architecture(),
         "preprocessing": policy.parameters(),
         **named,
         "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
@@ -94,12 +97,13 @@ def change_card(directory: Path, facts: Card) -> Card:
     return card
 
 
-def load(directory: Path) -> tuple[ImageNetwork, Card]:
+def load(directory: Path, make: Callable[[Card], Network] | None = None) -> tuple[Network, Card]:
     """
     Read a checkpoint and rebuild its network.
 
     Args:
         directory: Holds both files.
+        make: Makes the network of a card; default: one of `NETWORKS`, and no other.
 
     Returns:
         The network in evaluation mode on the CPU, and its card.
@@ -112,13 +116,7 @@ def load(directory: Path) -> tuple[ImageNetwork, Card]:
     digest = sha256_of(directory / WEIGHTS_FILE)
     _expect("weights_sha256", card["weights_sha256"], digest, "The files belong to two checkpoints")
     Heads.of_card(directory, card)
-    architecture = card["architecture"]
-    network = ImageNetwork(
-        architecture["backbone"],
-        pooling=architecture["pooling"],
-        head=task_of(card).head(card),
-        n_channels=policy_of(card).n_channels,
-    )
+    network = (make or image_network)(card)
     weights = load_file(directory / WEIGHTS_FILE)
     try:
         network.load_state_dict(weights)
@@ -133,6 +131,28 @@ def load(directory: Path) -> tuple[ImageNetwork, Card]:
             "Train again with a lower --lr."
         )
     return network.eval(), card
+
+
+def image_network(card: Card) -> ImageNetwork:
+    """
+    Make the network of a card, with random weights.
+
+    Raises:
+        CheckpointMismatch: It is none of `NETWORKS`.
+    """
+    architecture = card["architecture"]
+    if is_own(architecture["backbone"]):
+        raise CheckpointMismatch(
+            f"backbone: expected one of {', '.join(NETWORKS)}, got {architecture['backbone']!r}, "
+            "whose code is not part of iqa. Its graph runs without: build its archive, "
+            "scripts.build_mar, and serve or load that."
+        )
+    return ImageNetwork(
+        architecture["backbone"],
+        pooling=architecture["pooling"],
+        head=task_of(card).head(card),
+        n_channels=policy_of(card).n_channels,
+    )
 
 
 def load_card(directory: Path) -> Card:
@@ -150,13 +170,7 @@ def load_card(directory: Path) -> Card:
             _expect("format", FORMAT, card["format"])
         Policy.of_parameters(card["preprocessing"])
         task = task_of(card)
-        architecture = card["architecture"]
-        for name, known in (("backbone", NETWORKS), ("pooling", POOLINGS)):
-            if (got := architecture[name]) not in known:
-                one_of = ", ".join(known)
-                raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
-        expected = _architecture(architecture["backbone"], architecture["pooling"], task.head(card))
-        _expect("architecture", expected, architecture)
+        _check_architecture(card["architecture"], task.head(card))
         _ = card["weights_sha256"]
         task.reader(card)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -181,14 +195,17 @@ def policy_of(card: Card) -> Policy:
     return Policy.of_parameters(card["preprocessing"])
 
 
-def _architecture(backbone: str, pooling: str, head: Head) -> dict[str, object]:
-    return {
-        "backbone": backbone,
-        "pooling": pooling,
-        "head": str(head),
-        "mean": list(MEAN),
-        "std": list(STD),
-    }
+def _check_architecture(architecture: Card, head: Head) -> None:
+    if is_own(architecture["backbone"]):
+        _expect("outputs", head.outputs, architecture["outputs"])
+        _ = architecture["probe"], architecture["parameters"]["mean"]
+        return
+    for name, known in (("backbone", NETWORKS), ("pooling", POOLINGS)):
+        if (got := architecture[name]) not in known:
+            one_of = ", ".join(known)
+            raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
+    expected = architecture_of(architecture["backbone"], architecture["pooling"], head)
+    _expect("architecture", expected, architecture)
 
 
 def _expect(field: str, expected: object, got: object, hint: str = "Train or export again") -> None:

@@ -7,7 +7,7 @@ Shapes: N batch, H and W any size that the backbone takes, C = 3 (RGB) or 1 (gre
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 import torch
 from iqa.network.quality_map import not_linear
@@ -39,7 +39,66 @@ POOLINGS: Final = ("average", "average+std", "average+max")
 VARIANCE_EPS: Final = 1e-5
 
 
-class ImageNetwork(nn.Module):
+class Network(nn.Module):
+    """
+    What is trained, measured, and made a graph of: a network of this project, or a user's own.
+
+    Attributes:
+        backbone: Its name: a key of `NETWORKS`, or of a user's own, see
+            `iqa.network.own`.
+        ends_in: Outputs and activation.
+        n_channels: Channels of the input.
+        example_px: Height and width of an input.
+        takes_any_size: Whether inputs may have another size.
+    """
+
+    backbone: str
+    ends_in: Head
+    n_channels: int
+    example_px: tuple[int, int] = (96, 128)
+    takes_any_size: bool = True
+
+    def forward(self, pixels_NHWC: Tensor) -> Tensor:
+        """
+        Judge a batch.
+
+        Args:
+            pixels_NHWC: uint8, shape (N, H, W, C), 0-255: `preprocess`'s output, stacked.
+
+        Returns:
+            float32, in [0, 1], shape (N,) with one output, else (N, K).
+        """
+        return activated(self.logits(pixels_NHWC), self.ends_in)
+
+    def logits(self, pixels_NHWC: Tensor) -> Tensor:
+        """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
+        raise NotImplementedError
+
+    def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
+        """
+        Return the logit of each place, whose mean is the logit: float32, (N, rows, columns).
+
+        Raises:
+            ImageRejected: There is no such map (404).
+        """
+        raise not_linear(self.backbone)
+
+    def architecture(self) -> dict[str, Any]:
+        """Return what a card says of it."""
+        raise NotImplementedError
+
+    @property
+    def last_layer(self) -> nn.Module | None:
+        """What makes the logits of features; None where that is not known."""
+        raise NotImplementedError
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """What comes before the last layer, in order."""
+        raise NotImplementedError
+
+
+class ImageNetwork(Network):
     """
     A convolutional backbone, global pooling, and a linear head.
 
@@ -81,18 +140,6 @@ class ImageNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pixels_NHWC: Tensor) -> Tensor:
-        """
-        Judge a batch.
-
-        Args:
-            pixels_NHWC: uint8, shape (N, H, W, C), 0-255: `preprocess`'s output, stacked.
-
-        Returns:
-            float32, in [0, 1], shape (N,) with one output, else (N, K).
-        """
-        return activated(self.logits(pixels_NHWC), self.ends_in)
-
     def logits(self, pixels_NHWC: Tensor) -> Tensor:
         """Return the outputs before the activation: float32, shape (N,) or (N, K)."""
         pooled = pool(self._maps(pixels_NHWC).float(), self.pooling)
@@ -113,11 +160,36 @@ class ImageNetwork(nn.Module):
         maps = self._maps(pixels_NHWC).float()
         return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
 
+    def architecture(self) -> dict[str, Any]:
+        """See `Network`."""
+        return architecture_of(self.backbone, self.pooling, self.ends_in)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """See `Network`."""
+        return self.head
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """See `Network`."""
+        return list(self.features.children())
+
     def _maps(self, pixels_NHWC: Tensor) -> Tensor:
         maps: Tensor = self.features(
             (three_channels(pixels_NHWC, self.n_channels) - self.mean) / self.std
         )
         return maps
+
+
+def architecture_of(backbone: str, pooling: str, head: Head) -> dict[str, Any]:
+    """Return what a card says of an `ImageNetwork`."""
+    return {
+        "backbone": backbone,
+        "pooling": pooling,
+        "head": str(head),
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
 
 
 def activated(logits: Tensor, head: Head) -> Tensor:

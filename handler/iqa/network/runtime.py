@@ -15,7 +15,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from iqa.network.intermediate_features import tapped, tapped_graph
 from iqa.network.openvino_core import core
+from iqa.network.own import is_own
 from iqa.network.quality_map import MappedGraph, QualityMap
+from iqa.tasks.task import CARD_FILE
 from numpy.typing import NDArray
 
 GRAPH_FILE: Final = "model.onnx"
@@ -88,7 +90,7 @@ def open_runtime(
         directory: An unpacked archive: the graph, its precision in `provenance.json` (f32 where
             there is none), and for torch the checkpoint.
         name: One of `RUNTIMES`; auto is torch where a GPU is visible and the directory holds the
-            checkpoint, else OpenVINO.
+            checkpoint of a network of `iqa`, else OpenVINO.
         threads: CPU threads per call.
         backbone: Of the network, where its features are wanted as well: a key of `TAPS`.
 
@@ -98,8 +100,7 @@ def open_runtime(
             the first request does not find out.
     """
     if name == "auto":
-        has_weights = (directory / "model.safetensors").exists()
-        name = "torch" if has_weights and _cuda_is_available() else "openvino"
+        name = "torch" if _torch_can_run(directory) and _cuda_is_available() else "openvino"
     if name == "openvino":
         precision = _packed_precision(directory)
         graph = QUANTISED_GRAPH_FILE if precision == "int8" else GRAPH_FILE
@@ -228,9 +229,11 @@ class TorchRuntime:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Runtime`."""
         import torch
+        from iqa.network.model import ImageNetwork
 
         if self._backbone is None:
             raise _no_features()
+        assert isinstance(self._network, ImageNetwork)  # others have no taps
         with tapped(self._network.features, self._backbone) as means:
             outputs = self.outputs(pixels_NHWC)
         return outputs, torch.cat(means, dim=1).cpu().numpy()
@@ -262,6 +265,17 @@ def _packed_precision(directory: Path) -> str:
     except FileNotFoundError:
         return "f32"  # a folder of training, not an archive
     return str(provenance.get("precision", "f32"))
+
+
+def _torch_can_run(directory: Path) -> bool:
+    """Tell whether the weights are there, and of a network whose code is here."""
+    if not (directory / "model.safetensors").exists():
+        return False
+    try:
+        card = json.loads((directory / CARD_FILE).read_text())
+    except FileNotFoundError:
+        return True
+    return not is_own(card.get("architecture", {}).get("backbone", ""))
 
 
 def _cuda_is_available() -> bool:

@@ -43,8 +43,13 @@ class Head:
 
     def __str__(self) -> str:
         """Return it as a card says it."""
+        return f"linear, {self.outputs}"
+
+    @property
+    def outputs(self) -> str:
+        """What is said of them where the layer before is not known."""
         outputs = "" if self.n_outputs == 1 else f", {self.n_outputs} outputs"
-        return f"linear, {self.activation}{outputs}"
+        return f"{self.activation}{outputs}"
 
 
 ONE_OUTPUT: Final = Head()

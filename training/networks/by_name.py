@@ -1,0 +1,93 @@
+"""
+Make a network by its name, or load it from a checkpoint.
+
+The one place that chooses between the networks of `iqa.network.model.NETWORKS` and a user's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from iqa.imaging.preprocessing import Policy
+from iqa.network import checkpoint
+from iqa.network.model import NETWORKS, ImageNetwork, Network
+from iqa.network.own import is_own
+from iqa.tasks.task import Head
+from iqa.tasks.task_table import task_of
+
+from training.networks import own
+
+
+def network_name(text: str) -> str:
+    """Check a name of `NETWORKS`, `module:function` or `timm:NAME`; for argparse."""
+    if text in NETWORKS or own.is_name(text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"expected one of {', '.join(NETWORKS)}, or module:function, or timm:NAME, got {text!r}."
+    )
+
+
+def make(
+    name: str, head: Head, policy: Policy, dropout: float = 0.2, pooling: str = "average"
+) -> Network:
+    """
+    Make a network with random weights.
+
+    Args:
+        name: A key of `NETWORKS`, `module:function` or `timm:NAME`.
+        head: What it ends in.
+        policy: How an image becomes its input.
+        dropout: Probability before the last layer, where the network takes one.
+        pooling: Of this project's.
+
+    Raises:
+        ValueError: There is no such network, or it does not do what is asked.
+    """
+    if not is_own(name):
+        return ImageNetwork(name, dropout, pooling, head, n_channels=policy.n_channels)
+    if pooling != "average":
+        raise ValueError(
+            f"--pooling: expected it left out with {name}, which pools by itself, got {pooling}."
+        )
+    function = own.function_of(name)
+    return own.OwnNetwork(
+        name, own.parameters_of(function, name, head, policy, dropout), head, policy
+    )
+
+
+def load(directory: Path) -> tuple[Network, checkpoint.Card]:
+    """
+    Read a checkpoint and rebuild its network; a user's own is imported by the name in the card.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        CheckpointMismatch: The card and this code, or the card and the weights, disagree.
+        ValueError: The network's module cannot be imported, or is no longer the one that was
+            trained.
+    """
+    network, card = checkpoint.load(directory, _network_of)
+    if isinstance(network, own.OwnNetwork):
+        network.expect_outputs(card["architecture"]["probe"])
+    return network, card
+
+
+def stated_defaults(name: str) -> dict[str, Any]:
+    """
+    Return the options of the command line that a network states.
+
+    These are `image_size`, `channels`, and `weights` where there are none to download.
+
+    Raises:
+        ValueError: There is no such network.
+    """
+    return own.stated_defaults(name) if is_own(name) else {}
+
+
+def _network_of(card: checkpoint.Card) -> Network:
+    told = card["architecture"]
+    if not is_own(told["backbone"]):
+        return checkpoint.image_network(card)
+    head, policy = task_of(card).head(card), checkpoint.policy_of(card)
+    return own.OwnNetwork(told["backbone"], told["parameters"], head, policy)

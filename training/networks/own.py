@@ -1,0 +1,339 @@
+"""
+A user's own network: found by its name, called with what it asks for, checked before training.
+
+`module:function` names a function that returns an `nn.Module`: float32 (N, C, H, W) -> logits, one
+a class, or one number before the sigmoid for quality. The function gets, by keyword, those of
+`PARAMETERS` that it names. The defaults of `image_size`, `channels`, `mean` and `std` state its
+input; what it was called with stands in the card.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from iqa.imaging.preprocessing import Policy
+from iqa.network.model import Network
+from iqa.tasks.task import Head
+from torch import Tensor, nn
+
+from training.networks import timm_models
+
+PARAMETERS: Final = (
+    "n_outputs", "n_channels", "image_size", "channels", "mean", "std", "dropout",
+)  # fmt: skip
+NAME: Final = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+# In [0, 1]: of two machines, or two builds of torch. Another activation moves outputs by more.
+MAX_DIFFERENCE: Final = 1e-3
+PROBE_OUTPUTS: Final = 16
+
+Function = Callable[..., nn.Module]
+
+
+class OwnNetwork(Network):
+    """
+    A user's network behind the project's input and outputs.
+
+    Args:
+        name: `module:function` or `timm:NAME`.
+        parameters: What its function is called with, see `parameters_of`.
+        head: Its outputs.
+        policy: How an image becomes its input.
+
+    Raises:
+        ValueError: It cannot be made, or its logits are of another shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, name: str, parameters: Mapping[str, Any], head: Head, policy: Policy
+    ) -> None:
+        super().__init__()
+        self.backbone, self.ends_in, self.n_channels = name, head, policy.n_channels
+        self.parameters_of_function = dict(parameters)
+        self.example_px = (policy.height_px, policy.width_px)
+        self.takes_any_size = not policy.is_one_size
+        function = function_of(name)
+        # As the function's own defaults have them: JSON knows no tuples.
+        called = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in parameters.items()
+            if key in _names(function)
+        }
+        try:
+            network = function(**called)
+        except Exception as error:
+            raise ValueError(
+                f"network {name}: expected an nn.Module from a call with {called}, got "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(network, nn.Module):
+            raise ValueError(
+                f"network {name}: expected an nn.Module, got {type(network).__name__}."
+            )
+        self.network = network
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ValueError(f"network {name}: expected weights to train, got none.")
+        for key, value in (("mean", parameters["mean"]), ("std", parameters["std"])):
+            values = 255 * torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1)
+            self.register_buffer(key, values, persistent=False)
+        self.expect_shape()
+
+    def logits(self, pixels_NHWC: Tensor) -> Tensor:
+        """See `Network`."""
+        # Transposed pixels give transposed maps, which `view`, as many networks end, does not take.
+        # `contiguous` would leave those of one channel.
+        batch_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+        batch_NCHW = batch_NCHW.clone(memory_format=torch.contiguous_format)
+        logits: Tensor = self.network((batch_NCHW - self.mean) / self.std).float()
+        return logits.flatten() if self.ends_in.n_outputs == 1 else logits
+
+    def architecture(self) -> dict[str, Any]:
+        """See `Network`; `probe` is what `expect_outputs` compares with."""
+        return {
+            "backbone": self.backbone,
+            "outputs": self.ends_in.outputs,
+            "parameters": self.parameters_of_function,
+            "probe": self.probe(),
+        }
+
+    @property
+    def last_layer(self) -> nn.Module | None:
+        """Return what timm calls the classifier, or the part called `head`."""
+        get = getattr(self.network, "get_classifier", None)
+        found = get() if callable(get) else getattr(self.network, "head", None)
+        return found if isinstance(found, nn.Module) and _has_weights(found) else None
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Return the children that have weights, without the one that holds the last layer."""
+        return [
+            child
+            for child in self.network.children()
+            if _has_weights(child)
+            and all(module is not self.last_layer for module in child.modules())
+        ]
+
+    def probe(self) -> list[float]:
+        """Return the first outputs for an image that is always the same; six decimals."""
+        height, width = self.example_px
+        places = torch.arange(height * width * self.n_channels)
+        pixels = ((places * 7919) % 256).to(torch.uint8).view(1, height, width, self.n_channels)
+        with torch.inference_mode():
+            outputs = copy.deepcopy(self).cpu().eval()(pixels)
+        return [round(float(value), 6) for value in outputs.flatten()[:PROBE_OUTPUTS]]
+
+    def pretrained(self) -> dict[str, Tensor]:
+        """
+        Return weights to start from, of timm.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if not self.backbone.startswith(timm_models.PREFIX):
+            raise ValueError(f"--weights: expected none or a file for {self.backbone}.")
+        name = self.backbone.removeprefix(timm_models.PREFIX)
+        return timm_models.pretrained(name, self.n_channels)
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """
+        Take over weights; a last layer for other classes is left out.
+
+        Args:
+            state: Tensors by their names in the user's module.
+
+        Raises:
+            ValueError: Weights are missing, or of another shape.
+        """
+        last = (
+            {id(parameter) for parameter in self.last_layer.parameters()} if self.last_layer else {}
+        )
+        wanted = self.network.state_dict(keep_vars=True)
+        found = {
+            name: state[name]
+            for name, tensor in wanted.items()
+            if name in state and state[name].shape == tensor.shape
+        }
+        missing = [n for n, tensor in wanted.items() if n not in found and id(tensor) not in last]
+        if missing:
+            raise ValueError(
+                f"--weights: expected {len(wanted)} tensors of {self.backbone}, got {len(state)}, "
+                f"of which {len(missing)} are missing or of another shape (first: {missing[0]})."
+            )
+        self.network.load_state_dict(found, strict=False)
+
+    def expect_outputs(self, probe: Sequence[float]) -> None:
+        """
+        Check that the code around the weights is still the one that was trained.
+
+        Raises:
+            ValueError: The same weights give other outputs.
+        """
+        apart = max(abs(ours - theirs) for ours, theirs in zip(self.probe(), probe, strict=True))
+        if not apart <= MAX_DIFFERENCE:  # false for NaN too
+            raise ValueError(
+                f"network {self.backbone}: expected the outputs that its weights had in training, "
+                f"got others, {apart:.4f} apart. Its code or its package has changed since: "
+                "restore it, or train again."
+            )
+
+    def expect_shape(self) -> None:
+        """
+        Check that it takes two images of its size and returns logits of the stated shape.
+
+        Raises:
+            ValueError: It does not.
+        """
+        n = self.ends_in.n_outputs
+        batch = torch.zeros(2, self.n_channels, *self.example_px)
+        was_training = self.network.training
+        try:
+            with torch.no_grad():
+                got = self.network.eval()(batch)
+        except Exception as error:
+            raise ValueError(
+                f"network {self.backbone}: expected logits for a batch of shape "
+                f"{tuple(batch.shape)}, got {type(error).__name__}: {error}"
+            ) from error
+        self.network.train(was_training)
+        shapes = [(2, n)] if n > 1 else [(2, 1), (2,)]
+        if not isinstance(got, Tensor) or tuple(got.shape) not in shapes:
+            said = f"a tensor of shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got)
+            raise ValueError(
+                f"network {self.backbone}: expected logits of shape {shapes[0]} for two images, "
+                f"got {said}. Its last layer needs {n} outputs: take the parameter n_outputs."
+            )
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text could be the name of a user's network."""
+    return re.fullmatch(rf"{NAME}|{timm_models.NAME}", text) is not None
+
+
+def function_of(name: str) -> Function:
+    """
+    Import the function that a name stands for.
+
+    Raises:
+        ValueError: It cannot be imported, or takes no `n_outputs`: then it makes no networks, and
+            is not called.
+    """
+    if name.startswith(timm_models.PREFIX):
+        return timm_models.function_of(name.removeprefix(timm_models.PREFIX))
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"network: expected module:function or timm:NAME, got {name!r}.")
+    module_name, _, function_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ValueError(
+            f"network {name}: expected a module {module_name} to import, got "
+            f"{type(error).__name__}: {error}. Run the command in the folder that holds it, or add "
+            "that folder to PYTHONPATH."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        there = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
+        raise ValueError(
+            f"network {name}: expected a function {function_name} in {module.__file__}, got none. "
+            f"There are: {', '.join(there[:5]) or 'no functions'}."
+        )
+    if "n_outputs" not in _names(function):
+        raise ValueError(
+            f"network {name}: expected a function that takes n_outputs, the number of classes (1 "
+            f"for quality), got {function_name}({', '.join(_names(function))}). Add it."
+        )
+    return function
+
+
+def parameters_of(
+    function: Function, name: str, head: Head, policy: Policy, dropout: float
+) -> dict[str, Any]:
+    """
+    Return what a network is made with: for its function, and the statistics of its input.
+
+    Args:
+        function: Of the name.
+        name: For messages.
+        head: Its outputs.
+        policy: How an image becomes its input.
+        dropout: Of the command line.
+
+    Raises:
+        ValueError: The function needs something else.
+    """
+    unknown = [
+        key
+        for key, value in _signature(function).items()
+        if key not in PARAMETERS
+        and value.default is inspect.Parameter.empty
+        and value.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    ]
+    if unknown:
+        raise ValueError(
+            f"network {name}: expected parameters of {', '.join(PARAMETERS)}, got "
+            f"{', '.join(unknown)} too. Give these a default."
+        )
+    taken = _names(function)
+    n_channels = policy.n_channels
+    known = {
+        "n_outputs": head.n_outputs, "n_channels": n_channels, "channels": policy.channels,
+        "dropout": dropout,
+    }  # fmt: skip
+    if policy.is_one_size:  # images of quality keep their own shapes
+        known["image_size"] = [policy.width_px, policy.height_px]
+    stated = _defaults(function)
+    return {key: value for key, value in known.items() if key in taken} | {
+        key: _by_channel(stated.get(key, default), n_channels, f"network {name}: {key}")
+        for key, default in (("mean", 0.0), ("std", 1.0))
+    }
+
+
+def stated_defaults(name: str) -> dict[str, Any]:
+    """Return the options that a function's own defaults stand for; see `known.stated_defaults`."""
+    stated = _defaults(function_of(name))
+    told: dict[str, Any] = {key: stated[key] for key in ("image_size", "channels") if key in stated}
+    if "image_size" in told:
+        told["image_size"] = tuple(told["image_size"])
+    return told if name.startswith(timm_models.PREFIX) else {**told, "weights": "none"}
+
+
+def _by_channel(value: Any, n_channels: int, what: str) -> list[float]:
+    values = [float(one) for one in (value if isinstance(value, Sequence) else [value])]
+    if len(values) == 3 and n_channels == 1:
+        values = [sum(values) / 3]
+    if len(values) == 1:
+        values *= n_channels
+    if len(values) != n_channels:
+        raise ValueError(f"{what}: expected {n_channels} numbers in [0, 1], got {len(values)}.")
+    return values
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _signature(function: Function) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of a function in C
+        return {}
+
+
+def _names(function: Function) -> list[str]:
+    return list(_signature(function))
+
+
+def _defaults(function: Function) -> dict[str, Any]:
+    return {
+        key: value.default
+        for key, value in _signature(function).items()
+        if value.default is not inspect.Parameter.empty
+    }

@@ -37,7 +37,7 @@ from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
 from training.tasks.known import task_of_data
 from training.tasks.task import TrainingTask
-from training.train import train
+from training.train import TRAIN_SECONDS, train
 
 logger = logging.getLogger(__name__)
 
@@ -165,16 +165,16 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
     )
     registered = train(settings, parent_run_id=record.parent_run_id)
     assert registered is not None  # alone, this is the first process
-    facts = checkpoint.load_card(directory / BEST)["training"]
+    run_id = model_versions.get(registered.name, registered.version).run_id
     return {
         "backbone": cell.backbone,
         "lr": cell.lr,
         "epochs": cell.epochs,
         "weights": weights,
-        "best_epoch": facts["epoch"],
-        "seconds": facts["seconds"],
+        "best_epoch": checkpoint.load_card(directory / BEST)["training"]["epoch"],
+        "seconds": mlflow.get_run(run_id).data.metrics[TRAIN_SECONDS],
         "version": registered.version,
-        "run_id": model_versions.get(registered.name, registered.version).run_id,
+        "run_id": run_id,
         "metrics": registered.metrics,
     }
 

@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     """Prepare from the command line; 0 done, 1 refused, 2 wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m training.prepare",
-        description="Copy a data set to --data-dir, which is replaced, and read it as training "
-        "will: damaged labels, missing images and empty splits are refused.",
+        description="Copy a data set to --data-dir and read it as training will: damaged labels, "
+        "missing images and empty splits are refused.",
         epilog="Example: python -m training.prepare --source data/biq2021 --dataset biq2021 "
         "--data-dir build/dvc/quality/data",
     )
@@ -37,9 +37,12 @@ def main(argv: list[str] | None = None) -> int:
         help=f"folder of the data set; {SYNTHETIC} makes a synthetic one",
     )  # fmt: skip
     parser.add_argument(
+        "--data-dir", type=Path, required=True, help="folder to make; nothing may be in it"
+    )
+    parser.add_argument(
         "--pictures", type=int, help="size of the synthetic data set (default: 400)"
     )
-    add_options(parser, DataConfig, without=("download",))
+    add_options(parser, DataConfig, without=("data_dir", "download"))
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
@@ -56,24 +59,23 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
 
     Args:
         source: A folder, or `SYNTHETIC`.
-        config: How it is read; its `data_dir` is made, or replaced.
+        config: How it is read; its `data_dir` is made.
         pictures: Size of the synthetic one; None is its own default.
 
     Raises:
-        ValueError: The source is neither; the labels are refused; what would be replaced holds the
-            source.
+        ValueError: The source is neither, its labels are refused, or `data_dir` is not empty or
+            lies in the source.
         FileNotFoundError: Images or labels are missing.
     """
     out = config.data_dir
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--data-dir: expected nothing in {out}, got files. Delete them first.")
     if source.is_dir():
         if pictures is not None:
             raise ValueError(f"--pictures: expected it with --source {SYNTHETIC}, got {source}.")
-        if source.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(
-            source.resolve()
-        ):
-            raise ValueError(f"--data-dir: expected a folder apart from {source}, got {out}.")
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(source, out)
+        if out.resolve().is_relative_to(source.resolve()):
+            raise ValueError(f"--data-dir: expected a folder outside of {source}, got {out}.")
+        shutil.copytree(source, out, dirs_exist_ok=True)
     elif source.is_file() and source.resolve() == Path(demo_data.__file__).resolve():
         demo_data.make(out, **({} if pictures is None else {"pictures": pictures}))
     else:

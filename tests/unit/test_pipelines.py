@@ -70,18 +70,14 @@ def prepared(source: Path, out: Path, *more: str) -> int:
     )
 
 
-def test_a_folder_is_copied_and_replaces_the_last_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What the source no longer has is gone from the copy as well."""
+def test_a_folder_is_copied_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file as it is."""
     source, out = write(tmp_path / "source"), tmp_path / "out"
     assert prepared(source, out) == 0
     assert "'train': 90, 'val': 120, 'test': 24" in capsys.readouterr().out
-    gone = "train/dots/0.png"
-    (source / gone).unlink()
-    assert prepared(source, out) == 0
-    assert not (out / gone).exists()
-    assert (out / "train/dots/1.png").read_bytes() == (source / "train/dots/1.png").read_bytes()
+    files = sorted(path.relative_to(source) for path in source.rglob("*.png"))
+    assert files == sorted(path.relative_to(out) for path in out.rglob("*.png"))
+    assert all((source / name).read_bytes() == (out / name).read_bytes() for name in files)
 
 
 def test_what_training_would_refuse_is_refused(
@@ -93,15 +89,22 @@ def test_what_training_would_refuse_is_refused(
     assert "expected" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("out", ["source", "source/inside", "."])
-def test_the_source_is_never_what_is_replaced(
-    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("source", "expected nothing in"),
+        (".", "expected nothing in"),
+        ("source/inside", "expected a folder outside of"),
+    ],
+)
+def test_nothing_that_is_there_is_replaced(
+    out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A target that holds the source, or lies in it, is refused before anything is deleted."""
+    """DVC deletes what a stage has made before; the stage itself deletes nothing."""
     source = write(tmp_path / "source")
     assert prepared(source, tmp_path / out) == 1
-    assert "expected a folder apart from" in capsys.readouterr().err
-    assert len(list(source.rglob("*.png"))) == 234
+    assert said in capsys.readouterr().err
+    assert len(list(tmp_path.rglob("*.png"))) == 234
 
 
 def test_a_source_that_is_neither_is_refused(
@@ -112,7 +115,7 @@ def test_a_source_that_is_neither_is_refused(
     assert prepared(Path(__file__), tmp_path / "out") == 1
     said = capsys.readouterr().err
     assert said.count("expected the folder of a data set, or training/demo_data.py") == 2
-    assert prepared(write(tmp_path / "source"), tmp_path / "out", "--pictures", "30") == 1
+    assert prepared(write(tmp_path / "images"), tmp_path / "out", "--pictures", "30") == 1
     assert "--pictures: expected it with" in capsys.readouterr().err
 
 

@@ -170,7 +170,7 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
     )
     registered = train(settings, parent_run_id=record.parent_run_id)
     assert registered is not None  # alone, this is the first process
-    run_id = model_versions.get(registered.name, registered.version).run_id
+    run_id = str(model_versions.get(registered.name, registered.version).run_id)
     return {
         "backbone": cell.backbone,
         "lr": cell.lr,

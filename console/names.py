@@ -1,4 +1,4 @@
-"""Names that stand for what nobody named."""
+"""Names that several packages share."""
 
 from __future__ import annotations
 
@@ -6,3 +6,6 @@ from typing import Final
 
 MODEL_NAME: Final = "iqa"
 """The registered model of commands and of a server that are told of none."""
+DVC_LOCK: Final = "dvc.lock"
+"""What DVC has on record of its stages; in a checkpoint, a run and an archive, the part of it that
+made them (`training.registry.dvc_lock`)."""

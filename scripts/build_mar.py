@@ -12,7 +12,7 @@ from pathlib import Path
 
 from console import command_line
 from scripts.archive import graph_choice, mar_file
-from scripts.archive.build import build
+from scripts.archive.build import build, build_unregistered
 from training.data.config import DataConfig, add_options, data_config
 from training.registry import model_versions
 from training.registry.address import connect
@@ -23,13 +23,23 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.build_mar",
         description="Build and prove model-store/iqa-<version>.mar from a registered version.",
-        epilog="Next: scripts/run_torchserve.sh serves what the alias staging names.",
+        epilog="Next: scripts/run_torchserve.sh serves what the alias staging names. Without a "
+        "registry: python -m scripts.build_mar --checkpoint runs/mine/best --out build/mine",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--alias", default=model_versions.ALIAS, help="version to build (default: %(default)s)"
     )
     which.add_argument("--version", help="version to build, by its number")
+    which.add_argument(
+        "--checkpoint", type=Path, metavar="FOLDER",
+        help="build from a folder in place of the registry, in float32; the archive is version 0, "
+        "and the same files give the same bytes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--evaluated", type=Path, metavar="FILE",
+        help="with --checkpoint: what training.evaluate wrote of it; other weights are refused",
+    )  # fmt: skip
     parser.add_argument(
         "--model-name",
         default=model_versions.MODEL_NAME,
@@ -60,6 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
+        if arguments.checkpoint is not None:
+            print(_of_folder(arguments))
+            return 0
+        if arguments.evaluated is not None:
+            raise ValueError("--evaluated: expected it with --checkpoint FOLDER, got it alone.")
         connect()
         version = (
             model_versions.get(arguments.model_name, arguments.version)
@@ -77,6 +92,21 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     return command_line.run(command, arguments.debug)
+
+
+def _of_folder(arguments: argparse.Namespace) -> Path:
+    if arguments.precision not in (None, "f32") or arguments.data_dir is not None:
+        raise ValueError(
+            "--checkpoint: expected float32, which needs no images, got --precision or --data-dir. "
+            "Register the checkpoint for a graph of lower precision."
+        )
+    return build_unregistered(
+        arguments.checkpoint,
+        arguments.model_name,
+        arguments.out,
+        replace=arguments.replace,
+        evaluated=arguments.evaluated,
+    )
 
 
 if __name__ == "__main__":

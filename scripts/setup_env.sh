@@ -5,6 +5,7 @@
 #   scripts/setup_env.sh          what serving, training and the registry need
 #   scripts/setup_env.sh --dev    the same, and the tests and tools
 #   scripts/setup_env.sh --bench  .venv-bench: the servers that the benchmark compares with
+#   scripts/setup_env.sh --dvc    .venv-dvc: DVC, for the pipelines of dvc.yaml
 #
 # PYTHON names the interpreter (3.11 or later). uv is used where it is installed, else pip.
 set -euo pipefail
@@ -15,7 +16,8 @@ case "${1:-}" in
   "") requirements=({training,torchserve,torchserve/front,web}/requirements.txt) kind=serve ;;
   --dev) requirements=(tests/requirements.txt) kind=dev ;;
   --bench) requirements=(benchmarks/requirements.txt) kind=bench venv=.venv-bench ;;
-  *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
+  --dvc) requirements=(training/dvc/requirements.txt) kind=dvc venv=.venv-dvc ;;
+  *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
 esac
 
 find_python() {

@@ -21,7 +21,7 @@ from tests.server import SECRETS, RunningServer
 from training.registry import address, tracking
 
 # Programs, and a package of an environment of its own.
-PROGRAMS = ("cc", "chromium", "nginx", "prometheus", "promtool", "ray", "wrk")
+PROGRAMS = ("cc", "chromium", "dvc", "nginx", "prometheus", "promtool", "ray", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,

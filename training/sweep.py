@@ -25,7 +25,7 @@ from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
 from training.experiments import leaderboard
-from training.experiments.cells import ALL_CELLS, Cell, parse_weights_of
+from training.experiments.cells import ALL_CELLS, Cell, cells_for, parse_weights_of, weights_for
 from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
@@ -37,7 +37,7 @@ from training.registry.address import connect
 from training.registry.promotion import Registered, promote_if_better
 from training.tasks.task import TrainingTask
 from training.tasks.task_table import task_of_data
-from training.train import train
+from training.train import TRAIN_SECONDS, train
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
         "--cells",
         nargs="+",
         type=Cell.parse,
-        default=list(ALL_CELLS),
         metavar="BACKBONE:LR:EPOCHS",
-        help="run these (default: " + " ".join(map(str, ALL_CELLS)) + ")",
+        help="run these (default: " + " ".join(map(str, ALL_CELLS)) + "; of small images both "
+        "small networks at three rates)",
     )
     parser.add_argument(
         "--weights-of",
@@ -79,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = defaults.parsed(parser, argv)
 
     def command() -> int:
-        best = sweep(train_config(arguments), arguments.cells, dict(arguments.weights_of))
+        config = train_config(arguments)
+        cells = arguments.cells or list(cells_for(config.backbone, config.lr, config.epochs))
+        best = sweep(config, cells, dict(arguments.weights_of))
         print(
             f"next: python -m scripts.build_mar --model-name {best.name} --version {best.version}"
         )
@@ -106,7 +108,10 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
     """
     expect_one_process("training.sweep")
     title = config.run_name or f"sweep-{config.dataset}"
-    weights = {cell: weights_of.get(cell.backbone, config.weights) for cell in cells}
+    weights = {
+        cell: weights_of.get(cell.backbone, weights_for(cell.backbone, config.weights))
+        for cell in cells
+    }
     task = task_of_data(config)
     data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
     record = SweepRecord.open(
@@ -165,16 +170,16 @@ def _run_cell(config: TrainConfig, cell: Cell, weights: str, record: SweepRecord
     )
     registered = train(settings, parent_run_id=record.parent_run_id)
     assert registered is not None  # alone, this is the first process
-    facts = checkpoint.load_card(directory / BEST)["training"]
+    run_id = str(model_versions.get(registered.name, registered.version).run_id)
     return {
         "backbone": cell.backbone,
         "lr": cell.lr,
         "epochs": cell.epochs,
         "weights": weights,
-        "best_epoch": facts["epoch"],
-        "seconds": facts["seconds"],
+        "best_epoch": checkpoint.load_card(directory / BEST)["training"]["epoch"],
+        "seconds": mlflow.get_run(run_id).data.metrics[TRAIN_SECONDS],
         "version": registered.version,
-        "run_id": model_versions.get(registered.name, registered.version).run_id,
+        "run_id": run_id,
         "metrics": registered.metrics,
     }
 

@@ -23,6 +23,7 @@ from iqa.network.own import is_own
 from iqa.network.runtime import GRAPH_FILE
 
 from console import command_line
+from console.names import DVC_LOCK
 from training.compute.device import choose_device
 from training.compute.parallel import process_group
 from training.data import ratings
@@ -36,7 +37,7 @@ from training.loop.trainer import Trainer
 from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
 from training.networks import by_name as networks
-from training.registry import model_versions, promotion
+from training.registry import dvc_lock, model_versions, promotion
 from training.registry.address import connect
 from training.tasks.task import TrainingTask
 from training.tasks.task_table import CLASSES, TRAINING_TASKS, task_of_data
@@ -44,6 +45,9 @@ from training.tasks.task_table import CLASSES, TRAINING_TASKS, task_of_data
 logger = logging.getLogger(__name__)
 
 
+HISTORY_FILE: Final = "history.json"
+TRAIN_SECONDS: Final = "train_seconds"
+OF_A_COMMIT: Final = ("git_commit", "git_is_dirty")
 OF_CLASSES_ALONE: Final = ("channels", "augment", "label_smoothing", "class_weights")
 
 
@@ -119,6 +123,7 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
                 return None
             facts = {**evaluate(trainer, config, task, data), **origin(trainer, data, digests)}
             card = checkpoint.change_card(trainer.best, facts)
+            keep_lock(trainer, config)
             with graph_of_own(trainer.best, config) as graph:
                 registered = promotion.register(
                     config.model_name, run_id, trainer.best, card, graph
@@ -175,7 +180,10 @@ def evaluate(
         metrics[name] = found
     history = trainer.state.history
     mlflow.log_figure(plots.history(history, task.leading.key), "plots/history.png")
-    mlflow.log_text(json.dumps(history, indent=2), "history.json")
+    (trainer.state.directory / HISTORY_FILE).write_text(json.dumps(history, indent=2) + "\n")
+    mlflow.log_artifact(str(trainer.state.directory / HISTORY_FILE))
+    # Not in the card: the same run has the same card.
+    mlflow.log_metric(TRAIN_SECONDS, round(trainer.state.epoch_seconds))
     return {**calibration, "metrics": metrics}
 
 
@@ -205,6 +213,9 @@ def warn_of_duplicates(data: Ratings) -> None:
 def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoint.Card:
     """Return what the card says of the data and the training."""
     state = trainer.state
+    # The lock names data and code by content. A commit in the card would make the files that the
+    # lock describes depend on the commit that adds the lock; the run's tags have it.
+    left_out = OF_A_COMMIT if dvc_lock.DATA_HASH in state.provenance else ()
     return {
         "data": {
             "dataset": data.name,
@@ -215,11 +226,18 @@ def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoi
         },
         "training": {
             "epoch": state.best_epoch,
-            "seconds": round(state.epoch_seconds),
             "settings": {k: v for k, v in state.settings.items() if k not in _LOCAL_SETTINGS},
-            **state.provenance,
+            **{k: v for k, v in state.provenance.items() if k not in left_out},
         },
     }
+
+
+def keep_lock(trainer: Trainer, config: TrainConfig) -> None:
+    """Keep what DVC has on record of the data, with the run and with the checkpoint."""
+    found = dvc_lock.origin_of(config.data_dir)
+    if found is not None:
+        mlflow.log_text(found.lock, DVC_LOCK)
+        (trainer.best / DVC_LOCK).write_text(found.lock)
 
 
 def report(registered: promotion.Registered | None) -> int:

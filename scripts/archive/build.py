@@ -3,6 +3,7 @@ Build the archive of a registered version, prove it, place it in the model store
 
 Downloads the version, finds or makes its graph in the wanted precision, checks it against torch,
 packs it with `handler/`, proves the archive in a clean interpreter, and only then puts it in place.
+A checkpoint in a folder is built the same way, without a registry: equal files, equal bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import filecmp
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,21 +21,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import mlflow
+from iqa.network import checkpoint
 from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
 
+from console.names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
 from scripts.server.state import StateDir
 from training.data.config import DataConfig
 from training.graph import export, precision
 from training.networks import by_name as networks
-from training.registry import model_versions
+from training.registry import dvc_lock, model_versions
+from training.registry.dvc_lock import DATA_HASH
 
 logger = logging.getLogger(__name__)
 
 PROOF: Final = Path(__file__).with_name("prove.py")
 PROOF_TIMEOUT_S: Final = 120.0
+OF_NO_REGISTRY: Final = "0"
+"""Version of an archive that was built from a folder."""
 
 
 def build(
@@ -61,32 +68,92 @@ def build(
         ValueError: The version, the graph or the archive is refused; the store is unchanged.
         FileExistsError: An archive with other bytes is there and may not be replaced.
     """
-    store.mkdir(parents=True, exist_ok=True)
     name, number = str(version.name), str(version.version)
-    target = mar_file.mar_path(store, name, number)
+    wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, graph_choice.AUTO)
+    target, chosen, digest = _place(version, None, store, replace, wanted, data)
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(name, number, "mar_sha256", digest)
+    client.set_model_version_tag(name, number, graph_choice.PRECISION_TAG, chosen)
+    # Checkouts that share a registry may build other bytes: each proven archive is on record.
+    client.set_model_version_tag(name, number, mar_file.digest_tag(digest), digest)
+    return target
+
+
+def build_unregistered(
+    directory: Path, name: str, store: Path, *, replace: bool, evaluated: Path | None = None
+) -> Path:
+    """
+    Build, prove and place the archive of a checkpoint that lies in a folder.
+
+    It is version 0, has no run and the date of the archive's own files, so that its bytes depend on
+    the checkpoint and on this code alone. The graph is float32.
+
+    Args:
+        directory: The checkpoint.
+        name: Of the model.
+        store: Folder of archives; made if missing.
+        replace: As of `build`.
+        evaluated: What `training.evaluate` wrote of it. In a stage of DVC the archive gets the lock
+            of the stages behind this file, else behind the checkpoint.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ValueError: The checkpoint or the archive is refused, or other weights were evaluated.
+        FileExistsError: As of `build`.
+    """
+    card = checkpoint.load_card(directory)
+    if evaluated is not None:
+        _expect_evaluated(evaluated, card["weights_sha256"], directory)
+    created_at = datetime(*mar_file.ZIP_TIME, tzinfo=UTC)
+    nothing = ModelVersion(name, OF_NO_REGISTRY, int(created_at.timestamp() * 1000))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(directory, Path(folder) / "checkpoint"))
+        origin = dvc_lock.origin_of(evaluated or directory)
+        if origin is not None:
+            (copy / DVC_LOCK).write_text(origin.lock)
+        target, _, _ = _place(nothing, copy, store, replace, "f32", None)
+    return target
+
+
+def _expect_evaluated(evaluated: Path, weights_sha256: str, directory: Path) -> None:
+    measured = json.loads(evaluated.read_text()).get("weights_sha256")
+    if measured != weights_sha256:
+        raise ValueError(
+            f"{evaluated}: expected the figures of weights {weights_sha256}, got those of "
+            f"{measured}. Run: python -m training.evaluate --model {directory}"
+        )
+
+
+def _place(
+    version: ModelVersion,
+    directory: Path | None,
+    store: Path,
+    replace: bool,
+    wanted: str,
+    data: DataConfig | None,
+) -> tuple[Path, str, str]:
+    """Build, prove and place; return the archive, the precision of its graph, and its SHA-256."""
+    store.mkdir(parents=True, exist_ok=True)
+    target = mar_file.mar_path(store, str(version.name), str(version.version))
     # Beside the target, so that the last step is one rename.
     with tempfile.TemporaryDirectory(prefix=".build-", dir=store) as folder:
         workspace = Path(folder)
         candidate = workspace / target.name
-        wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, graph_choice.AUTO)
-        chosen = _pack(version, workspace, candidate, wanted, data)
+        chosen = _pack(version, directory, workspace, candidate, wanted, data)
         proof = prove(candidate)
         digest = mar_file.sha256_of(candidate)
         if not (target.exists() and filecmp.cmp(candidate, target, shallow=False)):
             if target.exists():
                 _expect_replaceable(target, replace)
             os.replace(candidate, target)
-    client = mlflow.MlflowClient()
-    client.set_model_version_tag(name, number, "mar_sha256", digest)
-    client.set_model_version_tag(name, number, graph_choice.PRECISION_TAG, chosen)
-    # Checkouts that share a registry may build other bytes: each proven archive is on record.
-    client.set_model_version_tag(name, number, mar_file.digest_tag(digest), digest)
     scores = ", ".join(
         f"{file} {said:.2f}" if isinstance(said, float) else f"{file} {said}"
         for file, said in proof["answers"].items()
     )
     logger.info("proven with %s %s: %s; sha256 %s", proof["runtime"], chosen, scores, digest)
-    return target
+    return target, chosen, digest
 
 
 def prove(mar: Path) -> dict[str, Any]:
@@ -110,11 +177,17 @@ def prove(mar: Path) -> dict[str, Any]:
 
 
 def _pack(
-    version: ModelVersion, workspace: Path, candidate: Path, wanted: str, data: DataConfig | None
+    version: ModelVersion,
+    directory: Path | None,
+    workspace: Path,
+    candidate: Path,
+    wanted: str,
+    data: DataConfig | None,
 ) -> str:
-    """Write the archive; return the precision of its graph."""
+    """Write the archive of a version, or of a folder; return the precision of its graph."""
     name, number = str(version.name), str(version.version)
-    directory = model_versions.download(name, number, workspace)
+    if directory is None:
+        directory = model_versions.download(name, number, workspace)
     network, card = networks.load(directory)
     graphs = workspace / "graphs"
     graphs.mkdir()
@@ -135,17 +208,18 @@ def _pack(
             card,
         )
     graph_choice.store(version, choice)
+    lock = directory / DVC_LOCK
     mar_file.pack(
         workspace,
         candidate,
         name=name,
         version=number,
         created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        payload=choice.files,
+        payload=[*choice.files, *([lock] if lock.is_file() else [])],
         provenance={
             "model": {"name": name, "version": number, "run_id": version.run_id},
             "weights_sha256": card["weights_sha256"],
-            "git_commit": card["training"]["git_commit"],
+            "git_commit": card["training"].get("git_commit"),
             "architecture": card["architecture"],
             "preprocessing": card["preprocessing"],
             "task": task_of(card).name,
@@ -156,6 +230,7 @@ def _pack(
             "calibration": card.get("calibration"),
             "interval": card.get("interval"),
             **{name: card[name] for name in ("heads", "causes", "familiarity") if name in card},
+            **{key: card["training"][key] for key in (DATA_HASH,) if key in card["training"]},
             "golden": golden,
         },
     )

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from console.names import DVC_LOCK
 from console.paths import ROOT
 
 HANDLER_DIR: Final = ROOT / "handler"
@@ -170,7 +171,7 @@ def read_provenance(mar: Path) -> dict[str, Any]:
 def changed_sources(provenance: dict[str, Any]) -> list[str]:
     """Return the files of `handler/` that differ between an archive and this checkout."""
     packed: dict[str, str] = provenance["sha256"]
-    model_files = {name for name in packed if name.startswith("model.")}
+    model_files = {name for name in packed if name.startswith("model.") or name == DVC_LOCK}
     here = source_digests()
     names = sorted((set(packed) - model_files) | set(here))
     return [name for name in names if packed.get(name) != here.get(name)]

@@ -152,3 +152,59 @@ def test_a_changed_handler_is_noticed(mar: Path) -> None:
     del provenance["sha256"]["iqa_handler.py"]
     assert mar_file.changed_sources(provenance) == ["iqa/tasks/score.py", "iqa_handler.py"]
     assert (ROOT / "handler" / "iqa" / "tasks" / "score.py").exists()
+
+
+def test_a_folder_is_built_without_a_registry(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 0, of no run, with the lock that lies there; proven, and the same bytes again."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
+    folder = Path(shutil.copytree(untrained, tmp_path / "best"))
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    figures = tmp_path / "metrics.json"
+    figures.write_text(json.dumps(checkpoint.load_card(folder)))  # it names the weights too
+    words = ["--checkpoint", str(folder), "--model-name", "mine", "--evaluated", str(figures)]
+    stores = [tmp_path / "one", tmp_path / "two"]
+    for store in stores:
+        assert main([*words, "--out", str(store)]) == 0
+    mars = [store / "mine-0.mar" for store in stores]
+    assert mars[0].read_bytes() == mars[1].read_bytes()
+    provenance = mar_file.read_provenance(mars[0])
+    assert provenance["model"] == {"name": "mine", "version": "0", "run_id": None}
+    assert provenance["sha256"]["dvc.lock"] == mar_file.sha256_of(folder / "dvc.lock")
+    assert mar_file.changed_sources(provenance) == []
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--evaluated", "FIGURES"], "expected the figures of weights"),
+        (["--precision", "bf16"], "--checkpoint: expected float32"),
+        (["--data-dir", "data"], "--checkpoint: expected float32"),
+        (["--checkpoint", "FOLDER/none"], "model.json"),
+    ],
+)
+def test_a_folder_that_cannot_be_built_is_one_line(
+    more: list[str],
+    said: str,
+    untrained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Figures of other weights, another precision, no checkpoint: nothing is written."""
+    figures = tmp_path / "metrics.json"
+    figures.write_text('{"weights_sha256": "other"}')
+    places = {"FIGURES": str(figures), "FOLDER/none": str(tmp_path / "none")}
+    more = [places.get(word, word) for word in more]
+    words = ["--checkpoint", str(untrained), "--out", str(tmp_path / "store"), *more]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_figures_are_for_a_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A registered version has its figures in the registry."""
+    assert main(["--evaluated", str(tmp_path / "metrics.json")]) == 1
+    assert "--evaluated: expected it with --checkpoint" in capsys.readouterr().err

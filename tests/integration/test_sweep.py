@@ -12,6 +12,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from tests.labelled import write
 from training import sweep
 from training.loop.run_state import STATE_FILE
 
@@ -148,3 +149,29 @@ def test_the_default_is_the_nine_experiments() -> None:
     assert len(set(sweep.ALL_CELLS)) == 9
     assert {(cell.lr, cell.epochs) for cell in sweep.ALL_CELLS} == {(1e-3, 3), (3e-4, 5), (1e-4, 6)}
     assert all(sweep.Cell.parse(str(cell)) == cell for cell in sweep.ALL_CELLS)
+
+
+@pytest.mark.usefixtures("store")
+def test_classes_are_ranked_by_accuracy_and_small_networks_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders of classes, one small network and one backbone; the alias goes to the better."""
+    images, folder = write(tmp_path / "shapes"), tmp_path / "sweep"
+    command = [
+        "--dataset", "imagefolder", "--data-dir", str(images), "--out", str(folder),
+        "--image-size", "28", "28", "--channels", "L", "--workers", "0", "--device", "cpu",
+        "--optimizer", "sgd", "--head-lr-factor", "1", "--batch-size", "15", "--dropout", "0",
+        "--precision", "f32", "--alias", "staging", "--weights-of", "mobilenet_v2=none",
+        "--cells", "mobilenet_v2:1e-3:1", "residual_small:5e-2:4",
+    ]  # fmt: skip
+    assert sweep.main(command) == 0
+    table = pd.read_csv(folder / "leaderboard.csv")
+    assert list(table["backbone"]) == ["residual_small", "mobilenet_v2"]
+    assert list(table["starts_from"]) == ["none", "none"]
+    assert table["test_accuracy"][0] >= 0.9 and table["val_accuracy"].is_monotonic_decreasing
+    assert (table["minutes"] >= 0).all()
+    best = mlflow.MlflowClient().get_model_version_by_alias("imagefolder", "staging")
+    assert str(best.version) == str(table["version"][0]) and best.tags["task"] == "classes"
+    output = capsys.readouterr().out
+    assert "val accuracy" in output and "macro_f1" in output
+    assert f"--model-name imagefolder --version {best.version}" in output

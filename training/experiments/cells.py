@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from typing import Final
 
-from iqa.network.model import FEATURES_OF_BACKBONE
+from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS
+from iqa.network.small import SMALL_NETWORKS
 
 SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
 """Learning rate and epochs of the experiments."""
@@ -30,8 +31,8 @@ class Cell:
             raise argparse.ArgumentTypeError(
                 f"expected BACKBONE:LR:EPOCHS, e.g. mobilenet_v2:3e-4:5, got {text!r}."
             ) from error
-        if backbone not in FEATURES_OF_BACKBONE or not (cell.lr > 0 and cell.epochs > 0):
-            known = ", ".join(FEATURES_OF_BACKBONE)
+        if backbone not in NETWORKS or not (cell.lr > 0 and cell.epochs > 0):
+            known = ", ".join(NETWORKS)
             raise argparse.ArgumentTypeError(
                 f"expected a backbone of {known} and numbers above 0, got {text!r}."
             )
@@ -46,11 +47,30 @@ ALL_CELLS: Final = tuple(
 )
 
 
+def cells_for(backbone: str, lr: float, epochs: int) -> tuple[Cell, ...]:
+    """
+    Return the experiments for a data set, by the settings that it brings along.
+
+    Small images are for small networks: each at twice, once and half the rate. Others have the
+    nine.
+    """
+    if backbone not in SMALL_NETWORKS:
+        return ALL_CELLS
+    return tuple(
+        Cell(name, share * lr, epochs) for name in SMALL_NETWORKS for share in (2.0, 1.0, 0.5)
+    )
+
+
+def weights_for(backbone: str, weights: str) -> str:
+    """Return where a network starts that nobody named weights for: small ones have no ImageNet."""
+    return "none" if backbone in SMALL_NETWORKS and weights == "imagenet" else weights
+
+
 def parse_weights_of(text: str) -> tuple[str, str]:
     """Read BACKBONE=VALUE; for argparse."""
     backbone, _, value = text.partition("=")
-    if backbone not in FEATURES_OF_BACKBONE or not value:
-        known = ", ".join(FEATURES_OF_BACKBONE)
+    if backbone not in NETWORKS or not value:
+        known = ", ".join(NETWORKS)
         raise argparse.ArgumentTypeError(
             f"expected BACKBONE=VALUE with a backbone of {known}, got {text!r}."
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from iqa.network.model import FEATURES_OF_BACKBONE
+from iqa.network.model import NETWORKS
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -136,7 +136,7 @@ def plot(table: pd.DataFrame, metric: Metric, title: str) -> Figure:
     """
     figure = Figure(figsize=(8, 1.6 + 0.42 * len(table)), layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(FEATURES_OF_BACKBONE, COLOURS, strict=False))
+    colours = dict(zip(NETWORKS, COLOURS, strict=False))
     for place, row in enumerate(table.to_dict("records")):
         colour = colours[row["backbone"]]
         axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, alpha=0.5)

@@ -34,7 +34,7 @@ from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
 from training.loop.trained_part import freeze
 from training.measure.predict import BATCH_SIZE, predict, torch_predictor
-from training.registry import tracking
+from training.registry import dvc_lock, tracking
 from training.tasks.task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,11 @@ class Trainer:
             if self.state.run_id is None:
                 self.state.run_id = run_id
                 weights = {"starting_weights": identity_of(config.weights)}
-                self.state.provenance = {**tracking.provenance(), **weights}
+                self.state.provenance = {
+                    **tracking.provenance(),
+                    **weights,
+                    **dvc_lock.tags(config.data_dir),
+                }
                 settings = dataclasses.asdict(config)
                 tracking.describe(settings, self.state.provenance, self._data, self._digests)
             yield run_id

@@ -41,6 +41,7 @@ from mlflow.utils.environment import (
 from numpy.typing import NDArray
 from PIL import Image
 
+from console.names import DVC_LOCK
 from training.registry.model_versions import CHECKPOINT
 
 FLAVOR: Final = "iqa"
@@ -59,15 +60,16 @@ def save_model(
     Args:
         path: Of the folder.
         mlflow_model: Gets signature, example, flavors.
-        checkpoint_dir: Weights and card.
+        checkpoint_dir: Weights and card, and of a run of DVC its lock.
         graph_dir: A graph of the same weights that has passed its gate, in a folder named after
             its precision; None runs the weights themselves, which needs torch.
     """
     folder = Path(path)
     (folder / CHECKPOINT).mkdir(parents=True)
     card = checkpoint.load_card(checkpoint_dir)
-    heads = [HEADS_FILE] if "heads" in card else []
-    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE, *heads):
+    more = [HEADS_FILE] if "heads" in card else []
+    more += [DVC_LOCK] if (checkpoint_dir / DVC_LOCK).is_file() else []
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE, *more):
         shutil.copyfile(checkpoint_dir / name, folder / CHECKPOINT / name)
     if graph_dir is not None:
         shutil.copytree(graph_dir, folder / table.GRAPH)

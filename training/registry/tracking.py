@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 
+from console.names import DVC_LOCK
 from console.paths import ROOT
 from training.data.ratings import Ratings
 from training.registry.address import tracking_uri
@@ -83,11 +84,17 @@ def describe(
 
 
 def provenance() -> dict[str, str]:
-    """Return what a run was made with: git commit (empty outside git), Python, packages."""
+    """
+    Return what a run was made with: git commit (empty outside git), Python, packages.
+
+    Every run of DVC writes its lock: that alone does not make a checkout dirty.
+    """
     facts = {name: version(name) for name in PACKAGES}
     return {
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_is_dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "git_is_dirty": str(
+            bool(_git("status", "--porcelain", "--", ".", f":!{DVC_LOCK}"))
+        ).lower(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         **facts,

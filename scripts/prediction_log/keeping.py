@@ -1,0 +1,158 @@
+"""
+What is done to a log that is there: complete segments become Parquet, a picture is erased.
+
+Two of these never run at once. A server may write meanwhile: what it appends to is never renamed,
+and a row of it is replaced by a tombstone of the same length, in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from iqa.predictions.chain import Row, line_of, number_of, tombstone
+from iqa.predictions.manifest import NAME, ROWS_A_LINE, Manifest, entries, locked, records_of, utc
+from iqa.predictions.segment import SUFFIX, close_left_over
+from iqa.predictions.writer import FLUSH_S
+
+from scripts.prediction_log import parquet
+from scripts.prediction_log.reading import PARQUET, has_writers, lines_of, segments
+from scripts.prediction_log.verify import problems_of
+
+LOCK: Final = ".lock"
+WRITTEN_BY_NOW_S: Final = 2 * FLUSH_S + 0.2
+"""After this, the row of an answer that was given before is in its file."""
+SHA256: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+def exclusive(folder: Path) -> AbstractContextManager[None]:
+    """Let nobody else erase or compact meanwhile."""
+    return locked(folder / LOCK)
+
+
+@contextmanager
+def quiet(folder: Path) -> Iterator[None]:
+    """Do the same for who only reads, and may not write there."""
+    try:
+        held = exclusive(folder)
+        held.__enter__()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def compact(folder: Path) -> tuple[int, list[str]]:
+    """
+    Make Parquet of all complete segments; also declare complete what killed writers left.
+
+    Returns:
+        How many became Parquet, and a sentence for each that did not: it was tampered with.
+
+    Raises:
+        ValueError: The folder holds no log.
+        OSError: It cannot be written; what is not finished stays in JSON Lines.
+    """
+    segments(folder)
+    done, refused = 0, []
+    with exclusive(folder):
+        close_left_over(folder)
+        told = records_of(entries(folder / NAME))
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            record = told.get(path.stem)
+            if path.name == NAME or record is None or record.rows is None:
+                continue
+            problems = problems_of(path, record)
+            try:
+                if problems:
+                    raise ValueError(problems[0])
+                target = path.with_suffix(PARQUET)
+                parquet.write(target, (line.row for line in lines_of(path) if line.row))
+            except ValueError as error:
+                refused.append(f"segment {path.stem}: stays as it is: {error}")
+                continue
+            with Manifest(folder) as manifest:
+                manifest.append("compacted", path.stem, rows=record.rows)
+            path.unlink()
+            done += 1
+    return done, refused
+
+
+def erase(folder: Path, picture: str) -> int:
+    """
+    Make tombstones of all rows of a picture; return how many.
+
+    Args:
+        folder: Of the log; a server may write to it.
+        picture: SHA-256 of the file's bytes, in hexadecimal, with or without `sha256:`.
+
+    Raises:
+        ValueError: That is no SHA-256, or the folder holds no log.
+        OSError: It cannot be written. What was erased by then is; call it again.
+    """
+    told = SHA256.fullmatch(picture.lower())
+    if told is None:
+        raise ValueError(
+            f"--erase-picture: expected a SHA-256, 64 hexadecimal digits, got {picture!r}. "
+            "Of a file: sha256sum FILE"
+        )
+    segments(folder)
+    subject, count = f"sha256:{told[1]}", 0
+    with exclusive(folder):
+        if has_writers(folder):
+            time.sleep(WRITTEN_BY_NOW_S)
+        for suffix, replace in ((SUFFIX, _replace_lines), (PARQUET, _replace_rows)):
+            for path in sorted(folder.glob(f"*{suffix}")):
+                if path.name != NAME:
+                    count += _erase_in(path, subject, replace)
+    return count
+
+
+def _erase_in(path: Path, subject: str, replace: Callable[[Path, str, str], None]) -> int:
+    """Erase in one file. Put on record first: a tombstone without a record looks like tampering."""
+    found = [
+        number_of(line.row, path.stem)
+        for line in lines_of(path)
+        if line.row is not None and line.row.get("subject") == subject
+    ]
+    numbers = [number for number in found if number is not None]
+    if not numbers:
+        return 0
+    erased_at = utc()
+    with Manifest(path.parent) as manifest:
+        for first in range(0, len(numbers), ROWS_A_LINE):
+            some = numbers[first : first + ROWS_A_LINE]
+            manifest.append("erased", path.stem, numbers=some)
+    replace(path, subject, erased_at)
+    return len(numbers)
+
+
+def _replace_lines(path: Path, subject: str, erased_at: str) -> None:
+    """Write over lines in their place, so that their bytes are gone and the writer goes on."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        for line in lines_of(path):
+            if line.row is None or line.row.get("subject") != subject:
+                continue
+            text = line_of(tombstone(line.row, erased_at))[:-1]
+            assert len(text) < line.size  # digest and salt are longer than what comes for them
+            os.pwrite(fd, text.ljust(line.size - 1) + b"\n", line.start)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _replace_rows(path: Path, subject: str, erased_at: str) -> None:
+    def rows() -> Iterator[Row]:
+        for row in parquet.rows_of(path):
+            yield tombstone(row, erased_at) if row.get("subject") == subject else row
+
+    parquet.write(path, rows())

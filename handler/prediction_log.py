@@ -130,12 +130,15 @@ class PredictionLog:
         return row
 
     def _report(self, report: Report) -> None:
-        """Hand the counts to TorchServe."""
-        rows = self._metrics.get_metric(ROWS, MetricTypes.COUNTER)
-        rows.add_or_update(report.written, ["written", *self._common])
-        rows.add_or_update(report.dropped, ["dropped", *self._common])
-        stopped = self._metrics.get_metric(ERRNO, MetricTypes.GAUGE)
-        stopped.add_or_update(report.errno, [self._worker, *self._common])
+        """Hand the counts to TorchServe; one whose metrics.yaml is older knows none of them."""
+        try:
+            rows = self._metrics.get_metric(ROWS, MetricTypes.COUNTER)
+            rows.add_or_update(report.written, ["written", *self._common])
+            rows.add_or_update(report.dropped, ["dropped", *self._common])
+            stopped = self._metrics.get_metric(ERRNO, MetricTypes.GAUGE)
+            stopped.add_or_update(report.errno, [self._worker, *self._common])
+        except Exception:
+            logger.exception("prediction log: %s were not counted", report)
 
 
 def worker_id(command: list[str]) -> str:

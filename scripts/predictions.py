@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from iqa.predictions.manifest import locked
+
 from console import command_line
 from scripts.prediction_log import counting, keeping
-from scripts.prediction_log.reading import flat, rows_of
+from scripts.prediction_log.reading import flat, rows_of, segments
 from scripts.prediction_log.verify import Findings, verify
 
 EXAMPLES = """
@@ -26,6 +28,7 @@ examples:
   python -m scripts.predictions predictions --verify --json > heads.json
   python -m scripts.predictions predictions --verify --against heads.json
   python -m scripts.predictions predictions --compact
+  python -m scripts.predictions predictions --remove-before 2026-08-01
 
 DIR is what the server was started with: scripts/run_torchserve.sh --prediction-log DIR.
 
@@ -63,6 +66,10 @@ def main(argv: list[str] | None = None) -> int:
         "--compact", action="store_true",
         help="make Parquet of the segments that are complete; for a cron job",
     )  # fmt: skip
+    what.add_argument(
+        "--remove-before", metavar="TIME",
+        help="remove the segments that were complete before then; that stays on record",
+    )  # fmt: skip
     parser.add_argument(
         "--against", type=Path, metavar="FILE",
         help="with --verify: what --verify --json printed earlier must still be there",
@@ -81,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("expected DIR, got none, and PREDICTION_LOG is not set")
     if arguments.against and not arguments.verify:
         parser.error("--against: expected --verify beside it")
-    if arguments.csv and (arguments.verify or arguments.compact or arguments.erase_picture):
+    others = ("verify", "compact", "erase_picture", "remove_before")
+    if arguments.csv and any(getattr(arguments, name) for name in others):
         parser.error("--csv: expected counts, or --id")
     return command_line.run(lambda: _run(arguments), arguments.debug)
 
@@ -101,6 +109,11 @@ def _run(arguments: argparse.Namespace) -> int:
         text = "\n".join([f"{done} segments are Parquet now", *refused])
         _say({"compacted": done, "refused": refused}, text, arguments.json)
         return 1 if refused else 0
+    if arguments.remove_before is not None:
+        moment = counting.moment_of("--remove-before", arguments.remove_before)
+        count = keeping.remove_before(folder, moment)
+        _say({"removed": count}, f"{count} segments removed", arguments.json)
+        return 0
     frame = counting.answers(folder, arguments.since, arguments.until)
     found = counting.summaries(frame, arguments.by)
     if arguments.json:
@@ -115,9 +128,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _show(folder: Path, wanted: str, as_csv: bool) -> int:
     """Print the rows of a request, one a line."""
     found = [
-        row
-        for row in rows_of(folder)
-        if wanted in (row.get("id"), row.get("data", {}).get("request_id"))
+        row for row in rows_of(folder) if wanted in (row.get("id"), row["data"].get("request_id"))
     ]
     if as_csv:
         _print_csv([_with_words(flat(row)) for row in found])
@@ -130,7 +141,8 @@ def _show(folder: Path, wanted: str, as_csv: bool) -> int:
 
 
 def _verify(folder: Path, against: Path | None, as_json: bool) -> int:
-    with keeping.quiet(folder):
+    segments(folder)
+    with locked(folder):
         found = verify(folder, _earlier(against) if against else None)
     lines = [
         *(f"CHANGED  {one}" for one in found.problems),

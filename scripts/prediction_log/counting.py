@@ -42,9 +42,9 @@ def answers(folder: Path, since: str | None = None, until: str | None = None) ->
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
     if since is not None:
-        frame = frame[frame["time"] >= _moment("--since", since)]
+        frame = frame[frame["time"] >= moment_of("--since", since)]
     if until is not None:
-        frame = frame[frame["time"] < _moment("--until", until)]
+        frame = frame[frame["time"] < moment_of("--until", until)]
     return frame
 
 
@@ -118,7 +118,13 @@ def _counts(column: pd.Series[Any]) -> dict[str, int]:
     return {str(name): int(count) for name, count in column.dropna().value_counts().items()}
 
 
-def _moment(option: str, told: str) -> pd.Timestamp:
+def moment_of(option: str, told: str) -> pd.Timestamp:
+    """
+    Return a time that an option names; UTC where it names no zone.
+
+    Raises:
+        ValueError: It is none.
+    """
     try:
         moment = pd.Timestamp(told)
     except ValueError as error:

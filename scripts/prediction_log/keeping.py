@@ -1,5 +1,5 @@
 """
-What is done to a log that is there: complete segments become Parquet, a picture is erased.
+What is done to a log that is there: segments become Parquet, a picture is erased, old rows go.
 
 Two of these never run at once. A server may write meanwhile: what it appends to is never renamed,
 and a row of it is replaced by a tombstone of the same length, in its place.
@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,30 +24,9 @@ from scripts.prediction_log import parquet
 from scripts.prediction_log.reading import PARQUET, has_writers, lines_of, segments
 from scripts.prediction_log.verify import problems_of
 
-LOCK: Final = ".lock"
 WRITTEN_BY_NOW_S: Final = 2 * FLUSH_S + 0.2
 """After this, the row of an answer that was given before is in its file."""
 SHA256: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-
-
-def exclusive(folder: Path) -> AbstractContextManager[None]:
-    """Let nobody else erase or compact meanwhile."""
-    return locked(folder / LOCK)
-
-
-@contextmanager
-def quiet(folder: Path) -> Iterator[None]:
-    """Do the same for who only reads, and may not write there."""
-    try:
-        held = exclusive(folder)
-        held.__enter__()
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 def compact(folder: Path) -> tuple[int, list[str]]:
@@ -63,7 +42,7 @@ def compact(folder: Path) -> tuple[int, list[str]]:
     """
     segments(folder)
     done, refused = 0, []
-    with exclusive(folder):
+    with locked(folder):
         close_left_over(folder)
         told = records_of(entries(folder / NAME))
         for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -74,8 +53,8 @@ def compact(folder: Path) -> tuple[int, list[str]]:
             try:
                 if problems:
                     raise ValueError(problems[0])
-                target = path.with_suffix(PARQUET)
-                parquet.write(target, (line.row for line in lines_of(path) if line.row))
+                rows = (line.row for line in lines_of(path) if line.row)
+                parquet.write(path.with_suffix(PARQUET), rows)
             except ValueError as error:
                 refused.append(f"segment {path.stem}: stays as it is: {error}")
                 continue
@@ -84,6 +63,39 @@ def compact(folder: Path) -> tuple[int, list[str]]:
             path.unlink()
             done += 1
     return done, refused
+
+
+def remove_before(folder: Path, moment: datetime) -> int:
+    """
+    Remove the segments that were closed before a moment, and put that on record.
+
+    Args:
+        folder: Of the log; a server may write to it.
+        moment: With a time zone.
+
+    Returns:
+        How many segments.
+
+    Raises:
+        ValueError: The folder holds no log.
+        OSError: It cannot be written.
+    """
+    removed = 0
+    with locked(folder):
+        close_left_over(folder)
+        told = records_of(entries(folder / NAME))
+        for name in segments(folder):
+            record = told.get(name)
+            if record is None or record.closed_at is None:
+                continue
+            if datetime.fromisoformat(record.closed_at) >= moment:
+                continue
+            with Manifest(folder) as manifest:
+                manifest.append("removed", name, rows=record.rows)
+            for suffix in (SUFFIX, PARQUET):
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 def erase(folder: Path, picture: str) -> int:
@@ -106,7 +118,7 @@ def erase(folder: Path, picture: str) -> int:
         )
     segments(folder)
     subject, count = f"sha256:{told[1]}", 0
-    with exclusive(folder):
+    with locked(folder):
         if has_writers(folder):
             time.sleep(WRITTEN_BY_NOW_S)
         for suffix, replace in ((SUFFIX, _replace_lines), (PARQUET, _replace_rows)):

@@ -7,6 +7,7 @@ which is made again from the columns: so a type that would change a value is ref
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -93,6 +94,9 @@ def write(path: Path, rows: Iterable[Row]) -> None:
                     waiting = []
             writer.write_table(_table(waiting))
         fresh.chmod(0o600)
+        owner = path.parent.stat()
+        with contextlib.suppress(PermissionError):  # root leaves files that the server can read
+            os.chown(fresh, owner.st_uid, owner.st_gid)
         with fresh.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(fresh, path)

@@ -21,7 +21,7 @@ class Line:
     A line of a segment.
 
     Attributes:
-        row: None where it is no JSON object.
+        row: None where it is no row.
         start: Of the line in the file, bytes; 0 in Parquet.
         size: Bytes, with its line break.
         is_torn: It has no line break: its writer was killed, or is writing it now.
@@ -95,7 +95,7 @@ def rows_of(folder: Path) -> Iterator[Row]:
 
 def flat(row: Row) -> dict[str, Any]:
     """Return a row with what is in `data` beside the rest, as the columns of Parquet are."""
-    return {**{k: v for k, v in row.items() if k != "data"}, **row.get("data", {})}
+    return {**{k: v for k, v in row.items() if k != "data"}, **row["data"]}
 
 
 def has_writers(folder: Path) -> bool:
@@ -116,4 +116,5 @@ def _parsed(text: bytes) -> Row | None:
         row = json.loads(text)
     except ValueError:
         return None
-    return row if isinstance(row, dict) else None
+    is_row = isinstance(row, dict) and isinstance(row.get("data"), dict)
+    return row if is_row else None

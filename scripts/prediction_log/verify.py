@@ -59,9 +59,11 @@ def verify(folder: Path, earlier: Findings | None = None) -> Findings:
         if record is None:
             if path is not None and path.stat().st_size:
                 found.problems.append(f"segment {name}: it is not in the manifest")
+        elif record.is_removed:
+            found.notes.append(f"segment {name}: removed by the command{_of(record)}")
         elif path is None:
             # Opened since `files` was read, or taken away.
-            if not record.is_removed and not (folder / f"{name}{SUFFIX}").exists():
+            if not (folder / f"{name}{SUFFIX}").exists():
                 found.problems.append(f"segment {name}: dropped as a whole{_of(record)}")
         else:
             _look_at_segment(path, record, found, _expected(name, heads))
@@ -127,7 +129,7 @@ def _look_at_segment(
             if record.rows is not None or not is_written(path):
                 found.notes.append(f"segment {name}, line {place}: torn, {line.size} bytes")
         elif line.row is None:
-            walk.problems.append(f"line {place}: edited: it is no JSON")
+            walk.problems.append(f"line {place}: edited: it is no row")
         else:
             walk.step(line.row, place)
             if earlier and walk.number == earlier[0] and walk.last != earlier[1]:
@@ -136,6 +138,10 @@ def _look_at_segment(
     if earlier and walk.number < earlier[0]:
         walk.problems.append(f"rows {walk.number} to {earlier[0] - 1}: dropped since earlier")
     found.problems += [f"segment {name}, {problem}" for problem in walk.problems]
+    if walk.left_over:
+        found.notes.append(
+            f"segment {name}: {walk.left_over} rows were to be erased and are there; erase again"
+        )
     found.notes += list(_notes(name, path, record))
     found.rows += walk.good
     found.erased += walk.erased
@@ -148,7 +154,7 @@ class _Walk:
     def __init__(self, name: str, record: SegmentRecord) -> None:
         self._name, self._record = name, record
         self.number, self.last = 0, record.genesis
-        self.good = self.erased = 0
+        self.good = self.erased = self.left_over = 0
         self.problems: list[str] = []
 
     def step(self, row: Row, place: int) -> None:
@@ -177,6 +183,7 @@ class _Walk:
         else:
             self.good += 1
             self.erased += "erased" in row
+            self.left_over += "erased" not in row and number in self._record.erased
         self.number, self.last = number + 1, str(row.get("hash"))
 
     def end(self) -> None:

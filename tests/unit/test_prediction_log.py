@@ -251,7 +251,7 @@ def test_a_line_that_is_no_json_is_named(log: Path) -> None:
     lines[3] = b'{"id": \n'
     path.write_bytes(b"".join(lines))
     assert len(list(reading.rows_of(log))) == 8
-    assert f"segment {path.stem}, line 4: edited: it is no JSON" in verify(log).problems
+    assert f"segment {path.stem}, line 4: edited: it is no row" in verify(log).problems
 
 
 def test_a_segment_that_is_gone_or_new_is_named(log: Path) -> None:
@@ -342,6 +342,37 @@ def test_an_edited_tombstone_is_found(log: Path) -> None:
     stone = json.loads(text.splitlines()[1])
     path.write_text(text.replace(stone["contenthash"], "f" * 64))
     assert f"segment {path.stem}, row 1: edited" in verify(log).problems
+
+
+def test_an_erasure_that_was_interrupted_is_told(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on record first; the same command ends it."""
+    monkeypatch.setattr(keeping, "_replace_lines", lambda *_: None)
+    keeping.erase(log, PICTURE)
+    monkeypatch.undo()
+    found = verify(log)
+    assert found.problems == []
+    assert all("were to be erased and are there" in note for note in found.notes)
+    assert keeping.erase(log, PICTURE) == 3
+    assert (verify(log).notes, verify(log).erased) == ([], 3)
+
+
+def test_old_segments_are_removed_on_record(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole ones that are closed, in either form; what is written stays."""
+    keeping.compact(log)
+    writer = writer_of(log)
+    writer.add(row(9))
+    writer.flush()
+    told = run(capsys, str(log), "--remove-before", "2026-01-01")
+    assert told == (0, "0 segments removed\n")
+    assert run(capsys, str(log), "--remove-before", "2999-01-01") == (0, "2 segments removed\n")
+    found = verify(log)
+    assert (found.problems, found.rows) == ([], 1)
+    assert [note.split(": ")[1] for note in found.notes] == [
+        "removed by the command (6 rows)", "removed by the command (3 rows)",
+    ]  # fmt: skip
+    writer.close()
 
 
 def test_what_is_no_digest_is_refused(log: Path) -> None:

@@ -42,6 +42,7 @@ class SegmentRecord:
         genesis: Its first row's prevhash.
         opened: The whole entry.
         rows: How many it has; None while it is not closed.
+        closed_at: When it was; None while it is not.
         last_hash: Of its last row; of a segment without rows `genesis`.
         erased: Numbers of the rows that are tombstones.
         gaps: Entries of what has no row.
@@ -51,6 +52,7 @@ class SegmentRecord:
     genesis: str
     opened: Row
     rows: int | None = None
+    closed_at: str | None = None
     last_hash: str | None = None
     erased: set[int] = field(default_factory=set)
     gaps: list[Row] = field(default_factory=list)
@@ -144,6 +146,7 @@ def records_of(told: Iterator[Row]) -> dict[str, SegmentRecord]:
         with suppress(KeyError, TypeError, ValueError):  # spoilt: --verify says which
             if event == "closed":
                 record.rows, record.last_hash = int(entry["rows"]), str(entry["last_hash"])
+                record.closed_at = str(entry["time"])
             elif event == "gap":
                 record.gaps.append(entry)
             elif event == "erased":
@@ -170,14 +173,16 @@ def write_whole(fd: int, content: bytes, size: int) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """
-    Hold a lock file: erasing and compacting are not done by two processes at once.
+    Hold a folder: its files are not erased in, compacted and verified by two processes at once.
+
+    Writers do not ask. The folder itself is the lock, so who may only read can hold it, too.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be opened.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -123,17 +123,19 @@ class LogWriter:
     def _run(self) -> None:
         try:
             close_left_over(self._folder)
-        except OSError as error:
+        except Exception as error:  # whatever somebody made of the manifest
             logger.warning("prediction log: %s", error)
         while True:
-            is_awake = self._wake.wait(self._until_old_s())
-            if is_awake:
+            if self._wake.wait(self._until_old_s()):
                 time.sleep(self._flush_s)
-            self.flush()
-            with self._flushing:
-                segment = self._segment
-                if segment and (segment.size >= self._max_bytes or self._until_old_s() == 0.0):
-                    self._close_segment()
+            try:
+                self.flush()
+                with self._flushing:
+                    segment = self._segment
+                    if segment and (segment.size >= self._max_bytes or self._until_old_s() == 0.0):
+                        self._close_segment()
+            except Exception:  # a thread that ends would be a log that stops and never says so
+                logger.exception("prediction log: a round failed")
 
     def _until_old_s(self) -> float | None:
         """Return how long the segment may stay open; None without one."""

@@ -72,10 +72,9 @@ def state_of(server: Server) -> str | None:
         counts[labels["outcome"]] += int(value)
     stopped = [number for number in told.values() if number]
     where = f"prediction log: {os.path.relpath(folder)}"
-    if len(told) < len(working):
-        where += (
-            f": {len(working) - len(told)} of {len(working)} workers have an archive without it"
-        )
+    older = len(working) - len(told)
+    if older:
+        where += f": {older} of {len(working)} workers have an archive that knows none"
     if stopped:
         where += f": STOPPED in {len(stopped)} of {len(working)} workers: {os.strerror(stopped[0])}"
     return f"{where}; {counts['written']} rows written, {counts['dropped']} answers without a row"

@@ -106,7 +106,7 @@ class PredictionLog:
         traceparent = context.get_request_header(item.index, "traceparent") or ""
         if TRACEPARENT.fullmatch(traceparent):
             row["traceparent"] = traceparent
-        data = {
+        data: dict[str, Any] = {
             **self._known,
             "request_id": request_id(context, item.index),
             "status": item.status,

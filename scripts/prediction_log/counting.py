@@ -69,7 +69,7 @@ def summaries(frame: pd.DataFrame, step: str) -> list[Summary]:
         scores = pd.to_numeric(scored["score"]).dropna()
         found.append(
             {
-                "begin": start.strftime("%Y-%m-%dT%H:%MZ"),
+                "begin": pd.Timestamp(start).strftime("%Y-%m-%dT%H:%MZ"),
                 "model": model,
                 "version": version,
                 "answers": len(group),

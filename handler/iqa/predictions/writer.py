@@ -160,14 +160,15 @@ class LogWriter:
 
     def _close_segment(self) -> None:
         """Close it, or leave it open where that cannot be written: the next flush tries again."""
-        if self._segment is None:
+        segment = self._segment
+        if segment is None:
             return
         try:
-            self._segment.close()
+            segment.close()
             self._segment = None
         except OSError as error:
-            logger.warning("prediction log: segment %s: not closed: %s", self._segment.name, error)
-            self._segment.opened_at_s = time.monotonic()
+            logger.warning("prediction log: segment %s: not closed: %s", segment.name, error)
+            segment.opened_at_s = time.monotonic()
 
     def _tell(self, error: int) -> None:
         """Say once that the log stopped, and once that it goes on."""

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.predictions",
         description="Count the answers in a server's prediction log by hour and version, find one, "
-        "erase a picture, prove the log. A server may write to it meanwhile.",
+        "erase a picture, find what was changed. A server may write to it meanwhile.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from scripts.prediction_log.verify import problems_of
 
 WRITTEN_BY_NOW_S: Final = 2 * FLUSH_S + 0.2
 """After this, the row of an answer that was given before is in its file."""
+IsMeant = Callable[[Row], bool]
 SHA256: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -128,31 +129,34 @@ def erase(folder: Path, picture: str) -> int:
     return count
 
 
-def _erase_in(path: Path, subject: str, replace: Callable[[Path, str, str], None]) -> int:
+def _erase_in(path: Path, subject: str, replace: Callable[[Path, IsMeant, str], None]) -> int:
     """Erase in one file. Put on record first: a tombstone without a record looks like tampering."""
-    found = [
+    numbers = {
         number_of(line.row, path.stem)
         for line in lines_of(path)
         if line.row is not None and line.row.get("subject") == subject
-    ]
-    numbers = [number for number in found if number is not None]
-    if not numbers:
+    }
+    told = sorted(number for number in numbers if number is not None)
+    if not told:
         return 0
-    erased_at = utc()
     with Manifest(path.parent) as manifest:
-        for first in range(0, len(numbers), ROWS_A_LINE):
-            some = numbers[first : first + ROWS_A_LINE]
-            manifest.append("erased", path.stem, numbers=some)
-    replace(path, subject, erased_at)
-    return len(numbers)
+        for first in range(0, len(told), ROWS_A_LINE):
+            manifest.append("erased", path.stem, numbers=told[first : first + ROWS_A_LINE])
+
+    def is_meant(row: Row) -> bool:
+        # Not one that came since: it is not on record.
+        return row.get("subject") == subject and number_of(row, path.stem) in numbers
+
+    replace(path, is_meant, utc())
+    return len(told)
 
 
-def _replace_lines(path: Path, subject: str, erased_at: str) -> None:
+def _replace_lines(path: Path, is_meant: IsMeant, erased_at: str) -> None:
     """Write over lines in their place, so that their bytes are gone and the writer goes on."""
     fd = os.open(path, os.O_WRONLY)
     try:
         for line in lines_of(path):
-            if line.row is None or line.row.get("subject") != subject:
+            if line.row is None or not is_meant(line.row):
                 continue
             text = line_of(tombstone(line.row, erased_at))[:-1]
             assert len(text) < line.size  # digest and salt are longer than what comes for them
@@ -162,9 +166,6 @@ def _replace_lines(path: Path, subject: str, erased_at: str) -> None:
         os.close(fd)
 
 
-def _replace_rows(path: Path, subject: str, erased_at: str) -> None:
-    def rows() -> Iterator[Row]:
-        for row in parquet.rows_of(path):
-            yield tombstone(row, erased_at) if row.get("subject") == subject else row
-
-    parquet.write(path, rows())
+def _replace_rows(path: Path, is_meant: IsMeant, erased_at: str) -> None:
+    rows = (tombstone(row, erased_at) if is_meant(row) else row for row in parquet.rows_of(path))
+    parquet.write(path, rows)

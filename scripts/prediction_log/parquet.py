@@ -1,5 +1,5 @@
 """
-Segments as Parquet: typed columns, a tenth of the size, and the same rows to the last bit.
+Segments as Parquet: typed columns, a quarter of the size, and the same rows to the last bit.
 
 A column a field; what a row lacks is null in it. The chain's digests are over the JSON of a row,
 which is made again from the columns: so a type that would change a value is refused.

@@ -28,6 +28,7 @@ from iqa.request.queue_time import START_HEADERS, Clock, waited_s
 from iqa.scoring.scorer import Scorer
 from iqa.tasks.decision import DecisionThresholds
 from iqa.tasks.task import CARD_FILE
+from prediction_log import PredictionLog
 from request_log import RequestLog, request_id
 from telemetry import Item, Telemetry, silence_torchserve
 
@@ -84,6 +85,7 @@ class IQAHandler:
             context.metrics, self._version, context.model_name, self._scorer.task.labels(card)
         )
         self._log = RequestLog(self._version)
+        self._predictions = PredictionLog(context, self._model)
         logger.info(
             "%s version %s loaded, runtime %s %s",
             self._name, self._version, self._scorer.runtime.name, self._scorer.runtime.precision,
@@ -117,6 +119,7 @@ class IQAHandler:
         elapsed_s = time.perf_counter() - started_s
         self._telemetry.add(items, elapsed_s)
         self._log.write(items, elapsed_s, context)
+        self._predictions.record(items, elapsed_s, context)
         return [item.picture or json.dumps(item.reply) + "\n" for item in items]
 
     def _read(self, row: Mapping[str, Any], context: Any, index: int, now_s: float) -> Item:
@@ -140,7 +143,7 @@ class IQAHandler:
             body = picture_in(fields)
             if context.get_request_header(index, NAME_HEADER):
                 item.beside = {"image_name": image_name_in(fields)}
-            item.n_bytes = len(body)
+            item.n_bytes, item.digest = len(body), self._predictions.digest_of(body)
             item.decoded = decode(body, self._limits, self._scorer.policy)
             item.pixels = item.decoded.pixels()
         except ImageRejected as rejection:

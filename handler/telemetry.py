@@ -61,6 +61,7 @@ class Item:
         decoded: The picture, once it was read.
         pixels: The network's input.
         n_bytes: Size of the image's file.
+        digest: Its SHA-256, where predictions are logged.
         waited_s: Before it came to this worker; None if nobody measured it.
         decode_s: Reading and resizing it.
         network_s: The network's call that it was part of.
@@ -78,6 +79,7 @@ class Item:
     decoded: DecodedImage | None = None
     pixels: NDArray[np.uint8] | None = None
     n_bytes: int = 0
+    digest: str | None = None
     waited_s: float | None = None
     decode_s: float = 0.0
     network_s: float = 0.0

@@ -21,7 +21,7 @@ from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front
 from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
-from scripts.server import process
+from scripts.server import prediction_log, process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
 from scripts.server.lock import one_start_at_a_time
@@ -82,6 +82,8 @@ def serve(arguments: argparse.Namespace) -> int:
     """
     started_s = time.monotonic()
     plan = _plan(arguments)
+    # TorchServe hands it to its workers, at a restart as well.
+    os.environ[prediction_log.VARIABLE] = str(plan.prediction_log or "")
     with contextlib.ExitStack() as starting:
         starting.enter_context(one_start_at_a_time(plan.state))
         _expect_none(plan.state)
@@ -160,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that score, one thread each; a number is for each model, iqa=2,other=1 by "
         "model [WORKERS] (default: for each model the usable cores)",
     )  # fmt: skip
+    parser.add_argument(
+        "--prediction-log", type=Path, metavar="DIR",
+        default=os.environ.get(prediction_log.VARIABLE) or None,
+        help="write a row for each answer of a model there, without pixels; read them with "
+        "python -m scripts.predictions DIR [PREDICTION_LOG] (default: none)",
+    )  # fmt: skip
     parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--models", default=os.environ.get("MODELS") or MODEL_NAME, metavar="NAME[@ALIAS],...",
@@ -184,6 +192,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     hosts, state = Hosts.from_environment(), StateDir.from_environment()
     models: tuple[ServedModel, ...] = arguments.models
     has_front = arguments.front
+    log: Path | None = arguments.prediction_log
     settings: Settings | None = None
     if has_front:
         upstream = f"{LOOPBACK}:{arguments.backend_port}"
@@ -219,6 +228,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         health_host=bind_host("HEALTH_HOST"),
         health_port=arguments.health_port,
         drain_s=arguments.drain_s,
+        prediction_log=log and prediction_log.prepared(log),
         debug=arguments.debug,
     )
 
@@ -270,6 +280,8 @@ def _say(plan: Plan, server: Server, proofs: list[Proof], waited_s: float) -> No
         print(f"API:         {base}/docs")
     for name in server.mars:
         print(f"inference:   {base}/predictions/{name}")
+    if plan.prediction_log is not None:
+        print(f"answers:     python -m scripts.predictions {os.path.relpath(plan.prediction_log)}")
     for name in server.mars:
         print(f"management:  http://127.0.0.1:{server.ports.management}/models/{name}")
     print(f"metrics:     http://127.0.0.1:{server.ports.metrics}/metrics")

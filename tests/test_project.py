@@ -26,14 +26,16 @@ MAY_IMPORT = {
     "iqa.imaging": {"iqa"},
     "iqa.tasks": {"iqa"},
     "iqa.request": {"iqa"},
+    "iqa.predictions": set(),
     "iqa.network": {"iqa", "iqa.imaging", "iqa.tasks"},
     "iqa.scoring": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network"},
     "iqa.local": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network", "iqa.scoring"},
     "telemetry": {"iqa", "iqa.imaging", "iqa.tasks", "ts"},
     "request_log": {"telemetry"},
+    "prediction_log": {"iqa.predictions", "request_log", "telemetry", "ts"},
     "iqa_handler": {
         "iqa", "iqa.imaging", "iqa.tasks", "iqa.request", "iqa.network", "iqa.scoring",
-        "request_log",
+        "request_log", "prediction_log",
         "telemetry", "ts",
     },
     "console": set(),
@@ -62,6 +64,7 @@ MAY_IMPORT = {
         "training.tasks", "training.registry", "training.graph", "training.loop",
     },
     "training": {"console", "iqa*", "training*"},
+    "scripts.prediction_log": {"iqa.predictions"},
     "scripts.server": {"console"},
     "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {
@@ -85,8 +88,8 @@ FOLDERS = {"iqa": ROOT / "handler" / "iqa"}
 MODULE = r"python -m ((?:training|scripts|benchmarks)\.\w+)"
 FILE = r"(?:training|scripts|handler|docs|torchserve|benchmarks|tests)/[\w/.-]+\.\w+"
 OWN = {
-    "iqa", "iqa_handler", "request_log", "telemetry", "console", "training", "scripts", "web",
-    "tests", "benchmarks", "ts",
+    "iqa", "iqa_handler", "request_log", "prediction_log", "telemetry", "console", "training",
+    "scripts", "web", "tests", "benchmarks", "ts",
 }  # fmt: skip
 SERVING_PACKAGES = {
     "torch", "torchvision", "PIL", "numpy", "safetensors", "openvino", "multipart", "pi_heif",

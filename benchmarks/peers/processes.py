@@ -101,7 +101,10 @@ def plain_environment(**more: str) -> dict[str, str]:
     Args:
         more: Added.
     """
-    dropped = ("PYTHONPATH", "PYTHONSTARTUP", "TS_CONFIG_FILE", "OMP_NUM_THREADS", "WORKERS")
+    dropped = (
+        "PYTHONPATH", "PYTHONSTARTUP", "TS_CONFIG_FILE", "OMP_NUM_THREADS", "WORKERS",
+        "PREDICTION_LOG",
+    )  # fmt: skip
     return {
         **{name: value for name, value in os.environ.items() if name not in dropped},
         "CUDA_VISIBLE_DEVICES": "",  # a benchmark of the CPU, whatever else the machine has

@@ -165,6 +165,7 @@ def prove(mar: Path) -> dict[str, Any]:
     """
     done = subprocess.run(
         [sys.executable, "-I", str(PROOF), str(mar)],
+        env={**os.environ, "PREDICTION_LOG": ""},  # a proof is nobody's answer
         capture_output=True,
         text=True,
         timeout=PROOF_TIMEOUT_S,

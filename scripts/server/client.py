@@ -302,6 +302,16 @@ def predict(
     return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
 
 
+def samples(addresses: Addresses, name: str) -> list[tuple[dict[str, str], float]]:
+    """
+    Return labels and value of each series of a metric of TorchServe and its workers.
+
+    Raises:
+        NotNow: No answer.
+    """
+    return _samples(_send("GET", f"{addresses.metrics}/metrics", LOOK_TIMEOUT_S).text, name)
+
+
 def is_full(code: int, reply: dict[str, Any]) -> bool:
     """Tell whether a reply of TorchServe's own says that there is no room in the queue."""
     return code == 503 and FULL_QUEUE in str(reply.get("message"))

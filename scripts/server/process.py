@@ -123,7 +123,7 @@ def start(
                 "--ncs",  # snapshots are written and never restored when a config file is given
             ],
             cwd=state.path,  # neither handler/ nor iqa on the workers' way
-            env=_environment(state, ports, hosts or Hosts(), max(workers.values())),
+            env=_environment(state, ports, hosts or Hosts(), max(workers.values()), store),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -323,7 +323,9 @@ def _members(group: int) -> list[psutil.Process]:
     return members
 
 
-def _environment(state: StateDir, ports: Ports, hosts: Hosts, workers: int) -> dict[str, str]:
+def _environment(
+    state: StateDir, ports: Ports, hosts: Hosts, workers: int, store: Path
+) -> dict[str, str]:
     # PYTHONPATH would come before the MAR on the workers' way.
     inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TS_CONFIG_FILE")}
     return {
@@ -331,6 +333,7 @@ def _environment(state: StateDir, ports: Ports, hosts: Hosts, workers: int) -> d
         "TEMP": str(state.temporary),
         "TMPDIR": str(state.temporary),
         "LOG_LOCATION": str(state.log_dir),
+        "IQA_MODEL_STORE": str(store),  # the handler is not told which archive it came out of
         "METRICS_LOCATION": str(state.log_dir),
         "OMP_NUM_THREADS": "1",  # TorchServe never sets it; pools of all cores strangle each other
         "TS_INFERENCE_ADDRESS": f"http://{hosts.inference}:{ports.inference}",

@@ -31,6 +31,7 @@ class Plan:
         health_host: Interface of /live and /ready.
         health_port: Their port; 0: none.
         drain_s: What accepted requests get at the end.
+        prediction_log: Folder of the log of answers; None: there is none.
         debug: Show tracebacks of failures.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     health_host: str
     health_port: int
     drain_s: float
+    prediction_log: Path | None
     debug: bool
 
     @property

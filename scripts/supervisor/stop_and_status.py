@@ -8,7 +8,7 @@ import os
 import psutil
 
 from scripts.nginx import front
-from scripts.server import process
+from scripts.server import prediction_log, process
 from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive, ready_workers
 from scripts.server.lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
@@ -85,6 +85,10 @@ def status(state: StateDir) -> int:
             f"the front does not answer on port {front_port}; behind it TorchServe is on port "
             f"{server.ports.inference}"
         )
+    with contextlib.suppress(NotNow):
+        logged = prediction_log.state_of(server)
+        if logged is not None:
+            print(logged)
     if supervision is None:
         print("no supervisor: nothing would start it again. Stop it, and start it anew")
     else:

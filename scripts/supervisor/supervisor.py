@@ -50,6 +50,8 @@ STEADY_S: Final = 10.0
 """After this much service the next pause is the first one again."""
 TRIES_EACH: Final = 2
 """Starts with one archive before the next best is tried."""
+LOG_S: Final = 1.0
+"""After the last answer, for its row in the prediction log: workers are killed by TorchServe."""
 GIVEN_UP_S: Final = 120.0
 """/live answers 503 after a restart of this length, so that an orchestrator can act."""
 
@@ -336,6 +338,8 @@ class Supervisor:
         if server is not None:
             if self._down_since_s is None and not wait_until_idle(server, drain_s, self._hurry):
                 logger.warning("TorchServe: expected it idle in %g s, got requests still", drain_s)
+            if self._plan.prediction_log is not None:
+                self._hurry.wait(LOG_S)
             process.stop(server)
             self._plan.state.forget_server()
         self._plan.state.forget_supervision()

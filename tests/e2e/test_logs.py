@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from console.paths import ROOT
@@ -33,16 +31,6 @@ def _nan(self, decoded, seen, model=None):
 
 Scorer.reply = _nan
 """
-
-
-@pytest.fixture(scope="module")
-def talkative(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
-    """A server without a front that writes a line for each request, and a copy of all lines."""
-    other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
-    copy = str(other.state_dir.parent / "copy.log")
-    done = other.run("--detach", FRONT="0", WORKERS="1", IQA_LOG_LEVEL="INFO", IQA_LOG_TO=copy)
-    assert done.returncode == 0, done.stderr + other.logs()
-    return other
 
 
 def log_of(server: RunningServer, name: str) -> Path:

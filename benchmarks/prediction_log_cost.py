@@ -1,0 +1,120 @@
+"""
+What the prediction log costs a request: two servers asked in turn, one with it and one without.
+
+    python -m benchmarks.prediction_log_cost [--seconds 10] [--rounds 5] [--clients 16]
+
+Both run all the time and one is asked: CPU time a request by role, throughput, latency; after each
+round every answer must have its row. Needs wrk, and twenty ports from --port on. Writes
+`prediction_log_cost.json` and `.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from benchmarks.bench import served_archive
+from benchmarks.front_cost import WARM_S, measured, run
+from benchmarks.load import closed_loop
+from benchmarks.reliability.system import System
+from benchmarks.tables import table
+from scripts.prediction_log.reading import rows_of
+from scripts.prediction_log.verify import verify
+from scripts.server.prediction_log import VARIABLE
+
+WAYS: Final = ("with the log", "without")
+COUNTED: Final = ("jvm", "worker")
+WRITTEN_S: Final = 2.0
+PORTS_EACH: Final = 10
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, write."""
+    return run("prediction_log_cost", __doc__, measure, as_table, argv)
+
+
+def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """
+    Return a record for each round and way, as `front_cost.measured` does.
+
+    Raises:
+        RuntimeError: A system does not start, a request failed, or an answer has no row.
+    """
+    rounds = []
+    work = arguments.out / "prediction_log_cost"
+    log = (work / "predictions").resolve()
+    shutil.rmtree(log, ignore_errors=True)
+    log.mkdir(parents=True)
+    mar = served_archive()
+    logging, plain = (
+        System(work / name, arguments.port + PORTS_EACH * place, mar=mar, environment=more)
+        for place, (name, more) in enumerate((("with", {VARIABLE: str(log)}), ("without", {})))
+    )
+    with logging, plain:
+        systems = dict(zip(WAYS, (logging, plain), strict=True))
+        for system in systems.values():
+            closed_loop(system.request(), arguments.clients, WARM_S)
+        order = [way for i in range(arguments.rounds) for way in WAYS[:: -1 if i % 2 else 1]]
+        for way in tqdm(order, unit="round"):
+            system = systems[way]
+            rounds.append({"way": way, **measured(system, system.request(), arguments)})
+        _expect_rows(log, arguments.clients, logging)
+    return rounds
+
+
+def _expect_rows(log: Path, clients: int, system: System) -> None:
+    """
+    Check that the log did its work while it was measured.
+
+    Raises:
+        RuntimeError: It did not.
+    """
+    before = sum(1 for _ in rows_of(log))
+    scored = closed_loop(system.request(), clients, 2).scored
+    time.sleep(WRITTEN_S)
+    rows, problems = sum(1 for _ in rows_of(log)) - before, verify(log).problems
+    if rows < scored or problems:
+        raise RuntimeError(
+            f"prediction log: expected {scored} rows of the last two seconds and no problem, got "
+            f"{rows}, and {problems[:3]}."
+        )
+
+
+def as_table(rounds: Sequence[dict[str, Any]]) -> str:
+    """Return medians of the rounds, and what the log adds, as Markdown."""
+    columns: dict[str, list[float]] = {}
+    for way in WAYS:
+        mine = [record for record in rounds if record["way"] == way]
+        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in COUNTED}
+        columns[way] = [
+            *(statistics.median(cpu[role]) for role in COUNTED),
+            statistics.median(map(sum, zip(*cpu.values(), strict=True))),
+            statistics.median(one["rate_per_s"] for one in mine),
+            *(statistics.median(one["latency"][f"p{p}_ms"] for one in mine) for p in (50, 99)),
+        ]
+    titles = [
+        "CPU of Java, ms a request", "of the workers", "of both", "scores a second", "p50, ms",
+        "p99, ms",
+    ]  # fmt: skip
+    rows = [
+        [title, f"{logged:.2f}", f"{plain:.2f}", f"{logged - plain:+.2f}"]
+        for title, logged, plain in zip(titles, *columns.values(), strict=True)
+    ]
+    rates = [[one["rate_per_s"] for one in rounds if one["way"] == way] for way in WAYS]
+    ratios = [logged / plain for logged, plain in zip(*rates, strict=True)]
+    share = statistics.median(ratios)
+    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+    rows.append(["throughput, share of that without", f"{share:.3f}", "1", f"rounds: {spread}"])
+    return table(["", *WAYS, "difference"], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,15 +7,18 @@ How: `scripts.archive.build`.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 from console import command_line
-from scripts.archive import graph_choice, mar_file
+from scripts.archive import graph_choice, mar_file, published
 from scripts.archive.build import build
 from training.data.config import DataConfig, add_options, data_config
 from training.registry import model_versions
 from training.registry.address import connect
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +45,12 @@ def main(argv: list[str] | None = None) -> int:
         "--replace",
         action="store_true",
         help="replace an archive that has other bytes, unless this checkout's server has it loaded",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="store the proven archive with its version in the registry, for machines that do not "
+        "build: python -m scripts.deploy sync --from-registry",
     )
     parser.add_argument(
         "--precision", choices=graph_choice.CHOICES,
@@ -73,6 +82,9 @@ def main(argv: list[str] | None = None) -> int:
             wanted=arguments.precision,
             data=data_config(arguments) if arguments.data_dir else None,
         )
+        if arguments.publish:
+            proven = model_versions.get(str(version.name), str(version.version))
+            logger.info("published: %s", published.publish(proven, target))
         print(target)
         return 0
 

@@ -241,8 +241,9 @@ def _expect_open(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> ConnectionError:
+    got = str(error).rstrip(".")
     return ConnectionError(
-        f"--ray {address}: expected a Ray cluster, got: {error} Start one (ray start --head), or "
+        f"--ray {address}: expected a Ray cluster, got: {got}. Start one (ray start --head), or "
         "give the address that it printed, HOST:PORT."
     )
 

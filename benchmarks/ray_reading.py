@@ -26,7 +26,8 @@ import psutil
 from benchmarks.score_folder import make_images
 from console import command_line
 from scripts.batch import model
-from scripts.batch.cluster import LOCAL, Cluster
+from scripts.batch.cluster import Cluster
+from scripts.batch.joining import LOCAL
 from scripts.batch.rows import Row
 from scripts.batch.worker import Scorer, Settings
 from scripts.server.cores import usable_cores

@@ -9,37 +9,21 @@ are read by the actor: docs/decisions/0035-ray-reads-names.md.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import json
 import logging
-import os
-import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from console.paths import ROOT
+from scripts.batch import joining
 from scripts.batch.pool import Entry, WorkerPool
 from scripts.batch.rows import Row
 from scripts.batch.worker import Settings
 from scripts.server.cores import usable_cores
 
-LOCAL: Final = "local"
-AUTO: Final = "auto"
-CONNECT_S: Final = 10.0
-OBJECT_STORE_BYTES: Final = 200 * 1024 * 1024
-"""Of a Ray that is started here: names and rows are small, and the default is a third of the
-machine's memory."""
-ENVIRONMENT: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would send them
-    # It calls it an error that an actor's arguments may be lost: they lie with the driver here.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
-REQUIREMENTS: Final = "scripts/batch/requirements.txt"
-PACKAGES: Final = ("console", "scripts")
 BATCH_TO_WORKER: Final = 4
 
 
@@ -100,14 +84,7 @@ class Cluster:
         n_actors: int | None,
         folder: Path,
     ) -> None:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        if importlib.util.find_spec("ray") is None:
-            raise ValueError(
-                "--ray: expected the package ray, got none. Install what is pinned: "
-                f"uv pip install --python .venv/bin/python -r {REQUIREMENTS}"
-            )
-        _say_less("ray._private.authentication")
+        joining.expect_installed()
         self._batch_size = batch_size
         self._limit_s = limit_s
         self._n_actors = n_actors
@@ -118,7 +95,7 @@ class Cluster:
             else None
         )
         try:
-            self._settings = _join(address, settings, n_actors or usable_cores(), folder)
+            self._settings = joining.join(address, settings, n_actors or usable_cores(), folder)
         except BaseException:
             self._close_trial()
             raise
@@ -166,7 +143,8 @@ class Cluster:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        _say_less("ray.data")
+        # Standard error is for this command's own lines.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         blocks = []
         while batch := list(itertools.islice(entries, self._batch_size)):
             blocks.append(pa.table({"entry": [json.dumps(entry) for entry in batch]}))
@@ -203,51 +181,6 @@ def _entry(text: str) -> Entry:
     return index, name
 
 
-def _join(address: str, settings: Settings, n_cores: int, folder: Path) -> Settings:
-    """Start a Ray here or join one; return the settings as its machines see them."""
-    import ray
-
-    if address == LOCAL:
-        # The machines are this one: they have code and model already.
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-        ray.init(
-            address=LOCAL, num_cpus=n_cores, object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False, logging_level="WARNING", log_to_driver=False,
-        )  # fmt: skip
-        return settings
-    if address != AUTO:
-        _expect_open(address)
-    packed = _pack(settings, folder)
-    try:
-        ray.init(
-            address=address, runtime_env={"working_dir": str(folder)}, logging_level="WARNING",
-            log_to_driver=False,
-        )  # fmt: skip
-    except ConnectionError as error:
-        raise _no_cluster(address, error) from error
-    return packed
-
-
-def _expect_open(address: str) -> None:
-    """Knock: Ray itself knocks for ten minutes before it says that nobody is there."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError(f"--ray: expected local, auto or HOST:PORT, got {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> ConnectionError:
-    got = str(error).rstrip(".")
-    return ConnectionError(
-        f"--ray {address}: expected a Ray cluster, got: {got}. Start one (ray start --head), or "
-        "give the address that it printed, HOST:PORT."
-    )
-
-
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Make one line of an error of Ray, which is a page long and ends with its cause."""
@@ -255,69 +188,9 @@ def _explained() -> Iterator[None]:
 
     try:
         yield
-    except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as error:
+    except ray.exceptions.RayError as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise RuntimeError(
             f"--ray: expected the cluster to score, got: {cause}. The machines need what is in "
-            f"{REQUIREMENTS}; --debug shows all of it. The same command goes on."
+            f"{joining.REQUIREMENTS}; --debug shows all of it. The same command goes on."
         ) from error
-
-
-def _say_less(logger_name: str) -> None:
-    """Leave out what Ray tells of itself: standard error is for this command's own lines."""
-    logging.getLogger(logger_name).setLevel(logging.ERROR)
-
-
-def _entry(text: str) -> Entry:
-    index, name = json.loads(text)
-    return index, name
-
-
-def _join(address: str, settings: Settings, n_cores: int, folder: Path) -> Settings:
-    """Start a Ray here or join one; return the settings as its machines see them."""
-    import ray
-
-    if address == LOCAL:
-        # The machines are this one: they have code and model already.
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-        ray.init(
-            address=LOCAL, num_cpus=n_cores, object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False, logging_level="WARNING", log_to_driver=False,
-        )  # fmt: skip
-        return settings
-    if address != AUTO:
-        _expect_open(address)
-    packed = _pack(settings, folder)
-    try:
-        ray.init(
-            address=address, runtime_env={"working_dir": str(folder)}, logging_level="WARNING",
-            log_to_driver=False,
-        )  # fmt: skip
-    except ConnectionError as error:
-        raise _no_cluster(address, error) from error
-    return packed
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn an error of Ray, a page long, into a line."""
-    import ray
-
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        raise RuntimeError(f"--ray: GOT {error!r}") from error
-
-
-def _pack(settings: Settings, folder: Path) -> Settings:
-    """Copy code and model into one folder, which Ray takes to every machine."""
-    shutil.rmtree(folder, ignore_errors=True)
-    no_caches = shutil.ignore_patterns("__pycache__", "golden")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=no_caches)
-    shutil.copytree(settings.model, folder / "model", ignore=no_caches)
-    if settings.code == settings.model:
-        return replace(settings, model="model", code="model")
-    shutil.copytree(Path(settings.code) / "iqa", folder / "code" / "iqa", ignore=no_caches)
-    return replace(settings, model="model", code="code")

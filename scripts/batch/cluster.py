@@ -144,7 +144,7 @@ class Cluster:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         # Standard error is for this command's own lines.
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         blocks = []
         while batch := list(itertools.islice(entries, self._batch_size)):
             blocks.append(pa.table({"entry": [json.dumps(entry) for entry in batch]}))

@@ -35,11 +35,11 @@ def is_source() -> bool:
     Tell whether archives are taken from the registry here.
 
     Raises:
-        ValueError: IQA_ARCHIVES is neither empty nor `registry`.
+        NotNow: IQA_ARCHIVES is neither empty nor `registry`, for which no version is to blame.
     """
     said = os.environ.get(VARIABLE, "")
     if said not in ("", REGISTRY):
-        raise ValueError(f"{VARIABLE}: expected {REGISTRY} or nothing, got {said!r}.")
+        raise NotNow(f"{VARIABLE}: expected {REGISTRY} or nothing, got {said!r}.")
     return said == REGISTRY
 
 
@@ -112,9 +112,9 @@ def take(version: ModelVersion, store: Path) -> Path:
         store: Folder of archives; made if missing.
 
     Raises:
-        NotNow: None is published yet, or its store does not answer.
+        NotNow: None is published yet, its store does not answer, or a server serves other bytes
+            of that name.
         ValueError: Other bytes came than were published. The store is unchanged.
-        FileExistsError: A server serves other bytes of that name.
     """
     digest = digest_of(version)
     address = version.tags[URI_TAG]
@@ -135,7 +135,7 @@ def take(version: ModelVersion, store: Path) -> Path:
                 "it anew: python -m scripts.build_mar --publish"
             )
         if target.exists() and StateDir.from_environment().serves(target):
-            raise FileExistsError(
+            raise NotNow(
                 f"{target}: expected an archive that no server serves, got one in use. "
                 "Stop it first: scripts/run_torchserve.sh --stop"
             )

@@ -4,7 +4,6 @@ Scoring a folder against bare processes, memory over many files, and kill -9 at 
     python -m benchmarks.score_folder rate [--images 2000] [--rounds 3]
     python -m benchmarks.score_folder memory [--images 100000]
     python -m benchmarks.score_folder kills [--kills 20] [--images 400]
-    python -m benchmarks.score_folder ray [--images 2000] [--rounds 3]
 
 The limit: as many bare processes as workers, each a loop of read, decode and graph over its share,
 and nothing else; start and loading count on both sides. Both in turn, so many rounds; only the
@@ -32,6 +31,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import machine
+from benchmarks.file_opens import Opened
 from benchmarks.peers.launches import ROOT
 from benchmarks.pictures import SMALL, make
 from console import command_line
@@ -85,23 +85,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def rate(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Compare the command with the limit."""
-    images = _images(folder, arguments.images or 2000)
+    images = make_images(folder, arguments.images or 2000)
     model = _model(folder)
     ways = {
         "limit": lambda: _limit(images, model, folder),
         "score_folder": lambda: _score(images, folder / "scores.csv"),
     }
     return _in_turn(ways, arguments.rounds, "limit", "score_folder", len(os.listdir(images)))
-
-
-def ray(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Compare one node of Ray with the command alone."""
-    images = _images(folder, arguments.images or 2000)
-    ways = {
-        "local": lambda: _score(images, folder / "scores.csv"),
-        "ray": lambda: _score(images, folder / "scores.csv", "--ray", "local"),
-    }
-    return _in_turn(ways, arguments.rounds, "local", "ray", len(os.listdir(images)))
 
 
 def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -111,8 +101,8 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     Only every twentieth is a photograph, the others are empty and get their refusal: what is asked
     is what grows by the file, and the graph would take an hour.
     """
-    images = _images(folder, arguments.images or 100_000, photograph_every=20)
-    process = _start(images, folder / "scores.csv")
+    images = make_images(folder, arguments.images or 100_000, photograph_every=20)
+    process = start(images, folder / "scores.csv")
     me = psutil.Process(process.pid)
     journal = folder / ".scores.csv.run" / "journal.jsonl"
     seen: list[dict[str, int]] = []
@@ -128,39 +118,50 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             seen.append(bytes_of)
     status = process.wait()
     found = {}
-    for who in seen[-1]:
-        # Medians of the third and of the last quarter of the time: the growth in the last half.
-        quarters = [seen[len(seen) * part // 4 : len(seen) * (part + 1) // 4] for part in (2, 3)]
-        third, last = (statistics.median(of[who] for of in some) for some in quarters)
+    # Medians of the third and of the last quarter of the time: the growth in the last half.
+    quarters = [seen[len(seen) * part // 4 : len(seen) * (part + 1) // 4] for part in (2, 3)]
+    for who in max(seen, key=len):  # at the end some workers are gone already
+        third, last = (statistics.median(of[who] for of in some if who in of) for some in quarters)
         found[who] = {"mib": round(last / 2**20, 1), "growth": round(last / third - 1, 5)}
     return {"images": len(os.listdir(images)), "status": status, "memory": found}
 
 
 def kills(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Kill the command again and again; is the result that of an undisturbed run?"""
-    images = _images(folder, arguments.images or 400)
+    images = make_images(folder, arguments.images or 400)
     moments = random.Random(arguments.seed)
     took_s = _score(images, folder / "undisturbed.csv")
     expected = (folder / "undisturbed.csv").read_bytes()
     valid = same = 0
-    kept = []
-    for _ in tqdm(range(arguments.kills), unit="kill"):
+    kept: list[int] = []
+    again: list[int] = []
+    bar = tqdm(total=arguments.kills, unit="kill")
+    while len(again) < arguments.kills:
         out = folder / "scores.csv"
         out.unlink(missing_ok=True)
-        process = _start(images, out)
-        time.sleep(moments.uniform(0.0, took_s))
-        process.kill()
-        process.wait()
-        valid += not out.exists() or expected.startswith(out.read_bytes())
-        kept.append(_lines(folder / ".scores.csv.run" / "journal.jsonl"))
-        _score(images, out)
+        with Opened(images) as opened:
+            process = start(images, out)
+            time.sleep(moments.uniform(0.0, took_s))
+            if process.poll() is not None:  # it was faster than the undisturbed one
+                continue
+            process.kill()
+            process.wait()
+            valid += not out.exists() or expected.startswith(out.read_bytes())
+            kept.append(_lines(folder / ".scores.csv.run" / "journal.jsonl"))
+            _score(images, out)
+        again.append(opened.counts.total() - len(os.listdir(images)))
         same += out.read_bytes() == expected
+        bar.update()
+    bar.close()
     return {
         "images": len(os.listdir(images)),
         "kills": arguments.kills,
+        "workers": usable_cores(),
         "valid_when_killed": valid,
         "same_in_the_end": same,
         "rows_when_killed": kept,
+        # Each image is a file that is opened once; what was at work when killed, twice.
+        "images_read_again": again,
     }
 
 
@@ -168,7 +169,6 @@ MEASURES: Final[dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]]]
     "rate": rate,
     "memory": memory,
     "kills": kills,
-    "ray": ray,
 }
 
 
@@ -219,31 +219,30 @@ def _limit(images: Path, model: Path, folder: Path) -> float:
     return time.monotonic() - started_s
 
 
-def _start(images: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
+def start(images: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start the command on a folder."""
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.score_folder", str(images), "--out", str(out), *words],
         cwd=ROOT, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def _score(images: Path, out: Path, *words: str) -> float:
+def _score(images: Path, out: Path) -> float:
     """Run the command to its end; a finished output is removed, an unfinished run taken up."""
     if not out.with_name(f".{out.name}.run").exists():
         out.unlink(missing_ok=True)
     started_s = time.monotonic()
-    status = _start(images, out, *words).wait()
+    status = start(images, out).wait()
     if status != 0:
         raise RuntimeError(f"score_folder: expected exit status 0, got {status}.")
     return time.monotonic() - started_s
 
 
-def _images(folder: Path, count: int, photograph_every: int = 1) -> Path:
+def make_images(folder: Path, count: int, photograph_every: int = 1) -> Path:
     """Make a folder of links to a few JPEG files of 0.2 megapixels, and to empty ones between."""
     originals, images = folder / "originals", folder / "images"
     originals.mkdir()
     images.mkdir()
-    empty = originals / "empty.jpg"
-    empty.touch()
     (originals / SMALL).write_bytes(make(SMALL))
     with Image.open(originals / SMALL) as picture:
         for place in range(DISTINCT):
@@ -251,8 +250,12 @@ def _images(folder: Path, count: int, photograph_every: int = 1) -> Path:
             turned.save(originals / f"{place}.jpg", quality=92 - place % 5)
     for place in range(count):
         photograph = originals / f"{place // photograph_every % DISTINCT}.jpg"
-        target = photograph if place % photograph_every == 0 else empty
-        (images / f"{place:07}.jpg").symlink_to(target)
+        empty = originals / f"empty{place % DISTINCT}.jpg"
+        empty.touch()  # a file has room for some ten thousand links
+        # Hard ones, so that each is opened under its own name: see `Opened`.
+        (images / f"{place:07}.jpg").hardlink_to(
+            photograph if place % photograph_every == 0 else empty
+        )
     return images
 
 

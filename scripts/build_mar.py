@@ -7,15 +7,18 @@ How: `scripts.archive.build`.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 from console import command_line
-from scripts.archive import graph_choice, mar_file
+from scripts.archive import graph_choice, mar_file, published
 from scripts.archive.build import build, build_unregistered
 from training.data.config import DataConfig, add_options, data_config
 from training.registry import model_versions
 from training.registry.address import connect
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         help="replace an archive that has other bytes, unless this checkout's server has it loaded",
     )
     parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="store the proven archive with its version in the registry, for machines that do not "
+        "build: python -m scripts.deploy sync --from-registry",
+    )
+    parser.add_argument(
         "--precision", choices=graph_choice.CHOICES,
         help="what the graph computes in. auto is the fastest here of those that keep the scores: "
         "SROCC may drop 0.002, 99 %% of scores may move 0.5 point (bf16) or 1 point (int8). bf16 "
@@ -88,6 +97,9 @@ def main(argv: list[str] | None = None) -> int:
             wanted=arguments.precision,
             data=data_config(arguments) if arguments.data_dir else None,
         )
+        if arguments.publish:
+            proven = model_versions.get(str(version.name), str(version.version))
+            logger.info("published: %s", published.publish(proven, target))
         print(target)
         return 0
 
@@ -95,6 +107,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _of_folder(arguments: argparse.Namespace) -> Path:
+    if arguments.publish:
+        raise ValueError(
+            "--publish: expected a registered version, got --checkpoint. Register it, then publish."
+        )
     if arguments.precision not in (None, "f32") or arguments.data_dir is not None:
         raise ValueError(
             "--checkpoint: expected float32, which needs no images, got --precision or --data-dir. "

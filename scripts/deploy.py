@@ -33,7 +33,7 @@ ALIAS: Final = "staging"
 OPTIONS_OF: Final = {
     "sync": {
         "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
-        "metrics_host", "no_standby", "wait", "all",
+        "metrics_host", "no_standby", "wait", "all", "from_registry",
     },
     "rollback": {"wait"},
     "status": {"json", "all"},
@@ -118,6 +118,11 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         help="try a quarantined version once more, build a refused archive anew, end a hold",
     )  # fmt: skip
     sync.add_argument(
+        "--from-registry", action="store_true",
+        help="take archives that build_mar --publish stored with their versions, build none: no "
+        "torch is needed [IQA_ARCHIVES=registry]",
+    )  # fmt: skip
+    sync.add_argument(
         "--watch-s", type=float, default=10.0,
         help="how long a new version is watched once it serves (default: %(default)g)",
     )  # fmt: skip
@@ -152,6 +157,10 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
+    if arguments.from_registry:
+        from scripts.archive import published
+
+        os.environ[published.VARIABLE] = published.REGISTRY  # what follows reads it there
     connect(is_patient=False)
     if not arguments.watch:
         return _each(arguments, _sync_once)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import signal
 import sys
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from console import command_line
-from scripts.batch import listing, model, run
+from scripts.batch import listing, model, run, source
 from scripts.batch.pool import WorkerPool, log_of
 from scripts.batch.rows import PASSING
 from scripts.server.cores import usable_cores
@@ -50,6 +51,12 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(arguments, option)
         if value is not None and not value > 0:
             parser.error(f"--{option.replace('_', '-')}: expected a number above 0, got {value}")
+    if source.is_remote(arguments.out):
+        parser.error(
+            f"--out: expected a file of this machine or of a drive of it, got {arguments.out}. "
+            "Write it here, then copy it there"
+        )
+    arguments.out = Path(arguments.out)
     signal.signal(signal.SIGTERM, _interrupt)  # `docker stop`: like Ctrl-C
     return command_line.run(lambda: _score(arguments), arguments.debug)
 
@@ -95,6 +102,11 @@ def _scorers(
             arguments.ray, settings, arguments.batch_size or BATCH_ON_RAY, arguments.limit_s,
             arguments.workers, place.folder / "ray",
         )  # fmt: skip
+    if arguments.device == "cuda" and importlib.util.find_spec("torch") is None:
+        raise ValueError(
+            "--device cuda: expected the package torch, got none. Install "
+            "torchserve/requirements.txt, or score on the CPU: --device cpu."
+        )
     return lambda: WorkerPool(
         settings,
         arguments.workers or usable_cores(),
@@ -122,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the same, as an option",
     )  # fmt: skip
     parser.add_argument(
-        "--out", "--output_path", "--output-path", type=Path, required=True, metavar="FILE",
+        "--out", "--output_path", "--output-path", required=True, metavar="FILE",
         help="the rows: a file that ends in .csv, .parquet or .jsonl",
     )  # fmt: skip
     parser.add_argument(

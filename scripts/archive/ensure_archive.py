@@ -1,4 +1,8 @@
-"""The archive of a version: taken from the model store, or built where it is missing or stale."""
+"""
+The archive of a version: that of the model store, or built where it is missing or stale.
+
+Where archives come from the registry, the published one is right, and nothing is built.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import mar_file
+from scripts.archive import mar_file, published
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +33,16 @@ def archive_of(
         reading: Reading of the archive that is there, where it was read already.
 
     Raises:
-        ValueError: The archive is not the one on record.
+        ValueError: The archive is not the one on record, or not the one published.
+        NotNow: It is to come from the registry, and is not published yet, or out of reach.
     """
     target = mar_file.mar_path(store, str(version.name), str(version.version))
     if reading is None and target.exists():
         reading = mar_file.Reading(target)
+    if published.is_source():
+        if reading is None or reading.sha256 != published.digest_of(version):
+            reading = mar_file.Reading(published.take(version, store))
+        return reading
     if reading is None:
         reason: str | None = "not in the model store"
     else:

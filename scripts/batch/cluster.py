@@ -8,27 +8,22 @@ are read by the actor: docs/decisions/0035-ray-reads-names.md.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import os
-import shutil
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from console.paths import ROOT
+from scripts.batch import ray_session
 from scripts.batch.pool import Entry, WorkerPool
 from scripts.batch.rows import Row
 from scripts.batch.worker import Settings
 from scripts.server.cores import usable_cores
 
-LOCAL: Final = "local"
-OBJECT_STORE_BYTES: Final = 200 * 1024 * 1024
-"""Of a Ray that is started here: names and rows are small, and the default is a third of the
-machine's memory."""
-REQUIREMENTS: Final = "scripts/batch/requirements.txt"
-PACKAGES: Final = ("console", "scripts")
 BATCH_TO_WORKER: Final = 4
 
 
@@ -39,15 +34,20 @@ class Scorer:
     Args:
         settings: Of its worker; folders are named as in the code that Ray brought here.
         limit_s: How long one image may take.
+
+    Raises:
+        ValueError: The model is refused on this machine.
+        RuntimeError: The worker ends before it is ready, again and again.
     """
 
     def __init__(self, settings: Settings, limit_s: float) -> None:
         here = replace(settings, model=str(ROOT / settings.model), code=str(ROOT / settings.code))
         self._pool = WorkerPool(here, 1, BATCH_TO_WORKER, limit_s)
+        self._facts = self._pool.facts()
 
     def facts(self) -> dict[str, Any]:
         """See `WorkerPool.facts`."""
-        return self._pool.facts()
+        return self._facts
 
     def __call__(self, batch: Any) -> Any:
         """Score a block: a column `entry` of JSON in, a column `row` of JSON out."""
@@ -68,11 +68,11 @@ class Cluster:
         batch_size: Images of one task; what is done again where a machine is lost.
         limit_s: How long one image may take.
         n_actors: At most; None for as many as the cluster has cores, or gets.
-        folder: Emptied, and filled with what the machines need: code and model.
+        folder: Emptied, and filled with what the machines of a cluster need: code and model.
 
     Raises:
         ValueError: Ray is not installed.
-        ConnectionError: There is no cluster at the address.
+        ConnectionError: There is no cluster at the address, or it refuses this command.
     """
 
     def __init__(
@@ -84,30 +84,21 @@ class Cluster:
         n_actors: int | None,
         folder: Path,
     ) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics of use
-        try:
-            import ray
-        except ImportError as error:
-            raise ValueError(
-                f"--ray: expected the package ray, got: {error}. Install what is pinned: "
-                f"uv pip install --python .venv/bin/python -r {REQUIREMENTS}"
-            ) from error
-        self._settings = _pack(settings, folder)
+        ray_session.expect_installed()
         self._batch_size = batch_size
         self._limit_s = limit_s
         self._n_actors = n_actors
-        started_here: dict[str, Any] = {
-            "num_cpus": n_actors or usable_cores(),
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-        ray.init(
-            address=address,
-            runtime_env={"working_dir": str(folder)},
-            logging_level="WARNING",
-            log_to_driver=False,
-            **(started_here if address == LOCAL else {}),
+        # On a CPU the model is tried here, while Ray starts; a GPU may be on other machines alone.
+        self._trial = (
+            WorkerPool(settings, 1, BATCH_TO_WORKER, limit_s)
+            if settings.runtime == "openvino"
+            else None
         )
+        try:
+            self._settings = ray_session.join(address, settings, n_actors or usable_cores(), folder)
+        except BaseException:
+            self._close_trial()
+            raise
 
     def __enter__(self) -> Cluster:
         return self
@@ -115,30 +106,45 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         import ray
 
+        self._close_trial()
         ray.shutdown()
 
     def facts(self) -> dict[str, Any]:
         """
-        Ask one actor.
+        Ask one worker.
 
         Raises:
-            ValueError: The model is refused there.
+            ValueError: The model is refused.
+            RuntimeError: It cannot be opened on the cluster.
         """
+        if self._trial is not None:
+            facts = self._trial.facts()
+            self._close_trial()
+            return facts
         import ray
 
         actor = ray.remote(Scorer).options(**self._needs()).remote(self._settings, self._limit_s)
-        facts: dict[str, Any] = ray.get(actor.facts.remote())
+        with _explained():
+            facts = ray.get(actor.facts.remote())
         ray.kill(actor)
         return facts
 
     def score(self, entries: Iterator[Entry]) -> Iterator[tuple[int, Row]]:
-        """Score images; rows come by batches as they are done, not in order."""
+        """
+        Score images; rows come by batches as they are done, not in order.
+
+        Raises:
+            RuntimeError: The cluster gave up, or the model cannot be opened there.
+        """
         import pyarrow as pa
         import ray.data
 
+        self._close_trial()
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
+        # Standard error is for this command's own lines.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         blocks = []
         while batch := list(itertools.islice(entries, self._batch_size)):
             blocks.append(pa.table({"entry": [json.dumps(entry) for entry in batch]}))
@@ -155,10 +161,16 @@ class Cluster:
             compute=ray.data.ActorPoolStrategy(min_size=first, max_size=self._n_actors),
             **self._needs(),
         )
-        for block in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for text in block["row"]:
-                index, row = json.loads(text.as_py())
-                yield index, row
+        with _explained():
+            for block in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for text in block["row"]:
+                    index, row = json.loads(text.as_py())
+                    yield index, row
+
+    def _close_trial(self) -> None:
+        if self._trial is not None:
+            self._trial.close()
+            self._trial = None
 
     def _needs(self) -> dict[str, float]:
         return {"num_cpus": 1, "num_gpus": 1 if self._settings.runtime == "torch" else 0}
@@ -169,14 +181,16 @@ def _entry(text: str) -> Entry:
     return index, name
 
 
-def _pack(settings: Settings, folder: Path) -> Settings:
-    """Copy code and model into one folder, which Ray takes to every machine."""
-    shutil.rmtree(folder, ignore_errors=True)
-    no_caches = shutil.ignore_patterns("__pycache__", "golden")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=no_caches)
-    shutil.copytree(settings.model, folder / "model", ignore=no_caches)
-    if settings.code == settings.model:
-        return replace(settings, model="model", code="model")
-    shutil.copytree(Path(settings.code) / "iqa", folder / "code" / "iqa", ignore=no_caches)
-    return replace(settings, model="model", code="code")
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Make one line of an error of Ray, which is a page long and ends with its cause."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise RuntimeError(
+            f"--ray: expected the cluster to score, got: {cause}. The machines need what is in "
+            f"{ray_session.REQUIREMENTS}; --debug shows all of it. The same command goes on."
+        ) from error

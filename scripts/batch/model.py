@@ -134,7 +134,6 @@ def _archive(path: Path, folder: Path) -> Model:
 def _archive_of_alias(model_name: str, alias: str, store: Path) -> Path:
     """Return the proven archive of what an alias names; built where it is missing or stale."""
     try:
-        from scripts.archive.build import build
         from scripts.archive.ensure_archive import archive_of
         from training.registry import model_versions
         from training.registry.address import connect
@@ -143,9 +142,14 @@ def _archive_of_alias(model_name: str, alias: str, store: Path) -> Path:
             f"--model {alias}: expected MLflow, which knows the alias, got: {error}. Give an "
             f"archive (--model FILE.mar), or --model {SHIPPED}."
         ) from error
+
+    def build_here(version: Any, into: Path) -> Path:
+        from scripts.archive.build import build  # torch, ONNX: only where something is built
+
+        return build(version, into, replace=True)
+
     connect()
-    version = model_versions.resolve(model_name, alias)
-    return archive_of(version, store, lambda v, into: build(v, into, replace=True)).path
+    return archive_of(model_versions.resolve(model_name, alias), store, build_here).path
 
 
 def _expect_digests(folder: Path, digests: dict[str, str]) -> None:

@@ -21,9 +21,15 @@ from iqa.network import checkpoint
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 
 from benchmarks.reliability.mlflow_server import MlflowServer
-from benchmarks.reliability.versions import add_version, not_golden, put_on_record, unloadable
+from benchmarks.reliability.versions import (
+    add_version,
+    copy_archive,
+    not_golden,
+    put_on_record,
+    unloadable,
+)
 from console.paths import ROOT
-from scripts.archive import mar_file
+from scripts.archive import mar_file, published
 from scripts.rollout import capacity, sync
 from scripts.rollout.settings import Deployment
 from scripts.server.state import StateDir
@@ -666,3 +672,38 @@ def test_a_sync_reads_the_archive_once(
     assert read.count(f"iqa-{version}.mar") == 1
     sync.sync(here)  # nothing to do: nothing is read
     assert read.count(f"iqa-{version}.mar") == 1
+
+
+def test_a_published_archive_is_taken_and_served_where_there_is_no_torch(
+    serving: RunningServer, deploy: Deployer, tmp_path: Path
+) -> None:
+    """Not before it is published, which is no fault of the version; then its bytes."""
+    before = _settle(deploy)
+    with mlflow.start_run():
+        card = checkpoint.load_card(PRETRAINED)
+        version = promotion.register("iqa", None, PRETRAINED, card).version
+    mar = serving.model_store / f"iqa-{version}.mar"
+    copy_archive(serving.model_store / "iqa-1.mar", mar, "iqa", version)
+    put_on_record(serving.model_store, version)
+    elsewhere = tmp_path / mar.name
+    mar.rename(elsewhere)
+    _stage(version)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+
+    def replica() -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+        words = ["sync", "--from-registry", "--longest-request-s", "0.5", "--watch-s", "0.5"]
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.deploy", *words, "--wait"], cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    early = replica()
+    assert early.returncode == 1 and "expected a published archive, got none" in early.stderr
+    assert _served(serving) == before
+    published.publish(model_versions.get("iqa", version), elsewhere)
+    done = replica()
+    assert done.returncode == 0, done.stderr
+    assert "taken from the registry" in done.stderr
+    assert mar.read_bytes() == elsewhere.read_bytes()
+    assert _served(serving) == version

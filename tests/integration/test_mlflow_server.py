@@ -17,10 +17,12 @@ import mlflow
 import pytest
 from iqa.network import checkpoint
 
+from console.paths import ROOT
+from scripts.archive import published
 from scripts.build_mar import main as build_mar
 from scripts.rollout.records import Records
 from scripts.server.state import StateDir
-from scripts.supervisor.served_archive import served_archive
+from scripts.supervisor.served_archive import NoArchive, served_archive
 from tests.ports import free_port
 from training.registry import address, model_versions, promotion, tracking
 
@@ -66,9 +68,9 @@ def _wait_for(url: str, log: Path) -> None:
 
 
 def test_a_version_goes_through_a_tracking_server_into_an_archive(
-    tracking_server: str, untrained: Path, tmp_path: Path
+    tracking_server: str, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Register over HTTP, move the alias, build from it: nothing but the server is shared."""
+    """Register, move the alias, build, publish, take: nothing but the server is shared."""
     assert tracking_server
     records = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
     with pytest.raises(ValueError, match="alias 'staging' of model 'iqa': expected"):
@@ -79,6 +81,34 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     folder = model_versions.download("iqa", "1", tmp_path / "out")
     weights = checkpoint.WEIGHTS_FILE
     assert (folder / weights).read_bytes() == (untrained / weights).read_bytes()
-    assert build_mar(["--alias", "staging", "--out", str(tmp_path / "store")]) == 0
     store = tmp_path / "store"
+    assert build_mar(["--alias", "staging", "--out", str(store), "--publish"]) == 0
     assert served_archive("iqa", "staging", store, records) == store / "iqa-1.mar"
+
+    # Another machine, without torch, takes the published bytes; altered ones it refuses.
+    monkeypatch.setenv(published.VARIABLE, published.REGISTRY)
+    replica = tmp_path / "replica"
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    program = (
+        "import sys; from pathlib import Path; from scripts.rollout.records import Records; "
+        "from scripts.server.state import StateDir; "
+        "from scripts.supervisor.served_archive import served_archive; "
+        "records = Records(state=StateDir.at(Path(sys.argv[2])), model_name='iqa'); "
+        "print(served_archive('iqa', 'staging', Path(sys.argv[1]), records))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(replica), str(tmp_path / "replica-state")],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (replica / "iqa-1.mar").read_bytes() == (store / "iqa-1.mar").read_bytes()
+    (artifact,) = (tmp_path / "artifacts").rglob("iqa-1.mar")
+    artifact.write_bytes(artifact.read_bytes()[:-1])
+    empty = tmp_path / "empty"
+    with pytest.raises(NoArchive, match="expected sha256"):
+        served_archive("iqa", "staging", empty, records)
+    assert not [*empty.glob("*.mar")]
+    monkeypatch.setenv(published.VARIABLE, "elsewhere")
+    with pytest.raises(NoArchive, match="IQA_ARCHIVES: expected registry or nothing"):
+        served_archive("iqa", "staging", empty, records)

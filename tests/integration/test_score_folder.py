@@ -314,9 +314,31 @@ def test_a_model_that_cannot_be_opened_is_refused_before_anything_is_written(
         status, said = score(few, "--out", out, *words)
         assert (status, expected in said) == (1, True), said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "iqa-1.mar"]
-    process = command("--out", out)
-    assert "expected at least one INPUT" in process.communicate(timeout=TIMEOUT_S)[1]
-    assert process.returncode == 2
+    for words, expected in (
+        (["--out", out], "expected at least one INPUT"),
+        ([few, "--out", "s3://bucket/scores.csv"], "expected a file of this machine"),
+    ):
+        status, said = score(*words)
+        assert (status, expected in said) == (2, True), said
+
+
+def test_a_package_that_is_missing_is_named_with_what_to_install(few: Path, tmp_path: Path) -> None:
+    """Ray, s3fs and torch are needed for what they do alone, and asked for before anything runs."""
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    # Found by nobody: what `find_spec` and an import meet where the package is not installed.
+    (blocked / "sitecustomize.py").write_text(
+        "import sys\nfor name in ('ray', 's3fs', 'torch'):\n    sys.modules[name] = None\n"
+    )
+    for words, expected in (
+        ([few, "--ray", "local"], "scripts/batch/requirements.txt"),
+        (["s3://bucket/photographs"], "Install it, e.g. s3fs for s3://"),
+        ([few, "--device", "cuda"], "expected the package torch"),
+    ):
+        status, said = score(*words, "--out", tmp_path / "a.csv", PYTHONPATH=str(blocked))
+        assert (status, expected in said) == (1, True), said
+        assert len(said.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blocked", "few"]
 
 
 @pytest.fixture

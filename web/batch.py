@@ -16,6 +16,7 @@ from typing import Any, Final
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from web.exchange import (
+    PASSED_FOR_EACH,
     SAFE_ID,
     ClientGone,
     Inference,
@@ -27,6 +28,7 @@ from web.exchange import (
     bytes_of,
     header,
     respond,
+    with_top_k,
 )
 from web.predict import boundary_of, chosen_model, file_name, form_parser
 from web.refusals import Refused
@@ -76,7 +78,7 @@ class Batch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        headers = scope["headers"]
+        headers = with_top_k(scope)
         given = header(headers, b"x-request-id")
         request_id = given if SAFE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         try:
@@ -109,7 +111,7 @@ class _UnderWay:
         request_id: bytes,
     ) -> None:
         self._inference, self._held, self._model_name = inference, held, model_name
-        self._headers = [pair for pair in headers if pair[0] == b"traceparent"]
+        self._headers = [pair for pair in headers if pair[0] in PASSED_FOR_EACH]
         self._request_id = request_id[:60]
         self._tasks: list[asyncio.Task[dict[str, Any]]] = []
         self._n_files = 0

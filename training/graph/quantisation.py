@@ -34,7 +34,7 @@ def quantise(network: ImageNetwork, pictures: list[Tensor], path: Path) -> None:
         model = core().read_model(graph)
     dataset = nncf.Dataset([picture[None].numpy() for picture in pictures])
     # The head, the only product of matrices, stays in float: it costs nothing, and rounding the
-    # average before it would make the quality map inexact (iqa.network.quality_map).
+    # average before it would make the quality map inexact (iqa.network.logit_map).
     head = nncf.IgnoredScope(types=["MatMul"])
     quantised = nncf.quantize(model, dataset, subset_size=len(pictures), ignored_scope=head)
     gc.collect()  # a core that NNCF leaves must end in this thread, see iqa.network.openvino_core

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # A place that many logits away from the picture's own is tinted in full, in every picture: tints
-# can be compared between pictures, and one that is alike everywhere stays grey.
+# of a score can be compared between pictures, and one that is alike everywhere stays grey.
 FULL_TINT: Final = 3.0
 MAX_OPACITY: Final = 0.75
 # Told apart by people who do not see red and green alike (ColorBrewer's RdBu, ends).
@@ -32,13 +32,16 @@ def overlay(pixels_HWC: NDArray[np.uint8], found: LogitMap) -> Image.Image:
 
     Returns:
         RGB of the same size, or a multiple of it where neither side has `SHOWN_PX`: blue where a
-        place lifts the output above the picture's own, red where it pulls it down.
+        place lifts the output above the picture's own, red where it pulls it down. A class is
+        tinted in full where it is furthest from the mean, at `FULL_TINT` or more.
     """
     height, width = pixels_HWC.shape[:2]
     factor = max(1, SHOWN_PX // max(height, width))
     size = (factor * width, factor * height)
     relative = found.logits - found.logits.mean()
-    tint = spread(relative, width, height, factor)[..., None] / FULL_TINT
+    # The logits of classes reach as far as the training drove them, which tells nothing.
+    full = FULL_TINT if found.outputs.ndim == 0 else max(FULL_TINT, np.abs(relative).max())
+    tint = spread(relative, width, height, factor)[..., None] / full
     opacity = MAX_OPACITY * np.clip(np.abs(tint), 0, 1)
     colour = np.where(tint < 0, LOSS_RGB, GAIN_RGB)
     image = Image.fromarray(pixels_HWC.squeeze(2) if pixels_HWC.shape[2] == 1 else pixels_HWC)

@@ -78,9 +78,9 @@ def test_an_unknown_class_is_refused_with_the_known_ones(text: str) -> None:
             class_of(text, names)
 
 
-def test_a_model_with_one_output_has_no_classes() -> None:
+def test_a_model_of_scores_has_no_classes() -> None:
     """It says so, and not that the class is unknown."""
-    with pytest.raises(ImageRejected, match="this model has one output") as refused:
+    with pytest.raises(ImageRejected, match="this model has no classes") as refused:
         class_of("good", ())
     assert (refused.value.status, refused.value.reason) == (400, "unknown_class")
     assert asked(CLASS, [], {"X-Class": "good"}) == "good"

@@ -93,7 +93,7 @@ def class_of(text: str | None, names: Sequence[str]) -> int | None:
     if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) < len(names):
         return int(text)
     if not names:
-        expected = "none, because this model has one output"
+        expected = "none, because this model has no classes"
     else:
         listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         expected = f"one of {listed}, or a number from 0 to {len(names) - 1}"

@@ -58,7 +58,7 @@ class Scorer:
         task: What the outputs mean.
         policy: How an image becomes pixels.
         runtime: What computes.
-        class_names: Of the outputs, in their order; empty where there is one output.
+        class_names: Of the outputs, in their order; empty where outputs are no classes.
 
     Raises:
         CheckpointMismatch: The card was written by other code, or by hand.
@@ -76,8 +76,8 @@ class Scorer:
         self.task = task_of(card)
         self.policy = Policy.of_parameters(card["preprocessing"])
         self._read = self.task.reader(card)
-        has_classes = self.task.head(card).n_outputs > 1
-        self.class_names = tuple(self.task.labels(card)) if has_classes else ()
+        n_outputs, labels = self.task.head(card).n_outputs, tuple(self.task.labels(card))
+        self.class_names = labels if len(labels) == n_outputs > 1 else ()
         self._thresholds = thresholds
         self._heads = None if precision == "int8" else Heads.of_card(directory, card)
         self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)

@@ -77,7 +77,7 @@ class Task(Protocol):
         """Return what the network of this card ends in."""
 
     def labels(self, card: Card) -> Sequence[str]:
-        """Return all labels that a reply may hold, for counting."""
+        """Return all labels that a reply may hold, for counting; of classes in their order."""
 
     def reader(self, card: Card) -> Reader:
         """

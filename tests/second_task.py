@@ -85,7 +85,9 @@ def brightness_data(data_dir: Path, options: Options) -> Layout:
     return Layout(table=pd.read_csv(data_dir / "labels.csv"), image_dirs=[data_dir])
 
 
-def served(directory: Path, bodies: list[bytes]) -> tuple[IQAHandler, list[dict[str, Any]]]:
+def served(
+    directory: Path, bodies: list[bytes], **headers: str
+) -> tuple[IQAHandler, list[dict[str, Any]]]:
     """Return the handler of version 1, and its replies; the folder holds a graph and its card."""
     provenance = {"model": {"name": "brightness", "version": "1"}, "task": "brightness"}
     (directory / "provenance.json").write_text(json.dumps(provenance))
@@ -95,7 +97,7 @@ def served(directory: Path, bodies: list[bytes]) -> tuple[IQAHandler, list[dict[
     context = Context("brightness", str(directory), {}, 4, None, "", True, metrics, config)
     handler = IQAHandler()
     handler.initialize(context)
-    context.request_processor = [RequestProcessor({}) for _ in bodies]
+    context.request_processor = [RequestProcessor(dict(headers)) for _ in bodies]
     rows = [{"body": bytearray(body)} for body in bodies]
     return handler, [json.loads(reply) for reply in handler.handle(rows, context)]
 

@@ -73,8 +73,7 @@ class MappedGraph:
 
     def __init__(self, graph: Path, properties: dict[str, Any]) -> None:
         model = core().read_model(graph)
-        features, weight, bias = _linear_head(model)
-        self._weight, self._bias = among_classes(weight), among_classes(bias)
+        features, self._weight, self._bias = _linear_head(model)
         model.add_outputs([features])
         self._request = core().compile_model(model, "CPU", properties).create_infer_request()
 
@@ -89,8 +88,8 @@ class MappedGraph:
 
 
 def among_classes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Subtract the mean over the classes, the first axis; of one output nothing is subtracted."""
-    return values if len(values) == 1 else values - values.mean(axis=0)
+    """Subtract the mean over the classes of a softmax, the first axis."""
+    return np.asarray(values - values.mean(axis=0))
 
 
 def not_linear(found: str) -> ImageRejected:
@@ -107,11 +106,13 @@ def _linear_head(model: Model) -> tuple[Output, NDArray[np.float64], NDArray[np.
     Walk from the outputs back to the average over places.
 
     Returns:
-        The features that are averaged, the head's weight (K, C) and its bias (K,).
+        The features that are averaged, the head's weight (K, C) and its bias (K,); of a softmax
+        those `among_classes`.
     """
     node = model.outputs[0].get_node().input_value(0).get_node()
-    if node.get_type_name() not in ENDS:
-        raise not_linear(f"{node.get_type_name()} at its end")
+    end = node.get_type_name()
+    if end not in ENDS:
+        raise not_linear(f"{end} at its end")
     node = node.input_value(0).get_node()
     weight, factor, bias = None, np.ones(1), np.zeros(1)
     while node.get_type_name() != "ReduceMean":
@@ -135,7 +136,10 @@ def _linear_head(model: Model) -> tuple[Output, NDArray[np.float64], NDArray[np.
     n_outputs = len(weight)
     if bias.size not in (1, n_outputs):
         raise not_linear(f"{bias.size} biases for {n_outputs} outputs")
-    return features, weight, np.broadcast_to(bias, (n_outputs,))
+    bias = np.broadcast_to(bias, (n_outputs,))
+    if end == "Softmax":
+        weight, bias = among_classes(weight), among_classes(bias)
+    return features, weight, bias
 
 
 def _rows(product: Node) -> NDArray[np.float64]:

@@ -244,11 +244,14 @@ class TorchRuntime:
         with torch.inference_mode():
             pixels = torch.from_numpy(np.array(pixels_HWC)).to(self._device)
             logits_KHW = self._network.logit_map(pixels[None])[0].double()
+        end = self._network.ends_in
         means = logits_KHW.mean(dim=(1, 2))
-        outputs = activated(means[None], self._network.ends_in)[0].squeeze(0).float().cpu().numpy()
+        outputs = activated(means[None], end)[0].squeeze(0).float().cpu().numpy()
         chosen = int(outputs.argmax()) if output is None else output
-        logits = among_classes(logits_KHW.cpu().numpy())[chosen]
-        return LogitMap(outputs=outputs, logits=logits, output=chosen)
+        logits = logits_KHW.cpu().numpy()
+        if end.activation == "softmax":
+            logits = among_classes(logits)
+        return LogitMap(outputs=outputs, logits=logits[chosen], output=chosen)
 
 
 def has_bf16() -> bool:

@@ -22,7 +22,7 @@ from iqa.errors import ImageRejected, NotScored
 from iqa.imaging.decoding import Limits, decode
 from iqa.network import overlay
 from iqa.network.runtime import open_runtime
-from iqa.request import encoding, explanation
+from iqa.request import encoding, explanation, options
 from iqa.request.payload import fields_in, image_name_in, picture_in
 from iqa.request.queue_time import START_HEADERS, Clock, waited_s
 from iqa.scoring.scorer import Scorer
@@ -135,10 +135,14 @@ class IQAHandler:
             headers = context.get_all_request_header(index)
             row = encoding.plain_row(row, headers, self._limits.max_bytes)
             fields = fields_in(row, headers)
+            item.top_k = options.top_k_of(options.asked(options.TOP_K, fields, headers))
             # TorchServe sets it by the address; a client's own does not come through.
             if context.get_request_header(index, "explain") == "True":
                 item.explains = explanation.wanted_format(
                     {field.name: field.content for field in fields}, headers
+                )
+                item.output = options.class_of(
+                    options.asked(options.CLASS, fields, headers), self._scorer.class_names
                 )
             body = picture_in(fields)
             if context.get_request_header(index, NAME_HEADER):
@@ -175,21 +179,21 @@ class IQAHandler:
                 item.network_s = network_s
                 assert item.decoded is not None  # it has pixels
                 try:
-                    reply = self._scorer.reply(item.decoded, seen, self._model)
+                    reply = self._scorer.reply(item.decoded, seen, self._model, item.top_k)
                     item.reply = reply | item.beside
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)
 
     def _explain(self, items: list[Item], context: Any) -> None:
-        """Reply to each picture with its score and the map of where it comes from."""
+        """Reply to each picture with its answer and the map of where that comes from."""
         for item in items:
             started_s = time.perf_counter()
             assert item.decoded is not None and item.pixels is not None  # it is readable
             try:
-                seen, found = self._scorer.look_with_map(item.pixels)
-                reply = self._scorer.reply(item.decoded, seen, self._model)
-                item.reply = {**reply, "map": found.body()}
+                seen, found = self._scorer.look_with_map(item.pixels, item.output)
+                reply = self._scorer.reply(item.decoded, seen, self._model, item.top_k)
+                item.reply = {**reply, "map": self._scorer.map_body(found)}
                 if item.explains == explanation.PNG:
                     item.picture = overlay.png(item.pixels, found)
                     context.set_response_content_type(item.index, explanation.PNG_TYPE)

@@ -67,6 +67,8 @@ class Item:
         network_s: The network's call that it was part of.
         error: Traceback of a fault.
         explains: In which form an explanation is wanted; None for a prediction.
+        output: Which output is to be explained; None: the greatest.
+        top_k: How many classes are wanted; None: as the task has it.
         picture: File that is sent in place of `reply`.
         beside: What a reply has beside the score, because the request asked for it.
     """
@@ -85,6 +87,8 @@ class Item:
     network_s: float = 0.0
     error: str | None = None
     explains: str | None = None
+    output: int | None = None
+    top_k: int | None = None
     picture: bytes | None = None
     beside: dict[str, Any] = field(default_factory=dict)
 

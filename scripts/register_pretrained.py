@@ -7,9 +7,11 @@ The first start of a fresh clone does it by itself, in the embedded registry.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from console import command_line
+from scripts.server.models import parse_models
 from training.registry import model_versions
 from training.registry.address import connect
 from training.registry.model_versions import SHIPPED
@@ -23,7 +25,8 @@ def main(argv: list[str] | None = None) -> int:
         description="Register a shipped checkpoint as the next version of a model: "
         "training/pretrained, which scores photographs, or by its name one of "
         f"{', '.join(SHIPPED)}.",
-        epilog="Example: python -m scripts.register_pretrained --model-name fashion_mnist",
+        epilog="Examples: python -m scripts.register_pretrained --model-name fashion_mnist; "
+        "MODELS=iqa,fashion_mnist python -m scripts.register_pretrained --all --if-empty",
     )
     parser.add_argument(
         "--model-name",
@@ -35,6 +38,11 @@ def main(argv: list[str] | None = None) -> int:
         help="moved to the new version if nothing holds it (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--all", action="store_true",
+        help="each model that the variable MODELS names, NAME[@ALIAS],..., and for which a "
+        "checkpoint is shipped",
+    )  # fmt: skip
+    parser.add_argument(
         "--if-empty", action="store_true", help="do nothing where the model has a version"
     )
     command_line.add_tracking_uri(parser)
@@ -43,11 +51,18 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         connect()
-        if arguments.if_empty and has_versions(arguments.model_name):
-            print(f"{arguments.model_name}: versions are there, nothing registered")
-            return 0
-        version = register(arguments.model_name, arguments.alias)
-        print(f"{version.name} version {version.version}")
+        named = os.environ.get("MODELS") if arguments.all else None
+        for model in parse_models(named or arguments.model_name, arguments.alias):
+            if named and model.name not in SHIPPED:
+                print(
+                    f"{model.name}: no checkpoint is shipped under this name, nothing registered. "
+                    f"Train one: python -m training.train --model-name {model.name} ..."
+                )
+            elif arguments.if_empty and has_versions(model.name):
+                print(f"{model.name}: versions are there, nothing registered")
+            else:
+                version = register(model.name, model.alias)
+                print(f"{version.name} version {version.version}")
         return 0
 
     return command_line.run(command, arguments.debug)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from iqa.imaging.preprocessing import FIXED_SIZE, Policy
 from iqa.tasks import task_table
-from iqa.tasks.task import Card, Head, Outputs, Reply
+from iqa.tasks.task import Card, Head, Outputs, Reader, Reply
 from torch.nn import functional
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
@@ -41,11 +41,11 @@ class Brightness:
         """Return the classes, in the order of the outputs."""
         return card.get("class_names", ["dark", "bright"])
 
-    def reader(self, card: Card) -> Callable[[Outputs], Reply]:
+    def reader(self, card: Card) -> Reader:
         """Return what names the likelier class."""
         labels = self.labels(card)
 
-        def read(outputs: Outputs) -> Reply:
+        def read(outputs: Outputs, top_k: int | None = None) -> Reply:
             best = int(outputs.argmax())
             return {"label": labels[best], "probability": round(float(outputs[best]), 4)}
 
@@ -85,7 +85,9 @@ def brightness_data(data_dir: Path, options: Options) -> Layout:
     return Layout(table=pd.read_csv(data_dir / "labels.csv"), image_dirs=[data_dir])
 
 
-def served(directory: Path, bodies: list[bytes]) -> tuple[IQAHandler, list[dict[str, Any]]]:
+def served(
+    directory: Path, bodies: list[bytes], **headers: str
+) -> tuple[IQAHandler, list[dict[str, Any]]]:
     """Return the handler of version 1, and its replies; the folder holds a graph and its card."""
     provenance = {"model": {"name": "brightness", "version": "1"}, "task": "brightness"}
     (directory / "provenance.json").write_text(json.dumps(provenance))
@@ -95,7 +97,7 @@ def served(directory: Path, bodies: list[bytes]) -> tuple[IQAHandler, list[dict[
     context = Context("brightness", str(directory), {}, 4, None, "", True, metrics, config)
     handler = IQAHandler()
     handler.initialize(context)
-    context.request_processor = [RequestProcessor({}) for _ in bodies]
+    context.request_processor = [RequestProcessor(dict(headers)) for _ in bodies]
     rows = [{"body": bytearray(body)} for body in bodies]
     return handler, [json.loads(reply) for reply in handler.handle(rows, context)]
 

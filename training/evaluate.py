@@ -4,7 +4,7 @@ Measure one model on one split.
 Pictures go through the serving preprocessing, whole. Works on any rated photographs of your own,
 a CSV with the columns image_name and mos:
 `--dataset csv --labels FILE --data-dir DIR --mos-range LOW HIGH`.
-With `--explain FOLDER` it needs no ratings: it compares the quality map with occlusion.
+With `--explain FOLDER` it needs no ratings: it compares the network's map with occlusion.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--explain", type=Path, metavar="FOLDER",
-        help="instead of measuring: explain the pictures of this folder twice, by the quality map "
-        "and by occlusion, which takes a minute for ten, and write their rank correlation and a "
-        "page of overlays; --limit takes the first so many",
+        help="instead of measuring: explain the pictures of this folder twice, by the map of the "
+        "score or of the likeliest class and by occlusion, which takes a minute for ten, and write "
+        "their rank correlation and a page of overlays; --limit takes the first so many",
     )  # fmt: skip
     parser.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
@@ -91,7 +91,9 @@ def main(argv: list[str] | None = None) -> int:
         network, card = load_model(arguments.model)
         if arguments.explain is not None:
             with _graph(network, arguments.graph) as runtime:
-                return explain.explain(runtime, arguments.explain, arguments.out, arguments.limit)
+                return explain.explain(
+                    runtime, card, arguments.explain, arguments.out, arguments.limit
+                )
         needed = () if arguments.split == ALL else (arguments.split,)
         task, policy = training_task_of(card), checkpoint.policy_of(card)
         data = ratings.load(data_config(arguments), needed, task.targets_of(card), policy)

@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from web import schemas
-from web.dependencies import OptionalName, Parts, add_passing
+from web.dependencies import OptionalName, OptionalTopK, Parts, add_passing
 from web.page import mount_page
 from web.predict import known_model
 from web.protocol import VERSION, add_protocol
@@ -82,14 +82,14 @@ def make_app() -> FastAPI:
 
 
 def _add_scoring(app: FastAPI) -> None:
-    async def predict(model: OptionalName = None) -> None:
+    async def predict(model: OptionalName = None, top_k: OptionalTopK = None) -> None:
         """
         Score one image: the file of a form in any field, the body itself, or base64 in JSON.
 
         The content decides, and not the content type.
         """
 
-    async def predict_batch(model: OptionalName = None) -> None:
+    async def predict_batch(model: OptionalName = None, top_k: OptionalTopK = None) -> None:
         """
         Score up to 100 files of one form, in their order; each result has its own status.
 

@@ -17,6 +17,7 @@ from iqa.request.form import file_name
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from web.forwarding import (
+    PASSED_FOR_EACH,
     SAFE_ID,
     ClientGone,
     Inference,
@@ -28,6 +29,7 @@ from web.forwarding import (
     bytes_of,
     header,
     respond,
+    with_top_k,
 )
 from web.predict import boundary_of, chosen_model, form_parser
 from web.refusals import Refused
@@ -77,7 +79,7 @@ class Batch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        headers = scope["headers"]
+        headers = with_top_k(scope)
         given = header(headers, b"x-request-id")
         request_id = given if SAFE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         try:
@@ -110,7 +112,7 @@ class _UnderWay:
         request_id: bytes,
     ) -> None:
         self._inference, self._held, self._model_name = inference, held, model_name
-        self._headers = [pair for pair in headers if pair[0] == b"traceparent"]
+        self._headers = [pair for pair in headers if pair[0] in PASSED_FOR_EACH]
         self._request_id = request_id[:60]
         self._tasks: list[asyncio.Task[dict[str, Any]]] = []
         self._n_files = 0

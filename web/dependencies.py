@@ -22,6 +22,16 @@ OptionalName = Annotated[
     str | None, Query(alias="model", description="Which model.", examples=["iqa"])
 ]
 
+OptionalTopK = Annotated[
+    int | None,
+    Query(
+        ge=1, le=999_999,
+        description="Of a model of classes: at most so many probabilities. Without it all of up to "
+        "20 classes, else the five likeliest.",
+        examples=[3],
+    ),
+]  # fmt: skip
+
 
 class Parts:
     """What the paths need; made at the start, when the environment is read."""

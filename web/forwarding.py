@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import parse_qs, quote
 
 from web.refusals import JSON_TYPE, Refused, unavailable, with_reason
 from web.upstream import Answer, Headers, Unreachable, Upstream
@@ -15,8 +16,11 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-PASSED: Final = (b"content-encoding", b"x-request-id", b"traceparent")
+TOP_K: Final = b"x-top-k"
+PASSED: Final = (b"content-encoding", b"x-request-id", b"traceparent", TOP_K)
 """Headers of a client that the inference port gets as well."""
+PASSED_FOR_EACH: Final = (b"traceparent", TOP_K)
+"""Those of a request with several pictures that go with each of them."""
 RETURNED: Final = (b"x-request-id", b"retry-after", b"accept-encoding")
 """Headers of the inference port that the client gets as well."""
 SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -149,6 +153,21 @@ def length_of(headers: Headers) -> int | None:
 def header(headers: Headers, wanted: bytes) -> bytes:
     """Return a request's header; empty where there is none."""
     return next((value for name, value in headers if name == wanted), b"")
+
+
+def with_top_k(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """
+    Return a request's headers, with what follows `?top_k=` as a header: the handler reads it so.
+
+    It is quoted, so that it stays one header; the handler refuses what is no number.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    query: bytes = scope["query_string"]
+    named = parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {}
+    if "top_k" not in named:
+        return headers
+    wanted = quote(named["top_k"][-1].strip()) or "nothing"
+    return [*(pair for pair in headers if pair[0] != TOP_K), (TOP_K, wanted.encode())]
 
 
 async def respond(send: Send, answer: Answer) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from web import tensors
 from web.forwarding import (
+    PASSED_FOR_EACH,
     SAFE_ID,
     ClientGone,
     Inference,
@@ -21,6 +22,7 @@ from web.forwarding import (
     bytes_of,
     header,
     length_of,
+    with_top_k,
 )
 from web.predict import known_model
 from web.refusals import Refused
@@ -49,7 +51,7 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the path's parameters are `model_name` and perhaps `version`."""
-        headers = scope["headers"]
+        headers = with_top_k(scope)
         given = header(headers, b"x-request-id")
         request_id = given if SAFE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         try:
@@ -84,7 +86,7 @@ class Infer:
             _NotScored: One of them got none; the protocol has one status for all.
         """
         room = asyncio.Semaphore(UNDER_WAY)
-        passed = [pair for pair in headers if pair[0] == b"traceparent"]
+        passed = [pair for pair in headers if pair[0] in PASSED_FOR_EACH]
 
         async def one(index: int, image: memoryview) -> dict[str, Any]:
             own = request_id if len(request.images) == 1 else b"%b.%d" % (request_id[:60], index)

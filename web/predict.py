@@ -27,6 +27,7 @@ from web.forwarding import (
     header,
     length_of,
     respond,
+    with_top_k,
 )
 from web.refusals import Refused
 from web.upstream import Headers
@@ -48,7 +49,7 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        headers = scope["headers"]
+        headers = with_top_k(scope)
         try:
             model_name = chosen_model(scope["query_string"], self._aliases)
             name = NameOfFile(boundary_of(headers))

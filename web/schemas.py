@@ -61,7 +61,8 @@ class Score(_Reply):
     predicted_label: str | None = None
     confidence: float | None = Field(default=None, ge=0, le=1)
     probabilities: dict[str, float] | None = Field(
-        default=None, description="By label; of more than 20 classes the five likeliest."
+        default=None,
+        description="By label, the likeliest first; of more than 20 classes five, or `top_k`.",
     )
     model: Model
     image: Image

@@ -32,6 +32,8 @@ STATUS_OF_REASON: Final[dict[str, int]] = {
     # The picture is well; what is asked about it cannot be given. 404 and not 501: that a model
     # has no map is no failure of the server, and must not count as one where failures are counted.
     "unknown_format": 400,
+    "bad_top_k": 400,
+    "unknown_class": 400,
     "no_quality_map": 404,
 }
 """HTTP status of each reason for which a picture is refused. The list is closed."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Route
 
 from console.paths import ROOT
@@ -44,8 +44,13 @@ def two_models() -> Iterator[str]:
             }
         )
 
+    def explained(request: Request) -> FileResponse:
+        assert request.path_params["model"] == "butterflies"
+        return FileResponse(ROOT / "docs" / "explanations.png")
+
     app = Starlette(
         routes=[
+            Route("/explanations/{model}", explained, methods=["POST"]),
             Route("/predictions/{model}", answer, methods=["POST"]),
             Route("/health", lambda request: JSONResponse({"model_name": "iqa"})),
         ]
@@ -74,7 +79,12 @@ def test_another_model_scores_the_pictures_again(
     assert card.get_by_test_id("score").count() == 0
     assert card.locator(".class-of").all_inner_texts() == [*LIKELIEST]
     assert card.locator(".percent").first.inner_text() == "60.0 %"
-    assert card.locator(".map-toggle").is_hidden()
+    toggle = card.locator(".map-toggle")
+    assert toggle.inner_text() == "Class map"
+    toggle.click()
+    card.locator("img.map").wait_for()
+    assert card.locator("img.map").get_attribute("alt") == "Class map of parrots.jpg"
+    assert card.locator(".legend").inner_text().split() == ["against", "for", "this", "class"]
     assert page.locator("#served").inner_text() == "butterflies, version 7"
 
 

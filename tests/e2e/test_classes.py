@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 import torch
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
+from PIL import Image
 
 from scripts import build_mar
 from scripts.server.client import TorchServe
@@ -92,11 +95,55 @@ def test_the_quality_model_beside_it_answers_as_before(
     assert {"score", "label"} < set(reply) and "probabilities" not in reply
 
 
-def test_classes_have_no_map_yet(server: RunningServer, shapes: tuple[TorchServe, Path]) -> None:
-    """The explanation is refused with a reason, and not answered with another model's."""
-    url = f"{server.torchserve(NAME).addresses.inference}/explanations/{NAME}"
-    reply = requests.post(
-        url, data=encode(photograph(64, 48), "PNG"), timeout=TIMEOUT_S,
-        headers={"Content-Type": "application/octet-stream"},
-    )  # fmt: skip
-    assert (reply.status_code, reply.json()["reason"]) == (404, "no_quality_map")
+def ask(door: RunningServer, path: str, **options: Any) -> requests.Response:
+    """Send an image to the classes, past the front or through it."""
+    url = door.url("INFERENCE_PORT", path)
+    body = options.pop("data", encode(photograph(64, 48), "PNG"))
+    headers = {"Content-Type": "application/octet-stream", **options.pop("headers", {})}
+    return requests.post(url, data=body, headers=headers, timeout=TIMEOUT_S, **options)
+
+
+def test_a_map_shows_where_a_class_comes_from(
+    server: RunningServer, shapes: tuple[TorchServe, Path]
+) -> None:
+    """Of the predicted class, or of the one that is asked for; its mean is what was answered."""
+    path = f"/explanations/{NAME}"
+    explained = ask(server, path).json()
+    assert explained["map"]["class"] == explained["predicted_label"]
+    card = checkpoint.load_card(shapes[1])
+    temperature = card["calibration"]["temperature"]
+    p = np.array([explained["probabilities"][name] for name in sorted(CLASSES)])
+    for place, name in enumerate(sorted(CLASSES)):
+        found = ask(server, path, headers={"X-Class": name}).json()
+        assert found["predicted_label"] == explained["predicted_label"]
+        assert found["map"]["class"] == name
+        logits = np.array(found["map"]["logits"])
+        assert logits.shape == (found["map"]["rows"], found["map"]["columns"]) == (7, 7)
+        expected = temperature * (np.log(p) - np.log(p).mean())[place]
+        assert logits.mean() == pytest.approx(expected, abs=0.01)
+    overlay = ask(server, path, headers={"Accept": "image/png"})
+    assert overlay.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(overlay.content)) as image:
+        assert (image.mode, image.size) == ("RGB", (224, 224))
+    refused = ask(server, path, headers={"X-Class": "hat"})
+    assert (refused.status_code, refused.json()["reason"]) == (400, "unknown_class")
+
+
+def test_top_k_limits_the_probabilities(
+    server: RunningServer, shapes: tuple[TorchServe, Path]
+) -> None:
+    """By header or field; nonsense is refused, from a model of scores as well."""
+    path = f"/predictions/{NAME}"
+    reply = ask(server, path, headers={"X-Top-K": "2"}).json()
+    assert len(reply["probabilities"]) == 2
+    assert max(reply["probabilities"], key=reply["probabilities"].get) == reply["predicted_label"]
+    url = server.url("INFERENCE_PORT", path)
+    body = encode(photograph(64, 48), "PNG")
+    by_form = requests.post(
+        url, files={"file": ("a.png", body)}, data={"top_k": "1"}, timeout=TIMEOUT_S
+    )
+    assert len(by_form.json()["probabilities"]) == 1
+    for name in (NAME, "iqa"):
+        refused = ask(server, f"/predictions/{name}", headers={"X-Top-K": "none"})
+        assert (refused.status_code, refused.json()["reason"]) == (400, "bad_top_k")
+        assert refused.json()["code"] == 400

@@ -472,6 +472,41 @@ def test_overload_is_refused_as_by_the_front(gateway: RunningServer, path: str) 
     assert counts[200] >= 20
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/predictions/iqa?top_k=3", None),
+        ("/predictions/iqa?top_k=three", "bad_top_k"),
+        ("/predict?top_k=3", None),
+        ("/predict?top_k=0", "bad_top_k"),
+        ("/predict?top_k=", "bad_top_k"),
+        ("/predict?top_k=1%0d%0aX-Request-ID:%20forged", "bad_top_k"),
+        ("/explanations/iqa?class=Hat", "unknown_class"),
+    ],
+)
+def test_what_follows_the_question_mark_reaches_the_handler(
+    gateway: RunningServer, path: str, reason: str | None
+) -> None:
+    """As a header, by the front and by the gateway; TorchServe itself drops it."""
+    reply = post(gateway, path, data=PICTURE)
+    if reason is None:
+        assert reply.status_code == 200, reply.text
+        return
+    expect_refusal(reply, 400, reason)
+    assert "forged" not in reply.headers["x-request-id"]
+
+
+def test_top_k_goes_with_each_file_and_each_image(gateway: RunningServer) -> None:
+    """Of a batch each result says so; the protocol has one status for all."""
+    files = [("file", ("a.jpg", PICTURE)), ("file", ("b.jpg", PICTURE))]
+    reply = post(gateway, "/predict/batch?top_k=none", files=files)
+    assert [one["reason"] for one in reply.json()["results"]] == ["bad_top_k", "bad_top_k"]
+    image = {"name": "image", "shape": [1], "datatype": "BYTES"}
+    document = {"inputs": [{**image, "data": [base64.b64encode(PICTURE).decode()]}]}
+    reply = post(gateway, "/v2/models/iqa/infer?top_k=none", json=document)
+    assert (reply.status_code, reply.json()["reason"]) == (400, "bad_top_k")
+
+
 def test_the_openapi_file_holds_for_made_up_requests(gateway: RunningServer) -> None:
     """Some hundred requests by Schemathesis: no 5xx, nothing that the file does not name."""
     done = python(

@@ -16,7 +16,7 @@ import yaml
 from iqa.network import checkpoint
 
 from console.command_line import TRACKING_VARIABLE
-from scripts import build_mar, model_info, set_alias
+from scripts import build_mar, model_info, register_pretrained, set_alias
 from scripts.rollout.records import Records
 from scripts.server.state import StateDir
 from scripts.supervisor.served_archive import served_archive
@@ -25,7 +25,7 @@ from training import evaluate
 from training.data import ratings
 from training.data.config import DataConfig
 from training.data.ratings import Split
-from training.registry import model_versions, promotion, tracking
+from training.registry import model_versions, pretrained, promotion, tracking
 
 NO_PICTURES = Split(names=[], paths=[], target=np.zeros(0))
 
@@ -48,6 +48,22 @@ def test_a_downloaded_version_is_byte_for_byte_what_was_logged(tmp_path: Path) -
     folder = model_versions.download("iqa", "1", tmp_path / "out")
     for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
         assert (folder / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("store")
+def test_each_model_of_the_environment_gets_its_shipped_version_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty registry, as compose finds it; a model of one's own waits to be trained."""
+    monkeypatch.setenv("MODELS", "iqa,fashion_mnist@prod,portraits")
+    assert register_pretrained.main(["--all", "--if-empty"]) == 0
+    assert "portraits: no checkpoint is shipped under this name" in capsys.readouterr().out
+    for name, alias in (("iqa", "staging"), ("fashion_mnist", "prod")):
+        holder = model_versions.holder_of(name, alias)
+        assert holder is not None and holder.version == "1"
+    assert not pretrained.has_versions("portraits")
+    assert register_pretrained.main(["--all", "--if-empty"]) == 0
+    assert capsys.readouterr().out.count("versions are there, nothing registered") == 2
 
 
 @pytest.mark.usefixtures("store")

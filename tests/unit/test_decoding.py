@@ -76,7 +76,7 @@ def test_every_reason_is_met_by_some_file() -> None:
     """The table of test files covers the closed list of reasons that concern files."""
     others = {
         "too_many_bytes", "too_many_files", "unknown_format", "no_quality_map",
-        "unsupported_encoding",
+        "unsupported_encoding", "bad_top_k", "unknown_class",
     }  # fmt: skip
     assert {odd.reason for odd in ODD_INPUTS.values()} | others == {None, *STATUS_OF_REASON}
 

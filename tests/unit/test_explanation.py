@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from iqa.errors import ImageRejected
+from iqa.network.logit_map import LogitMap
 from iqa.network.overlay import FULL_TINT, overlay, png, spread
-from iqa.network.quality_map import QualityMap
 from iqa.request.explanation import wanted_format
 from PIL import Image
 
 GREY = np.full((96, 128, 3), 120, np.uint8)
 
 
-def a_map(logits: Any) -> QualityMap:
+def a_map(logits: Any) -> LogitMap:
     """Return a map of these logits."""
-    return QualityMap(quality=0.5, logits=np.array(logits, dtype=np.float64))
+    outputs = np.array(0.5, np.float32)
+    return LogitMap(outputs=outputs, logits=np.array(logits, dtype=np.float64))
 
 
 @pytest.mark.parametrize(

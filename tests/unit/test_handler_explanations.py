@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 from iqa.network import checkpoint
-from iqa.network.quality_map import not_linear
+from iqa.network.logit_map import not_linear
 from PIL import Image
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
@@ -153,7 +153,7 @@ def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
         def outputs(self, pixels: Any) -> Any:
             return np.full(len(pixels), 0.5, np.float32)
 
-        def quality_map(self, pixels: Any) -> Any:
+        def logit_map(self, pixels: Any, output: Any) -> Any:
             raise not_linear("a maximum")
 
     handler, context = loaded

@@ -102,6 +102,18 @@ def test_the_handler_replies_in_the_task_s_own_words(
     assert not any("points" in name or "tenths" in name for name, _ in handler._telemetry._counts)
 
 
+def test_a_second_task_has_maps_of_its_classes(
+    task: Brightness, directory: Path, tmp_path: Path
+) -> None:
+    """Nothing is written for it: the head is linear, and the labels name the outputs."""
+    bodies = [image(tmp_path / f"{level}.png", level).read_bytes() for level in (20, 230)]
+    _, (dark, bright) = served(directory, bodies, explain="True")
+    assert (dark["map"]["class"], bright["map"]["class"]) == ("dark", "bright")
+    assert dark["map"]["logits"][0][0] > 0 and bright["map"]["logits"][0][0] > 0
+    _, (asked,) = served(directory, bodies[:1], explain="True", **{"X-Class": "bright"})
+    assert asked["map"]["class"] == "bright" and asked["map"]["logits"][0][0] < 0
+
+
 def test_golden_answers_are_compared_by_the_task(task: Brightness) -> None:
     """Equal within the tolerance; another class, or another kind of reply, is not golden."""
     expected = {"label": "bright", "probability": 0.9}

@@ -231,6 +231,7 @@ def check_graph(
     task, policy = task_of(card), policy_of(card)
     read = task.reader(card)
     answers: list[dict[str, Any]] = []
+    largest = 0.0
     for path in pictures:
         pixels = torch.from_numpy(decode(path.read_bytes(), policy=policy).pixels().copy())
         with torch.inference_mode():
@@ -238,11 +239,18 @@ def check_graph(
         alone = read(runtime.outputs(pixels[None].numpy())[0])
         twice = runtime.outputs(pixels[None].expand(2, -1, -1, -1).numpy())
         for got in (alone, *(read(outputs) for outputs in twice)):
-            if not task.difference(expected, got) <= max_points:
+            apart = task.difference(expected, got)
+            largest = max(largest, apart)
+            if not apart <= max_points:
                 raise ValueError(
                     f"graph: expected {in_words(expected)} within {max_points:g} for {path.name}, "
                     f"got {in_words(got)}. The archive is not built. If the graph is of lower "
                     "precision, use --precision f32."
                 )
         answers.append({"file": path.name, **alone, "f32": expected})
+    logger.info(
+        "graph: at most %.4f %s from torch on %d golden images (allowed: %g)",
+        largest, "points" if "score" in answers[0] else "percent of a probability", len(pictures),
+        max_points,
+    )  # fmt: skip
     return answers

@@ -34,7 +34,7 @@ def quantise(network: Network, pictures: list[Tensor], path: Path) -> None:
         model = core().read_model(graph)
     dataset = nncf.Dataset([picture[None].numpy() for picture in pictures])
     # The head, the only product of matrices, stays in float: it costs nothing, and rounding the
-    # average before it would make the quality map inexact (iqa.network.quality_map).
+    # average before it would make the quality map inexact (iqa.network.logit_map).
     # A user's network may have no such product, or more of them.
     head = nncf.IgnoredScope(types=["MatMul"], validate=False)
     quantised = nncf.quantize(model, dataset, subset_size=len(pictures), ignored_scope=head)

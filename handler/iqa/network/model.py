@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 import torch
-from iqa.network.quality_map import not_linear
+from iqa.network.logit_map import not_linear
 from iqa.network.small import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
@@ -103,12 +103,12 @@ class ImageNetwork(Network):
     A convolutional backbone, global pooling, and a linear head.
 
     On the average alone the head is linear in the features, so the logit is the mean over places
-    of `head(features at that place)`: `logit_map`, where the quality comes from, is exact.
+    of `head(features at that place)`: `logit_map`, where an output comes from, is exact.
 
     Args:
         backbone: A key of `NETWORKS`.
         dropout: Probability, before the head, while training.
-        pooling: One of `POOLINGS`. All but the average have scores and no map.
+        pooling: One of `POOLINGS`. All but the average have answers and no map.
         head: Outputs and activation, as the task says.
         n_channels: Channels of the input: 3, or 1 for grey.
     """
@@ -148,17 +148,19 @@ class ImageNetwork(Network):
 
     def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
         """
-        Return the logit of each place, whose mean is the logit: float32, (N, rows, columns).
+        Return each output's logit at each place, whose mean is the logit of the whole image.
+
+        Returns:
+            float32, shape (N, K, rows, columns).
 
         Raises:
             ImageRejected: The head sees more than the average (404).
         """
         if self.pooling != "average":
             raise not_linear(f"pooling {self.pooling}")
-        if self.ends_in.n_outputs > 1:
-            raise not_linear(f"{self.ends_in.n_outputs} outputs")
         maps = self._maps(pixels_NHWC).float()
-        return torch.einsum("nchw,c->nhw", maps, self.head.weight[0]) + self.head.bias
+        logits = torch.einsum("nchw,kc->nkhw", maps, self.head.weight)
+        return logits + self.head.bias[:, None, None]
 
     def architecture(self) -> dict[str, Any]:
         """See `Network`."""

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from iqa.network.intermediate_features import tapped, tapped_graph
+from iqa.network.logit_map import LogitMap, MappedGraph, among_classes
 from iqa.network.openvino_core import core
 from iqa.network.own import is_own
-from iqa.network.quality_map import MappedGraph, QualityMap
 from iqa.tasks.task import CARD_FILE
 from numpy.typing import NDArray
 
@@ -68,12 +68,13 @@ class Runtime(Protocol):
             ValueError: The runtime was opened without `backbone`.
         """
 
-    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+    def logit_map(self, pixels_HWC: NDArray[np.uint8], output: int | None = None) -> LogitMap:
         """
-        Judge one picture and say where its quality comes from.
+        Judge one image and say where an output comes from.
 
         Args:
-            pixels_HWC: uint8, shape (H, W, 3), RGB: `preprocess`'s output.
+            pixels_HWC: uint8, shape (H, W, C): `preprocess`'s output.
+            output: Number of the output; None is the greatest one.
 
         Raises:
             ImageRejected: The network has no such map (404).
@@ -175,13 +176,13 @@ class OpenVINORuntime:
         outputs = self._request.infer([pixels_NHWC], share_inputs=True)
         return outputs[0], outputs[1]
 
-    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+    def logit_map(self, pixels_HWC: NDArray[np.uint8], output: int | None = None) -> LogitMap:
         """See `Runtime`."""
         # A graph of its own, and only once it is asked for: a second output would cost every
         # prediction.
         if self._mapped is None:
             self._mapped = MappedGraph(self._graph, self._properties)
-        return self._mapped(pixels_HWC)
+        return self._mapped(pixels_HWC, output)
 
 
 class TorchRuntime:
@@ -238,14 +239,22 @@ class TorchRuntime:
             outputs = self.outputs(pixels_NHWC)
         return outputs, torch.cat(means, dim=1).cpu().numpy()
 
-    def quality_map(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
+    def logit_map(self, pixels_HWC: NDArray[np.uint8], output: int | None = None) -> LogitMap:
         """See `Runtime`."""
         import torch
+        from iqa.network.model import activated
 
         with torch.inference_mode():
             pixels = torch.from_numpy(np.array(pixels_HWC)).to(self._device)
-            logits = self._network.logit_map(pixels[None])[0].double()
-        return QualityMap(quality=float(torch.sigmoid(logits.mean())), logits=logits.cpu().numpy())
+            logits_KHW = self._network.logit_map(pixels[None])[0].double()
+        end = self._network.ends_in
+        means = logits_KHW.mean(dim=(1, 2))
+        outputs = activated(means[None], end)[0].squeeze(0).float().cpu().numpy()
+        chosen = int(outputs.argmax()) if output is None else output
+        logits = logits_KHW.cpu().numpy()
+        if end.activation == "softmax":
+            logits = among_classes(logits)
+        return LogitMap(outputs=outputs, logits=logits[chosen], output=chosen)
 
 
 def has_bf16() -> bool:

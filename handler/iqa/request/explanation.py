@@ -1,8 +1,8 @@
 """
-What a client of `/explanations/iqa` asks for: the map as numbers, or as a picture.
+What a client of `/explanations/NAME` asks for: the map as numbers or as a picture, of which class.
 
 By a header or a field of a form. TorchServe 0.12 drops what follows the question mark of the
-address, so `?format=png` would never come here.
+address; the front makes headers of what `iqa.request.options` reads.
 """
 
 from __future__ import annotations

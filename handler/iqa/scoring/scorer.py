@@ -15,7 +15,7 @@ import numpy as np
 from iqa.imaging.decoding import DecodedImage, Limits, of_image
 from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.imaging.statistics import pixel_statistics
-from iqa.network.quality_map import QualityMap
+from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
 from iqa.tasks.decision import DecisionThresholds
 from iqa.tasks.heads import Heads
@@ -58,6 +58,7 @@ class Scorer:
         task: What the outputs mean.
         policy: How an image becomes pixels.
         runtime: What computes.
+        class_names: Of the outputs, in their order; empty where outputs are no classes.
 
     Raises:
         CheckpointMismatch: The card was written by other code, or by hand.
@@ -75,6 +76,8 @@ class Scorer:
         self.task = task_of(card)
         self.policy = Policy.of_parameters(card["preprocessing"])
         self._read = self.task.reader(card)
+        n_outputs, labels = self.task.head(card).n_outputs, tuple(self.task.labels(card))
+        self.class_names = labels if len(labels) == n_outputs > 1 else ()
         self._thresholds = thresholds
         self._heads = None if precision == "int8" else Heads.of_card(directory, card)
         self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)
@@ -98,20 +101,34 @@ class Scorer:
             seen.append(Seen(outputs=output, told=told, warnings=tuple(warnings)))
         return seen
 
-    def look_with_map(self, pixels_HWC: NDArray[np.uint8]) -> tuple[Seen, QualityMap]:
+    def look_with_map(
+        self, pixels_HWC: NDArray[np.uint8], output: int | None = None
+    ) -> tuple[Seen, LogitMap]:
         """
-        Do the same for one image, and return where its quality comes from.
+        Do the same for one image, and return where an output comes from.
+
+        Args:
+            pixels_HWC: Pixels by the policy, uint8.
+            output: Number of the output; None is the greatest one.
 
         Raises:
             ImageRejected: The model has no map.
         """
-        found = self.runtime.quality_map(pixels_HWC)
+        found = self.runtime.logit_map(pixels_HWC, output)
         (seen,) = self.look(pixels_HWC[None])
-        quality = np.asarray(found.quality, dtype=np.float32)
-        return Seen(outputs=quality, told=seen.told, warnings=seen.warnings), found
+        return Seen(outputs=found.outputs, told=seen.told, warnings=seen.warnings), found
+
+    def map_body(self, found: LogitMap) -> dict[str, Any]:
+        """Return a map as a reply holds it, with the name of its class where there are classes."""
+        of_class = {"class": self.class_names[found.output]} if self.class_names else {}
+        return {**of_class, **found.body()}
 
     def reply(
-        self, decoded: DecodedImage, seen: Seen, model: Mapping[str, str] | None = None
+        self,
+        decoded: DecodedImage,
+        seen: Seen,
+        model: Mapping[str, str] | None = None,
+        top_k: int | None = None,
     ) -> Reply:
         """
         Return the reply to an image.
@@ -120,13 +137,14 @@ class Scorer:
             decoded: The image.
             seen: What `look` made of it.
             model: Name and version of who answers; None leaves them out.
+            top_k: At most so many of the classes; None: as the task has it.
 
         Raises:
             ValueError: The network's output means nothing, above all NaN.
         """
         width, height = decoded.size
         upscaled = ["upscaled"] if is_upscaled(width, height, self.policy) else []
-        answer = self._read(seen.outputs)
+        answer = self._read(seen.outputs, top_k)
         return {
             **answer,
             **({} if self._thresholds is None else self._thresholds.reply(answer)),

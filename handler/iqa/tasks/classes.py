@@ -8,12 +8,12 @@ by which they become calibrated: of the replies with a confidence of 0.8, four i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from iqa.errors import CheckpointMismatch
-from iqa.tasks.task import Card, Head, Outputs, Reply
+from iqa.tasks.task import Card, Head, Outputs, Reader, Reply
 from numpy.typing import NDArray
 
 TEMPERATURE: Final = "temperature"
@@ -38,21 +38,23 @@ class Classes:
         """Return the names of the classes, in the order of the outputs."""
         return class_names_of(card)
 
-    def reader(self, card: Card) -> Callable[[Outputs], Reply]:
+    def reader(self, card: Card) -> Reader:
         """
         Return what names the likeliest class, and the probabilities, the greatest first.
+
+        Without `top_k` they are all, or of more than `ALL_SHOWN` the likeliest `TOP_SHOWN`.
 
         Raises:
             CheckpointMismatch: The names of the classes or the calibration are refused.
         """
         names, temperature = class_names_of(card), temperature_of(card)
-        shown = len(names) if len(names) <= ALL_SHOWN else TOP_SHOWN
+        usual = len(names) if len(names) <= ALL_SHOWN else TOP_SHOWN
 
-        def read(outputs: Outputs) -> Reply:
+        def read(outputs: Outputs, top_k: int | None = None) -> Reply:
             found = calibrated(np.asarray(outputs, dtype=np.float64), temperature)
             if not abs(float(found.sum()) - 1.0) < 1e-3:  # false for NaN too
                 raise ValueError(f"probabilities: expected a sum of 1, got {found.sum()}.")
-            order = np.argsort(-found, kind="stable")[:shown]
+            order = np.argsort(-found, kind="stable")[: usual if top_k is None else top_k]
             best = int(order[0])
             return {
                 "predicted_class": best,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iqa.tasks.score import LABEL_FLOORS, ScoreScale
-from iqa.tasks.task import Card, Head, Outputs, Reply
+from iqa.tasks.task import Card, Head, Outputs, Reader, Reply
 
 
 class Quality:
@@ -22,11 +22,11 @@ class Quality:
         """Return the labels of the score, the best first."""
         return [label for _, label in LABEL_FLOORS]
 
-    def reader(self, card: Card) -> Callable[[Outputs], Reply]:
+    def reader(self, card: Card) -> Reader:
         """Return what turns a quality into score, label, interval; see `ScoreScale.reply`."""
         scale = ScoreScale.of_card(card)
 
-        def read(outputs: Outputs) -> Reply:
+        def read(outputs: Outputs, top_k: int | None = None) -> Reply:
             return scale.reply(float(outputs))
 
         return read

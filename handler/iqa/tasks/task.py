@@ -11,7 +11,7 @@ target, the loss, and which of two models is better (`training.tasks`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -26,6 +26,19 @@ Outputs = NDArray[np.float32]
 Reply = dict[str, Any]
 """A task's part of the JSON reply. It holds a label, see `label_of`, and `score` where there is one
 of 0-100."""
+
+
+class Reader(Protocol):
+    """What turns the network's outputs for one image into the task's part of the reply."""
+
+    def __call__(self, outputs: Outputs, top_k: int | None = None) -> Reply:
+        """
+        Return the reply.
+
+        Args:
+            outputs: Of the network.
+            top_k: At most so many of the classes are wanted; None: as the task has it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +82,9 @@ class Task(Protocol):
         """Return what the network of this card ends in."""
 
     def labels(self, card: Card) -> Sequence[str]:
-        """Return all labels that a reply may hold, for counting."""
+        """Return all labels that a reply may hold, for counting; of classes in their order."""
 
-    def reader(self, card: Card) -> Callable[[Outputs], Reply]:
+    def reader(self, card: Card) -> Reader:
         """
         Return what turns the network's outputs for one image into the task's part of the reply.
 

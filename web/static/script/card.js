@@ -154,8 +154,8 @@ export class Card {
     this.#showStage(reply);
     const map = this.#map.state;
     this.mapNote.replaceChildren(...this.#mapNotes());
-    this.mapButton.hidden = !(state === "scored" && kindOf(reply).hasMap);
-    const words = t({ loading: "loadingMap", shown: "hideMap" }[map] ?? "showMap");
+    this.mapButton.hidden = !(state === "scored" && kindOf(reply).mapWords);
+    const words = this.#mapText({ loading: "loadingMap", shown: "hideMap" }[map] ?? "showMap");
     this.mapWords.textContent = words;
     this.mapButton.setAttribute("aria-label", `${words}: ${name}`);
     this.mapButton.setAttribute("aria-pressed", String(map === "shown"));
@@ -167,7 +167,7 @@ export class Card {
     const images = [];
     if (this.#preview?.image) images.push(this.#preview.image);
     if (this.#map.state === "shown") {
-      this.#map.image.alt = t("mapOf", { name: this.item.name });
+      this.#map.image.alt = this.#mapText("mapOf", { name: this.item.name });
       images.push(this.#map.image);
     }
     const size = this.#preview?.width ? this.#preview : reply?.image;
@@ -179,11 +179,17 @@ export class Card {
     arrange(this.stage, images);
   }
 
+  // A map of a class is spoken of in other words than one of a score.
+  #mapText(word, values) {
+    const { reply } = this.item;
+    return t((reply && kindOf(reply).mapWords?.[word]) ?? word, values);
+  }
+
   #mapNotes() {
     if (this.#map.state === "shown") {
       const [loses, gains] = ["loses", "gains"].map((kind) => el("span", { class: kind }));
-      loses.textContent = t("mapLoses");
-      gains.textContent = t("mapGains");
+      loses.textContent = this.#mapText("mapLoses");
+      gains.textContent = this.#mapText("mapGains");
       return [el("p", { class: "legend" }, loses, gains)];
     }
     if (this.#map.state !== "failed") return [];
@@ -200,7 +206,7 @@ export class Card {
       this.#showFrame();
       await this.#loadMap();
     }
-    if (this.#map.state === "shown") this.actions.say(t("sayMapShown"));
+    if (this.#map.state === "shown") this.actions.say(this.#mapText("sayMapShown"));
     this.#showFrame();
   }
 

@@ -5,7 +5,13 @@ import { t } from "../i18n.js";
 const SHOWN = 5;
 
 export const order = null;
-export const hasMap = false;
+export const mapWords = {
+  showMap: "showClassMap",
+  mapOf: "classMapOf",
+  mapLoses: "mapAgainst",
+  mapGains: "mapFor",
+  sayMapShown: "sayClassMapShown",
+};
 
 export const matches = (reply) => "predicted_label" in reply;
 export const label = (reply) => String(reply.predicted_label ?? reply.label ?? "");

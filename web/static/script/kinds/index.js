@@ -8,7 +8,7 @@
 //   value(reply)     by which pictures are sorted, higher is better
 //   body(reply)      an element
 //   row(reply)       columns of its own in the CSV file
-//   hasMap           is /explanations/MODEL worth asking?
+//   mapWords         what is said of its map, by the words for a score's; null: it has none
 import * as classes from "./classes.js";
 import * as quality from "./quality.js";
 

@@ -5,7 +5,7 @@ import { has, t } from "../i18n.js";
 /** The lowest score of each label, the best first; a test holds it to the server's. */
 export const FLOORS = { excellent: 80, good: 60, fair: 40, poor: 0 };
 export const order = Object.keys(FLOORS);
-export const hasMap = true;
+export const mapWords = {};
 
 export const matches = (reply) => typeof reply.score === "number";
 export const label = (reply) => reply.label;

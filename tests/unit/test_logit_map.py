@@ -10,9 +10,10 @@ import pytest
 import torch
 from iqa.errors import ImageRejected
 from iqa.network import checkpoint
+from iqa.network.logit_map import LogitMap
 from iqa.network.model import FEATURES_OF_BACKBONE, ImageNetwork
-from iqa.network.quality_map import QualityMap
 from iqa.network.runtime import OpenVINORuntime, Runtime, TorchRuntime
+from iqa.tasks.task import ONE_OUTPUT, Head
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
@@ -24,10 +25,13 @@ from training.graph.rounding import RoundedNetwork, rounded
 PICTURES = [photograph(128, 96), photograph(96, 160, seed=1), photograph(112, 80, seed=2)]
 
 
-def network_of(backbone: str) -> ImageNetwork:
-    """Return a network whose scores and places differ."""
+CLASSES = Head(n_outputs=5, activation="softmax")
+
+
+def network_of(backbone: str, head: Head = ONE_OUTPUT) -> ImageNetwork:
+    """Return a network whose answers and places differ."""
     torch.manual_seed(0)
-    network = ImageNetwork(backbone)
+    network = ImageNetwork(backbone, head=head)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # the pictures' own statistics: else the features fade to zero
@@ -43,12 +47,12 @@ def logit(quality: float) -> float:
     return float(np.log(quality / (1 - quality)))
 
 
-def check(runtime: Runtime, pixels: NDArray[np.uint8], tolerance: float) -> QualityMap:
+def check(runtime: Runtime, pixels: NDArray[np.uint8], tolerance: float) -> LogitMap:
     """Assert that the mean of the map is the logit of the score that is served; return the map."""
-    found = runtime.quality_map(pixels)
+    found = runtime.logit_map(pixels)
     served = float(runtime.outputs(pixels[None])[0])
     assert found.logits.mean() == pytest.approx(logit(served), abs=tolerance)
-    assert found.quality == pytest.approx(served, abs=tolerance / 4)
+    assert float(found.outputs) == pytest.approx(served, abs=tolerance / 4)
     assert found.logits.shape == (-(-pixels.shape[0] // 32), -(-pixels.shape[1] // 32))
     return found
 
@@ -95,6 +99,45 @@ def test_the_mean_of_the_map_is_the_logit_in_int8(tmp_path: Path) -> None:
         check(OpenVINORuntime(tmp_path / "model.xml", threads=1, precision="int8"), pixels, 1e-2)
 
 
+def check_classes(runtime: Runtime, tolerance: float) -> list[LogitMap]:
+    """Assert that each class's map says what is served of it; return the last image's maps."""
+    for pixels in PICTURES:
+        served = runtime.outputs(pixels[None])[0].astype(np.float64)
+        maps = [runtime.logit_map(pixels, output) for output in range(len(served))]
+        among = np.log(served) - np.log(served).mean()
+        np.testing.assert_allclose([m.logits.mean() for m in maps], among, atol=tolerance)
+        np.testing.assert_allclose(maps[0].outputs, served, atol=tolerance)
+        np.testing.assert_allclose(sum(m.logits for m in maps), 0, atol=1e-3)
+        chosen = runtime.logit_map(pixels)
+        assert chosen.output == served.argmax()
+        np.testing.assert_array_equal(chosen.logits, maps[chosen.output].logits)
+    return maps
+
+
+@pytest.mark.parametrize("backbone", ["residual_small", "cnn4", "resnet18"])
+def test_the_map_of_each_class_is_exact_on_both_runtimes(backbone: str, tmp_path: Path) -> None:
+    """Its mean is the class's logit against all classes', and the maps of all cancel out."""
+    network = network_of(backbone, CLASSES)
+    names = {"task": "classes", "class_names": list("abcde")}
+    checkpoint.save(tmp_path, network, names)
+    export_onnx(network, tmp_path / "model.onnx", tmp_path / "model.safetensors")
+    in_torch = check_classes(TorchRuntime(tmp_path, threads=1), 1e-4)
+    served = check_classes(OpenVINORuntime(tmp_path / "model.onnx", threads=1), 1e-4)
+    for ours, theirs in zip(in_torch, served, strict=True):
+        np.testing.assert_allclose(theirs.logits, ours.logits, atol=1e-3)
+        assert ours.logits.std() > 0.01
+
+
+def test_the_map_of_each_class_is_exact_in_lower_precision(tmp_path: Path) -> None:
+    """To 2e-2 of a logit, for the rounded graph and for the quantised one."""
+    network = network_of("residual_small", CLASSES)
+    pictures = [torch.from_numpy(pixels.copy()) for pixels in PICTURES]
+    export_bf16(rounded(network, pictures), tmp_path / "model.onnx")
+    check_classes(OpenVINORuntime(tmp_path / "model.onnx", threads=1, precision="bf16"), 2e-2)
+    quantise(network, pictures, tmp_path / "model.xml")
+    check_classes(OpenVINORuntime(tmp_path / "model.xml", threads=1, precision="int8"), 2e-2)
+
+
 def test_predictions_know_nothing_of_the_map(tmp_path: Path) -> None:
     """The second graph is made when it is first asked for, and the first one has no new output."""
     network = network_of("mobilenet_v2")
@@ -102,10 +145,10 @@ def test_predictions_know_nothing_of_the_map(tmp_path: Path) -> None:
     runtime = OpenVINORuntime(tmp_path / "model.onnx", threads=1)
     before = runtime.outputs(PICTURES[0][None])
     assert runtime._mapped is None
-    runtime.quality_map(PICTURES[0])
+    runtime.logit_map(PICTURES[0])
     mapped = runtime._mapped
     assert mapped is not None
-    runtime.quality_map(PICTURES[1])
+    runtime.logit_map(PICTURES[1])
     assert runtime._mapped is mapped
     assert len(runtime._request.model_outputs) == 1
     np.testing.assert_array_equal(runtime.outputs(PICTURES[0][None]), before)
@@ -129,6 +172,12 @@ def _graph(tmp_path: Path, kind: str) -> Path:
                 weight, False, False,
             )
         ),
+        "two layers of classes": lambda: ops.softmax(
+            ops.matmul(
+                ops.relu(ops.matmul(average, ops.constant(np.ones((3, 4), np.float32)), 0, 0)),
+                ops.constant(np.ones((4, 5), np.float32)), False, False,
+            ), 1,
+        ),
         "no sigmoid": lambda: ops.matmul(average, weight, False, False),
         "rows only": lambda: ops.sigmoid(
             ops.matmul(
@@ -140,12 +189,15 @@ def _graph(tmp_path: Path, kind: str) -> Path:
     return tmp_path / "model.xml"
 
 
-@pytest.mark.parametrize("kind", ["maximum", "bent", "two layers", "no sigmoid", "rows only"])
+@pytest.mark.parametrize(
+    "kind",
+    ["maximum", "bent", "two layers", "two layers of classes", "no sigmoid", "rows only"],
+)
 def test_a_head_that_is_not_linear_on_the_average_is_refused(tmp_path: Path, kind: str) -> None:
     """No map that only looks like one: 404, with what to do instead."""
     runtime = OpenVINORuntime(_graph(tmp_path, kind), threads=1)
     with pytest.raises(ImageRejected, match=r"linear on the average.*use /predictions") as refused:
-        runtime.quality_map(PICTURES[0])
+        runtime.logit_map(PICTURES[0])
     assert (refused.value.status, refused.value.reason) == (404, "no_quality_map")
 
 
@@ -161,5 +213,5 @@ def test_another_pooling_has_scores_and_no_map(tmp_path: Path, pooling: str) -> 
     for runtime in (OpenVINORuntime(tmp_path / "model.onnx", threads=1), TorchRuntime(tmp_path, 1)):
         np.testing.assert_allclose(runtime.outputs(pixels), expected, atol=1e-4)
         with pytest.raises(ImageRejected, match="linear on the average") as refused:
-            runtime.quality_map(PICTURES[0])
+            runtime.logit_map(PICTURES[0])
         assert refused.value.status == 404

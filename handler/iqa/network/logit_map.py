@@ -1,8 +1,10 @@
 """
-Where a score comes from: a logit for each place, whose mean is the logit of the whole picture.
+Where an output comes from: a logit for each place, whose mean is the logit of the whole image.
 
-Exact, not an estimate: the head is linear on the average over the places, so the average may as
-well be taken after it. Holds for any network that ends so; another one is refused. The features
+For one output it is the quality map; for one of several classes, the class activation map (Zhou,
+Khosla, Lapedriza, Oliva, Torralba, "Learning Deep Features for Discriminative Localization", CVPR
+2016). Exact, not an estimate: the head is linear on the average over the places, so the average may
+as well be taken after it. Holds for any network that ends so; another one is refused. The features
 are those of the graph that is served, and cost one more compiled graph, made when the first
 explanation is asked for, and one pass.
 """
@@ -23,27 +25,32 @@ if TYPE_CHECKING:  # openvino takes a while to import, and torch's runtime has n
 
 LOGIT_DECIMALS: Final = 5
 
-# What may lie between the average over places and the quality, beside the head: nothing that
+# What may lie between the average over places and the outputs, beside the head: nothing that
 # bends, and nothing that rounds.
 STRAIGHT: Final = ("Reshape", "Squeeze", "Convert")
+ENDS: Final = ("Sigmoid", "Softmax")
 PLACES: Final = {2, 3}
 """Axes of the features (N, C, H, W) over which the average is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class QualityMap:
+class LogitMap:
     """
-    One picture's quality, and its places' share in it.
+    What the network says of an image, and the places' share in one of its outputs.
 
     Attributes:
-        quality: In [0, 1], not calibrated.
-        logits: float64, shape (rows, columns), signed. Their mean is the logit of `quality`: a
-            place above it lifts the score, one below it lowers it. Row by row from the top left;
-            each place looks at an area around it that is much larger than its share.
+        outputs: float32, in [0, 1], not calibrated: shape () for one output, else (K,).
+        logits: float64, shape (rows, columns), signed. Their mean is the logit of the output: a
+            place above it lifts the output, one below it lowers it. Row by row from the top left;
+            each place looks at an area around it that is much larger than its share. Of several
+            classes it is the logit less the mean of all classes' logits, at each place: a softmax
+            tells only such differences.
+        output: Which of the outputs: 0 where there is one.
     """
 
-    quality: float
+    outputs: NDArray[np.float32]
     logits: NDArray[np.float64]
+    output: int = 0
 
     def body(self) -> dict[str, Any]:
         """Return it for a reply: `rows`, `columns`, `logits` as lists."""
@@ -70,14 +77,19 @@ class MappedGraph:
         model.add_outputs([features])
         self._request = core().compile_model(model, "CPU", properties).create_infer_request()
 
-    def __call__(self, pixels_HWC: NDArray[np.uint8]) -> QualityMap:
-        """Judge one picture, `preprocess`'s output."""
-        outputs = self._request.infer([pixels_HWC[None]], share_inputs=True)
-        features_CHW = outputs[1][0].astype(np.float64)
-        return QualityMap(
-            quality=float(outputs[0][0]),
-            logits=np.tensordot(self._weight, features_CHW, axes=1) + self._bias,
-        )
+    def __call__(self, pixels_HWC: NDArray[np.uint8], output: int | None = None) -> LogitMap:
+        """Judge one image, `preprocess`'s output; None explains the greatest output."""
+        found = self._request.infer([pixels_HWC[None]], share_inputs=True)
+        outputs = np.asarray(found[0][0])
+        chosen = int(outputs.argmax()) if output is None else output
+        features_CHW = found[1][0].astype(np.float64)
+        logits = np.tensordot(self._weight[chosen], features_CHW, axes=1) + self._bias[chosen]
+        return LogitMap(outputs=outputs, logits=logits, output=chosen)
+
+
+def among_classes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtract the mean over the classes of a softmax, the first axis."""
+    return np.asarray(values - values.mean(axis=0))
 
 
 def not_linear(found: str) -> ImageRejected:
@@ -85,44 +97,57 @@ def not_linear(found: str) -> ImageRejected:
     return ImageRejected(
         "no_quality_map",
         f"model: expected a head that is linear on the average over places, got {found}. "
-        "This model has scores and no map: use /predictions.",
+        "This model has answers and no map: use /predictions.",
     )
 
 
-def _linear_head(model: Model) -> tuple[Output, NDArray[np.float64], float]:
+def _linear_head(model: Model) -> tuple[Output, NDArray[np.float64], NDArray[np.float64]]:
     """
-    Walk from the quality back to the average over places.
+    Walk from the outputs back to the average over places.
 
     Returns:
-        The features that are averaged, the head's weight (C,) and its bias.
+        The features that are averaged, the head's weight (K, C) and its bias (K,); of a softmax
+        those `among_classes`.
     """
     node = model.outputs[0].get_node().input_value(0).get_node()
-    if node.get_type_name() != "Sigmoid":
-        raise not_linear(f"{node.get_type_name()} at its end")
+    end = node.get_type_name()
+    if end not in ENDS:
+        raise not_linear(f"{end} at its end")
     node = node.input_value(0).get_node()
-    weight, factor, bias = None, 1.0, 0.0
+    weight, factor, bias = None, np.ones(1), np.zeros(1)
     while node.get_type_name() != "ReduceMean":
         kind, data = node.get_type_name(), 0
         if kind == "MatMul" and weight is None:
-            weight = factor * _constant(node.input_value(1)).flatten()
+            weight = factor[:, None] * _rows(node)
         elif kind in ("Add", "Multiply") and weight is None:
             data = 0 if _depends_on_pixels(node.input_value(0).get_node()) else 1
-            values = _constant(node.input_value(1 - data))
-            if values.size > 1:
-                raise not_linear(f"{values.size} outputs")
-            constant = float(values.item())
+            values = _constant(node.input_value(1 - data)).flatten()
             if kind == "Add":
-                bias += factor * constant
+                bias = bias + factor * values
             else:
-                factor *= constant
+                factor = factor * values
         elif kind not in STRAIGHT:
             raise not_linear(f"{kind} before its end")
         node = node.input_value(data).get_node()
     features = node.input_value(0)
     axes = {int(axis) % 4 for axis in _constant(node.input_value(1)).flatten()}
-    if weight is None or axes != PLACES or features.partial_shape[1] != len(weight):
+    if weight is None or axes != PLACES or features.partial_shape[1] != weight.shape[1]:
         raise not_linear(f"an average over axes {sorted(axes)} of {features.partial_shape}")
+    n_outputs = len(weight)
+    if bias.size not in (1, n_outputs):
+        raise not_linear(f"{bias.size} biases for {n_outputs} outputs")
+    bias = np.broadcast_to(bias, (n_outputs,))
+    if end == "Softmax":
+        weight, bias = among_classes(weight), among_classes(bias)
     return features, weight, bias
+
+
+def _rows(product: Node) -> NDArray[np.float64]:
+    """Return the weight of a product (N, C) x weight with a row for each output."""
+    weight = _constant(product.input_value(1))
+    if weight.ndim == 1:
+        return weight[None]
+    return weight if product.get_attributes()["transpose_b"] else weight.T
 
 
 def _depends_on_pixels(node: Node) -> bool:

@@ -15,7 +15,7 @@ def test_small_images_are_for_small_networks() -> None:
     brought = of_dataset("fashion_mnist")
     cells = cells_for(brought["backbone"], brought["lr"], brought["epochs"])
     assert [str(cell) for cell in cells] == [
-        f"{name}:{lr:g}:8" for name in ("residual_small", "cnn4") for lr in (0.2, 0.1, 0.05)
+        f"{name}:{lr:g}:14" for name in ("residual_small", "cnn4") for lr in (0.2, 0.1, 0.05)
     ]
     assert cells_for("mobilenet_v2", 3e-4, 5) == ALL_CELLS and len(ALL_CELLS) == 9
 

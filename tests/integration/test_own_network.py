@@ -125,7 +125,7 @@ def test_classes_with_a_stated_input_the_whole_way(
     assert "expected a network of this project, whose layers are known" in capsys.readouterr().err
 
     monkeypatch.setattr(own_network, "ACTIVATION", nn.GELU)
-    with pytest.raises(ValueError, match=r"expected the outputs that its weights had.*restore it"):
+    with pytest.raises(ValueError, match=r"expected the logits that its weights gave.*restore it"):
         by_name.load(out / "best")
 
 

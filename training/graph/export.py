@@ -146,13 +146,13 @@ def try_export(network: Network) -> None:
     Raises:
         ValueError: It has no graph, or its graph gives other outputs than torch.
     """
-    copied = copy.deepcopy(network).cpu().eval()
     rng = np.random.default_rng(0)
     shape = (3, *network.example_px, network.n_channels)
     pixels_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         path = Path(folder) / GRAPH_FILE
         try:
+            copied = copy.deepcopy(network).cpu().eval()
             export_onnx(copied, path)
             runtime = OpenVINORuntime(path, 1)
             got = runtime.outputs(pixels_NHWC)

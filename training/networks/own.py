@@ -28,7 +28,7 @@ PARAMETERS: Final = (
     "n_outputs", "n_channels", "image_size", "channels", "mean", "std", "dropout",
 )  # fmt: skip
 NAME: Final = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
-# In [0, 1]: of two machines, or two builds of torch. Another activation moves outputs by more.
+# Of the largest logit: of two machines, or two builds of torch. Another activation moves it more.
 MAX_DIFFERENCE: Final = 1e-3
 PROBE_OUTPUTS: Final = 16
 
@@ -122,13 +122,13 @@ class OwnNetwork(Network):
         ]
 
     def probe(self) -> list[float]:
-        """Return the first outputs for an image that is always the same; six decimals."""
+        """Return the first logits for an image that is always the same; six decimals."""
         height, width = self.example_px
         places = torch.arange(height * width * self.n_channels)
         pixels = ((places * 7919) % 256).to(torch.uint8).view(1, height, width, self.n_channels)
         with torch.inference_mode():
-            outputs = copy.deepcopy(self).cpu().eval()(pixels)
-        return [round(float(value), 6) for value in outputs.flatten()[:PROBE_OUTPUTS]]
+            logits = copy.deepcopy(self).cpu().eval().logits(pixels)
+        return [round(float(value), 6) for value in logits.flatten()[:PROBE_OUTPUTS]]
 
     def pretrained(self) -> dict[str, Tensor]:
         """
@@ -152,9 +152,8 @@ class OwnNetwork(Network):
         Raises:
             ValueError: Weights are missing, or of another shape.
         """
-        last = (
-            {id(parameter) for parameter in self.last_layer.parameters()} if self.last_layer else {}
-        )
+        layer = self.last_layer
+        last = set() if layer is None else {id(one) for one in layer.parameters()}
         wanted = self.network.state_dict(keep_vars=True)
         found = {
             name: state[name]
@@ -177,9 +176,9 @@ class OwnNetwork(Network):
             ValueError: The same weights give other outputs.
         """
         apart = max(abs(ours - theirs) for ours, theirs in zip(self.probe(), probe, strict=True))
-        if not apart <= MAX_DIFFERENCE:  # false for NaN too
+        if not apart <= MAX_DIFFERENCE * max(1.0, *map(abs, probe)):  # false for NaN too
             raise ValueError(
-                f"network {self.backbone}: expected the outputs that its weights had in training, "
+                f"network {self.backbone}: expected the logits that its weights gave in training, "
                 f"got others, {apart:.4f} apart. Its code or its package has changed since: "
                 "restore it, or train again."
             )

@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-# The others start servers that want the machine for themselves.
+# The others start servers, and wait most of the time.
 FAST := tests/unit tests/integration
 BOTH_CORES := --numprocesses 2 --dist loadfile
 
@@ -17,14 +17,14 @@ setup:  ## make .venv from the pinned requirements, tests and tools included
 
 test: setup  ## all tests, with a real TorchServe and a real MLflow server
 	$(PYTHON) -m pytest $(FAST) $(BOTH_CORES)
-	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%)
+	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(BOTH_CORES)
 
 test-fast: setup  ## unit and integration tests: no Java, no server
 	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)
 
 # A machine without AVX-512 and bf16, made of any: what limits torch, oneDNN, numpy and OpenVINO.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 WITHOUT_BF16=1
-NUMERIC := $(addprefix tests/unit/test_,fast_layers.py model.py runtime.py losses.py quality_map.py \
+NUMERIC := $(addprefix tests/unit/test_,fast_layers.py model.py runtime.py losses.py logit_map.py \
   second_task.py preprocessing.py golden_inputs.py handler.py train_parts.py) \
   $(addprefix tests/integration/test_,export.py precision.py train.py)
 

@@ -7,6 +7,7 @@ them, or a client that knocks on a server being restarted, would take the server
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from pathlib import Path
@@ -17,12 +18,15 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 BACKEND = 4  # tests.server puts TorchServe there, behind the front
 WEB = 5  # and the gateway there
 GRPC_BELOW = 1010  # scripts.server.process puts the gRPC ports there
+STRIDE = 40
+"""Two processes of pytest that choose at once have blocks of their own in it, for gRPC too."""
 
 
 def free_ports() -> dict[str, str]:
     """Return three port variables; the seven ports that follow, and gRPC's three, are free too."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        base = secrets.choice(range(LOWEST, _highest(), 10))
+        base = secrets.choice(range(LOWEST + STRIDE // 2 * (number % 2), _highest(), STRIDE))
         grpc = (step - GRPC_BELOW for step in (0, 1, BACKEND))
         if all(is_free(base + step) for step in (*range(10), *grpc)):
             names = ("INFERENCE_PORT", "MANAGEMENT_PORT", "METRICS_PORT")

@@ -63,13 +63,14 @@ def summaries(frame: pd.DataFrame, step: str) -> list[Summary]:
     """
     begin = frame["time"].dt.floor(STEPS[step])
     found = []
-    for (start, model, version), group in frame.groupby([begin, "model", "version"], sort=True):
+    groups: Any = frame.groupby([begin, "model", "version"], sort=True)  # keys are Hashable to it
+    for (start, model, version), group in groups:
         kinds = group["type"].str.rpartition(".")[2]
         scored = group[kinds == "scored"]
         scores = pd.to_numeric(scored["score"]).dropna()
         found.append(
             {
-                "begin": pd.Timestamp(str(start)).strftime("%Y-%m-%dT%H:%MZ"),
+                "begin": start.strftime("%Y-%m-%dT%H:%MZ"),
                 "model": model,
                 "version": version,
                 "answers": len(group),

@@ -173,5 +173,5 @@ def test_classes_are_ranked_by_accuracy_and_small_networks_are_taken(
     best = mlflow.MlflowClient().get_model_version_by_alias("imagefolder", "staging")
     assert str(best.version) == str(table["version"][0]) and best.tags["task"] == "classes"
     output = capsys.readouterr().out
-    assert "val accuracy" in output and "macro_f1" in output
+    assert "val ACCURACY" in output and "MACRO_F1" in output
     assert f"--model-name imagefolder --version {best.version}" in output

@@ -22,8 +22,8 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
     # Lines of 1024 x 256, at a quarter of their sides.
     "handwriting": {
         "backbone": "residual_small", "weights": "none", "image_size": (256, 64), "channels": "L",
-        "optimizer": "sgd", "lr": 0.05, "head_lr_factor": 1.0, "weight_decay": 5e-4,
-        "epochs": 4, "warmup": 0.1, "clip_norm": 5.0, "label_smoothing": 0.05,
+        "augment": ("flip",), "lr": 1e-3, "head_lr_factor": 1.0, "weight_decay": 5e-4,
+        "epochs": 5, "warmup": 0.1, "clip_norm": 5.0, "label_smoothing": 0.05,
     },
     "butterflies": {"augment": ("flip", "crop"), "epochs": 3, "norm": "frozen"},
 }  # fmt: skip

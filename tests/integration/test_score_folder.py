@@ -89,11 +89,13 @@ def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
     """Thirty images: links to the golden ones."""
-    top = tmp_path / "few"
-    top.mkdir()
-    for index in range(30):
-        (top / f"{index:02}.jpg").symlink_to(GOLDEN[index % len(GOLDEN)])
-    return top
+    return _links(tmp_path / "few", 30)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Too many to be done before this process, on a busy machine, can interrupt it."""
+    return _links(tmp_path / "many", 600)
 
 
 def test_each_row_says_what_decode_and_graph_say(folder: Path, scored: Path) -> None:
@@ -181,11 +183,11 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(few: Path, tmp_path:
     assert not _run_folder(out).exists()
 
 
-def test_interrupted_it_leaves_what_it_has_and_says_so(few: Path, tmp_path: Path) -> None:
+def test_interrupted_it_leaves_what_it_has_and_says_so(many: Path, tmp_path: Path) -> None:
     """Ctrl-C and `docker stop` (TERM): exit status 130, each row that was done is in the output."""
     out = tmp_path / "scores.jsonl"
     for way in (signal.SIGINT, signal.SIGTERM):
-        process = command(few, "--out", out, "--workers", 1)
+        process = command(many, "--out", out, "--workers", 1)
         _wait_for_rows(process, out, 3)
         process.send_signal(way)
         _, said = process.communicate(timeout=TIMEOUT_S)
@@ -194,7 +196,7 @@ def test_interrupted_it_leaves_what_it_has_and_says_so(few: Path, tmp_path: Path
         assert len(out.read_text().splitlines()) == len(_journal(out)) >= 3
 
 
-def test_another_model_or_other_inputs_are_refused(few: Path, tmp_path: Path) -> None:
+def test_another_model_or_other_inputs_are_refused(few: Path, many: Path, tmp_path: Path) -> None:
     """Neither a finished output nor an unfinished run takes rows of another model."""
     out = tmp_path / "scores.csv"
     assert score(few, "--out", out)[0] == 0
@@ -208,7 +210,7 @@ def test_another_model_or_other_inputs_are_refused(few: Path, tmp_path: Path) ->
     assert {row["model_version"] for row in rows_of(out)} == {"shipped"}
 
     unfinished = tmp_path / "unfinished.csv"
-    process = command(few, "--out", unfinished, "--workers", 1)
+    process = command(many, "--out", unfinished, "--workers", 1)
     _wait_for_rows(process, unfinished, 1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=TIMEOUT_S)
@@ -216,7 +218,7 @@ def test_another_model_or_other_inputs_are_refused(few: Path, tmp_path: Path) ->
     assert (status, "expected the inputs of its unfinished run" in said) == (1, True), said
     facts = _run_folder(unfinished) / "run.json"
     facts.write_text(facts.read_text().replace('"shipped"', '"7"'))
-    status, said = score(few, "--out", unfinished)
+    status, said = score(many, "--out", unfinished)
     assert (status, "got iqa version shipped" in said) == (1, True), said
     assert len(_journal(unfinished)) >= 1
 
@@ -396,6 +398,13 @@ def _run_folder(out: Path) -> Path:
 def _journal(out: Path) -> list[str]:
     path = _run_folder(out) / "journal.jsonl"
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _links(top: Path, n_images: int) -> Path:
+    top.mkdir()
+    for index in range(n_images):
+        (top / f"{index:02}.jpg").symlink_to(GOLDEN[index % len(GOLDEN)])
+    return top
 
 
 def _wait_for_rows(process: subprocess.Popen[str], out: Path, more: int) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from iqa.network.model import ImageNetwork
 from iqa.network.runtime import Runtime
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -71,9 +72,11 @@ def torch_predictor(network: nn.Module, device: torch.device) -> Callable[[Tenso
         device: Where it is.
     """
     keep_freed_memory(device)
-    # As in training: MobileNetV2 in two thirds of the time. Only the order in memory changes.
-    # torch's stubs lack the argument.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # As in training: MobileNetV2 in two thirds of the time. Only the order in memory changes, which
+    # a user's own network may not bear, such as one that ends in `view`.
+    if isinstance(network, ImageNetwork):
+        # torch's stubs lack the argument.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict_batch(pixels_NHWC: Tensor) -> Tensor:
         network.eval()

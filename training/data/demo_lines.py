@@ -93,7 +93,8 @@ def readme(lines: Sequence[Line], seed: int, fonts: Sequence[Font]) -> str:
             there = sorted(name for (of, name), its in splits.items() if (of, its) == (kind, split))
             designs.append(f"{kind}, {folder}: {', '.join(there)}")
     return README.format(
-        mark=MARK, pictures=len(lines), width=WIDTH_PX, height=HEIGHT_PX, seed=seed, revision=REVISION,
+        mark=MARK, pictures=len(lines), width=WIDTH_PX, height=HEIGHT_PX, seed=seed,
+        revision=REVISION,
         counts=", ".join(f"{FOLDER_OF_SPLIT[split]} {n}" for split, n in counts.items()),
         designs="\n".join(designs),
         packages=", ".join(f"{name} {version(name)}" for name in PACKAGES),

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from training.data.fonts import DESIGNS, Font, split_of_design
 from training.data.text_lines import HEIGHT_PX, WIDTH_PX, draw_line, jpeg_of
 
+REVISION: Final = 2
+"""Of `training.data.text_lines`: to be raised where it draws the same line in another way."""
 MARK: Final = "SYNTHETIC TEXT LINES, made by training.demo_data"
 FOLDER_OF_SPLIT: Final = {"train": "train", "val": "validation", "test": "test"}
 PACKAGES: Final = ("numpy", "pillow", "scipy")
@@ -28,7 +30,7 @@ _PLAN, _PICTURE = 0, 1
 
 README: Final = """{mark}
 
-{pictures} images of {width} x {height}, seed {seed}: {counts}.
+{pictures} images of {width} x {height}, seed {seed}, revision {revision}: {counts}.
 Half of each split printed, half handwritten. No person has written any of them: both kinds are
 drawn with fonts, the handwritten ones with fonts that imitate a hand, and bent a little.
 
@@ -92,6 +94,7 @@ def readme(lines: Sequence[Line], seed: int, fonts: Sequence[Font]) -> str:
             designs.append(f"{kind}, {folder}: {', '.join(there)}")
     return README.format(
         mark=MARK, pictures=len(lines), width=WIDTH_PX, height=HEIGHT_PX, seed=seed,
+        revision=REVISION,
         counts=", ".join(f"{FOLDER_OF_SPLIT[split]} {n}" for split, n in counts.items()),
         designs="\n".join(designs),
         packages=", ".join(f"{name} {version(name)}" for name in PACKAGES),

@@ -77,7 +77,8 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
             raise ValueError(f"--data-dir: expected a folder outside of {source}, got {out}.")
         shutil.copytree(source, out, dirs_exist_ok=True)
     elif source.is_file() and source.resolve() == Path(demo_data.__file__).resolve():
-        demo_data.make(out, **({} if pictures is None else {"pictures": pictures}))
+        make = demo_data.MAKERS.get(config.dataset, demo_data.make)
+        make(out, **({} if pictures is None else {"pictures": pictures}))
     else:
         raise ValueError(
             f"--source: expected the folder of a data set, or {SYNTHETIC}, got {source}. "

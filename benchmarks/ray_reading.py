@@ -1,5 +1,5 @@
 """
-Who reads the files on Ray: `read_binary_files`, or the actors that get names (decision 42).
+Who reads the files on Ray: `read_binary_files`, or the actors that get names (decision 35).
 
     python -m benchmarks.ray_reading [--images 400] [--rounds 3] [--large-mb 1000]
 

@@ -166,13 +166,14 @@ def make_lines(out: Path, pictures: int = 400, seed: int = 0) -> Path:
     fonts = find_fonts()
     lines = demo_lines.plan(pictures, seed, fonts)
     readme, path = demo_lines.readme(lines, seed, fonts), out / README_FILE
-    if path.is_file() and path.read_text() == readme:
+    is_complete = path.is_file() and path.read_text() == readme
+    if is_complete and all((out / line.path).is_file() for line in lines):
         logger.info("%s: the synthetic text lines are already there", out)
         return out
-    for earlier in out.rglob("synthetic-*.jpg"):
-        earlier.unlink()
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{demo_lines.MARK}\n\nnot complete: make it again\n")
+    for earlier in out.rglob("synthetic-*.jpg"):
+        earlier.unlink()
     demo_lines.draw(out, lines, seed)
     # Last, so that a folder with these words is complete.
     path.write_text(readme)

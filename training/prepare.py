@@ -2,7 +2,8 @@
 Put a pipeline's images in place and check them, before anything is trained on them.
 
 The first stage of `dvc.yaml`: copies the folder of a data set, or makes the synthetic one, and
-reads it as training will, so that bad labels are refused here.
+reads it as training will, so that bad labels are refused here. The synthetic one is of photographs,
+or with `--dataset handwriting` of lines of text.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--source", type=Path, required=True,
-        help=f"folder of the data set; {SYNTHETIC} makes a synthetic one",
+        help=f"folder of the data set; {SYNTHETIC} makes a synthetic one, of text lines with "
+        "--dataset handwriting",
     )  # fmt: skip
     parser.add_argument(
         "--data-dir", type=Path, required=True, help="folder to make; nothing may be in it"
@@ -71,13 +73,15 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--data-dir: expected nothing in {out}, got files. Delete them first.")
     if source.is_dir():
+        if not any(path.is_file() for path in source.rglob("*")):
+            raise FileNotFoundError(f"--source: expected images in {source}, got an empty folder.")
         if pictures is not None:
             raise ValueError(f"--pictures: expected it with --source {SYNTHETIC}, got {source}.")
         if out.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"--data-dir: expected a folder outside of {source}, got {out}.")
         shutil.copytree(source, out, dirs_exist_ok=True)
     elif source.is_file() and source.resolve() == Path(demo_data.__file__).resolve():
-        make = demo_data.MAKERS.get(config.dataset, demo_data.make)
+        make = demo_data.make_lines if config.dataset == "handwriting" else demo_data.make
         make(out, **({} if pictures is None else {"pictures": pictures}))
     else:
         raise ValueError(

@@ -39,7 +39,9 @@ def is_source() -> bool:
     """
     said = os.environ.get(VARIABLE, "")
     if said not in ("", REGISTRY):
-        raise NotNow(f"{VARIABLE}: expected {REGISTRY} or nothing, got {said!r}.")
+        raise NotNow(
+            f"{VARIABLE}: expected {REGISTRY} or nothing, got {said!r}. Unset it to build here."
+        )
     return said == REGISTRY
 
 

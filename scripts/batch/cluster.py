@@ -189,7 +189,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
+        cause = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise RuntimeError(
             f"--ray: expected the cluster to score, got: {cause}. The machines need what is in "
             f"{ray_session.REQUIREMENTS}; --debug shows all of it. The same command goes on."

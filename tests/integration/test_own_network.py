@@ -30,6 +30,7 @@ from tests.labelled import CLASSES, write
 from training import evaluate
 from training.graph import export, precision
 from training.graph.quantisation import quantise
+from training.loop.defaults import of_network
 from training.loop.starting_weights import start_from
 from training.networks import by_name
 from training.networks.own import OwnNetwork
@@ -150,6 +151,17 @@ def test_what_serves_never_imports_the_module(images: Path, tmp_path: Path) -> N
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["openvino", "False", "False"]
+
+
+def test_what_a_data_set_brings_along_is_for_networks_of_this_project() -> None:
+    """Neither frozen norms nor `--weights none` hold for others; ratings keep their input."""
+    butterflies = of_network(NAME, "butterflies", has_ratings=False)
+    assert butterflies == {
+        "norm": "batch", "weights": "none", "image_size": (28, 28), "channels": "L",
+    }  # fmt: skip
+    assert of_network("timm:test_resnet", "handwriting", has_ratings=False)["weights"] == "imagenet"
+    assert of_network(NAME, "csv", has_ratings=True) == {"weights": "none"}
+    assert of_network("mobilenet_v2", "butterflies", has_ratings=False) == {}
 
 
 def test_the_last_layer_alone_or_with_the_last_parts(images: Path, tmp_path: Path) -> None:

@@ -158,9 +158,10 @@ def try_export(network: Network) -> None:
             got = runtime.outputs(pixels_NHWC)
             alone = runtime.outputs(pixels_NHWC[:1])
         except Exception as error:  # of torch, onnx or OpenVINO: each has its own
+            said = (str(error).strip() or "no reason").splitlines()[0]
             raise ValueError(
                 f"network {network.backbone}: expected one that can be exported to ONNX, got "
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.300}. Use what "
+                f"{type(error).__name__}: {said:.300}. Use what "
                 "torch.onnx knows, and shapes that do not depend on the pixels."
             ) from error
     with torch.inference_mode():
@@ -169,7 +170,8 @@ def try_export(network: Network) -> None:
     if not apart <= MAX_OUTPUT_DIFFERENCE:  # false for NaN too
         raise ValueError(
             f"network {network.backbone}: expected its graph to give torch's outputs, got others, "
-            f"{apart:.4f} apart. Its forward may depend on the pixels or on the size of the batch."
+            f"{apart:.4f} apart. Its forward may depend on the pixels or on the size of the batch: "
+            "use tensors where it takes Python numbers from them."
         )
 
 

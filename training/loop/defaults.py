@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from iqa.network.own import is_own
+
 from training.networks import by_name
 from training.tasks.task_table import CLASSES, TASK_OF_DATASET
 
@@ -37,15 +39,22 @@ def of_dataset(dataset: str) -> dict[str, Any]:
     return {**OF_CLASSES, **named, **OF_DATASET.get(dataset, {})}
 
 
-def of_network(network: str, dataset: str) -> dict[str, Any]:
+def of_network(network: str, dataset: str, has_ratings: bool) -> dict[str, Any]:
     """
     Return the defaults that a user's network states, which hold in place of the data set's.
+
+    Args:
+        network: Its name; of another kind of network nothing is stated.
+        dataset: As on the command line.
+        has_ratings: The data set is rated, whatever its layout.
 
     Raises:
         ValueError: It cannot be imported.
     """
     stated = by_name.stated_defaults(network)
-    if dataset != "csv" and TASK_OF_DATASET.get(dataset) != CLASSES.name:
+    if is_own(network):  # what a data set brings along is for a network of this project
+        stated = {"norm": "batch", "weights": "imagenet", **stated}
+    if has_ratings or (dataset != "csv" and TASK_OF_DATASET.get(dataset) != CLASSES.name):
         return {key: value for key, value in stated.items() if key == "weights"}
     return stated
 
@@ -55,10 +64,11 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset", default="")
     first.add_argument("--backbone", "--network", default="")
+    first.add_argument("--mos-range", nargs="*")
     seen = first.parse_known_args(argv)[0]
     parser.set_defaults(**of_dataset(seen.dataset))
     try:
-        parser.set_defaults(**of_network(seen.backbone, seen.dataset))
+        parser.set_defaults(**of_network(seen.backbone, seen.dataset, seen.mos_range is not None))
     except ValueError as error:
         parser.error(str(error))
     return parser.parse_args(argv)

@@ -138,7 +138,9 @@ class OwnNetwork(Network):
             ValueError: There are none.
         """
         if not self.backbone.startswith(timm_models.PREFIX):
-            raise ValueError(f"--weights: expected none or a file for {self.backbone}.")
+            raise ValueError(
+                f"--weights: expected none or a file for {self.backbone}, got imagenet."
+            )
         name = self.backbone.removeprefix(timm_models.PREFIX)
         return timm_models.pretrained(name, self.n_channels)
 
@@ -175,8 +177,10 @@ class OwnNetwork(Network):
         Raises:
             ValueError: The same weights give other outputs.
         """
-        apart = max(abs(ours - theirs) for ours, theirs in zip(self.probe(), probe, strict=True))
-        if not apart <= MAX_DIFFERENCE * max(1.0, *map(abs, probe)):  # false for NaN too
+        differences = [abs(a - b) for a, b in zip(self.probe(), probe, strict=True)]
+        limit = MAX_DIFFERENCE * max(1.0, *map(abs, probe))
+        if not all(difference <= limit for difference in differences):  # false for NaN too
+            apart = max(differences)
             raise ValueError(
                 f"network {self.backbone}: expected the logits that its weights gave in training, "
                 f"got others, {apart:.4f} apart. Its code or its package has changed since: "
@@ -296,7 +300,7 @@ def parameters_of(
 
 
 def stated_defaults(name: str) -> dict[str, Any]:
-    """Return the options that a function's own defaults stand for; see `known.stated_defaults`."""
+    """Return the options that a function's own defaults stand for, as `by_name` does."""
     stated = _defaults(function_of(name))
     told: dict[str, Any] = {key: stated[key] for key in ("image_size", "channels") if key in stated}
     if "image_size" in told:

@@ -20,6 +20,8 @@ from typing import Any
 
 import requests
 
+SURPLUS = ("expired", "overloaded")
+"""What a machine that does other work as well may refuse of so little."""
 WAIT_S = 150.0  # a build on a machine that does other work as well
 
 
@@ -207,6 +209,13 @@ class Load:
     def answers(self) -> list[Answer]:
         """Return all answers so far, as they were sent."""
         return [future.result() for future in list(self._sent) if future.done()]
+
+    def expect_nothing_lost(self) -> None:
+        """Check that each was scored, or refused as surplus of a machine that does other work."""
+        others = [answer.version for answer in self.answers() if answer.status != 200]
+        surplus = [f'"reason": "{reason}"' for reason in SURPLUS]
+        assert [text for text in others if not any(reason in text for reason in surplus)] == []
+        assert len(self.answers()) > 2 * len(others)
 
     def _send(self) -> None:
         next_s = time.monotonic()

@@ -17,7 +17,7 @@ def test_a_short_hunt_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     status = fuzz.main(["--runs", "1000", "--seed", "0", "--folder", str(tmp_path)])
     said = capsys.readouterr().out
     assert status == 0, said
-    assert said.startswith("1000 runs")
+    assert said.splitlines()[-1].startswith("1000 runs")  # where it is slow, it tells how far it is
     assert len(list((tmp_path / "corpus").iterdir())) > 20  # new lines were reached
 
 

@@ -23,10 +23,10 @@ from dataclasses import replace as _replace
 _reply = Scorer.reply
 
 
-def _nan(self, decoded, seen, model=None):
+def _nan(self, decoded, seen, model=None, top_k=None):
     if decoded.size[0] != decoded.size[1]:
         seen = _replace(seen, outputs=np.float32("nan"))
-    return _reply(self, decoded, seen, model)
+    return _reply(self, decoded, seen, model, top_k)
 
 
 Scorer.reply = _nan

@@ -164,7 +164,11 @@ def test_all_three_targets_are_scraped(prometheus: Prometheus) -> None:
 def test_each_process_tells_what_the_documents_say_it_tells(
     prometheus: Prometheus, job: str
 ) -> None:
-    """Each endpoint, scraped alone, has every metric of its section, and none of another's."""
+    """
+    Each endpoint, scraped alone, has every metric of its section, and none of another's.
+
+    Those of the prediction log, which is off here, have a test of their own.
+    """
     (url,) = (
         target["scrapeUrl"]
         for target in prometheus.ask("targets")["activeTargets"]
@@ -175,7 +179,8 @@ def test_each_process_tells_what_the_documents_say_it_tells(
         re.sub("_(bucket|sum|count)$", "", name)
         for name in re.findall(r"^(iqa_\w+)[{ ]", page, re.MULTILINE)
     }
-    assert told == documented_metrics()[job]
+    documented = documented_metrics()[job]
+    assert told == {name for name in documented if not name.startswith("iqa_prediction_log_")}
 
 
 def test_every_query_of_the_dashboard_returns_data(prometheus: Prometheus) -> None:

@@ -19,7 +19,7 @@ import requests
 
 from console.paths import ROOT
 from tests.conftest import python
-from tests.deploying import WAIT_S, Load, wait_for
+from tests.deploying import SURPLUS, WAIT_S, Load, wait_for
 from tests.server import RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -27,8 +27,6 @@ OTHER = "portraits"
 SWAPS = int(os.environ.get("TWO_MODELS_SWAPS", "6"))
 """Of the one model; each takes seconds (docs/reliability.md)."""
 RATE_PER_S = float(os.environ.get("TWO_MODELS_RATE_PER_S", "3"))
-SURPLUS = ("expired", "overloaded")
-"""What a machine that does other work as well may refuse of so little."""
 REGISTER = """
 import sys
 from pathlib import Path

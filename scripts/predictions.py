@@ -74,9 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         "--against", type=Path, metavar="FILE",
         help="with --verify: what --verify --json printed earlier must still be there",
     )  # fmt: skip
-    parser.add_argument(
-        "--by", choices=sorted(counting.STEPS), default="hour", help="(default: %(default)s)"
-    )
+    parser.add_argument("--by", choices=sorted(counting.STEPS), help="count by it (default: hour)")
     parser.add_argument("--since", metavar="TIME", help="count from then on, UTC; 2026-11-29T14:00")
     parser.add_argument("--until", metavar="TIME", help="count what was before")
     form = parser.add_mutually_exclusive_group()
@@ -88,13 +86,25 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("expected DIR, got none, and PREDICTION_LOG is not set")
     if arguments.against and not arguments.verify:
         parser.error("--against: expected --verify beside it")
-    others = ("verify", "compact", "erase_picture", "remove_before")
-    if arguments.csv and any(getattr(arguments, name) for name in others):
+    modes = ("id", "verify", "compact", "erase_picture", "remove_before")
+    mode = next((one for one in modes if getattr(arguments, one) not in (None, False)), None)
+    if arguments.csv and mode not in (None, "id"):
         parser.error("--csv: expected counts, or --id")
+    for option in ("by", "since", "until"):
+        if mode is not None and getattr(arguments, option) is not None:
+            other = mode.replace("_", "-")
+            parser.error(f"--{option}: expected counts, got --{other}. Leave one of them out.")
     return command_line.run(lambda: _run(arguments), arguments.debug)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for, and nothing of another process's meanwhile: files would come and go."""
+    segments(arguments.folder)
+    with locked(arguments.folder):
+        return _run_locked(arguments)
+
+
+def _run_locked(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     if arguments.id is not None:
         return _show(folder, arguments.id, arguments.csv)
@@ -115,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _say({"removed": count}, f"{count} segments removed", arguments.json)
         return 0
     frame = counting.answers(folder, arguments.since, arguments.until)
-    found = counting.summaries(frame, arguments.by)
+    found = counting.summaries(frame, arguments.by or "hour")
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif arguments.csv:
@@ -141,9 +151,7 @@ def _show(folder: Path, wanted: str, as_csv: bool) -> int:
 
 
 def _verify(folder: Path, against: Path | None, as_json: bool) -> int:
-    segments(folder)
-    with locked(folder):
-        found = verify(folder, _earlier(against) if against else None)
+    found = verify(folder, _earlier(against) if against else None)
     lines = [
         *(f"CHANGED  {one}" for one in found.problems),
         *(f"note     {n}" for n in found.notes),

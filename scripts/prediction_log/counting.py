@@ -128,6 +128,8 @@ def moment_of(option: str, told: str) -> pd.Timestamp:
     """
     try:
         moment = pd.Timestamp(told)
+        if pd.isna(moment):  # of no text, or of NaT: every comparison with it is false
+            raise ValueError("not a time")
     except ValueError as error:
         raise ValueError(
             f"{option}: expected a time as 2026-11-29 or 2026-11-29T14:00, got {told!r}."

@@ -1,8 +1,9 @@
 """
 What is done to a log that is there: segments become Parquet, a picture is erased, old rows go.
 
-Two of these never run at once. A server may write meanwhile: what it appends to is never renamed,
-and a row of it is replaced by a tombstone of the same length, in its place.
+Who calls these holds the folder (`locked`): two of them never run at once. A server may write
+meanwhile: what it appends to is never renamed, and a row of it is replaced by a tombstone of the
+same length, in its place.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from iqa.predictions.chain import Row, line_of, number_of, tombstone
-from iqa.predictions.manifest import NAME, ROWS_A_LINE, Manifest, entries, locked, records_of, utc
-from iqa.predictions.segment import SUFFIX, close_left_over
+from iqa.predictions.manifest import NAME, ROWS_A_LINE, Manifest, entries, records_of, utc
+from iqa.predictions.segment import SUFFIX, close_left_over, is_written, tail_of
 from iqa.predictions.writer import FLUSH_S
 
 from scripts.prediction_log import parquet
-from scripts.prediction_log.reading import PARQUET, has_writers, lines_of, segments
+from scripts.prediction_log.reading import PARQUET, lines_of, segments
 from scripts.prediction_log.verify import problems_of
 
 WRITTEN_BY_NOW_S: Final = 2 * FLUSH_S + 0.2
@@ -35,35 +36,53 @@ def compact(folder: Path) -> tuple[int, list[str]]:
     Make Parquet of all complete segments; also declare complete what killed writers left.
 
     Returns:
-        How many became Parquet, and a sentence for each that did not: it was tampered with.
+        How many became Parquet, and a sentence for each that did not and never will: it was
+        tampered with.
 
     Raises:
         ValueError: The folder holds no log.
         OSError: It cannot be written; what is not finished stays in JSON Lines.
     """
     segments(folder)
+    parquet.remove_unfinished(folder)
+    close_left_over(folder)
     done, refused = 0, []
-    with locked(folder):
-        close_left_over(folder)
-        told = records_of(entries(folder / NAME))
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            record = told.get(path.stem)
-            if path.name == NAME or record is None or record.rows is None:
+    told = records_of(entries(folder / NAME))
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        record = told.get(path.stem)
+        if path.name == NAME or record is None:
+            continue
+        try:
+            if record.rows is None:
+                _expect_an_end(path, record.genesis)
                 continue
             problems = problems_of(path, record)
-            try:
-                if problems:
-                    raise ValueError(problems[0])
-                rows = (line.row for line in lines_of(path) if line.row)
-                parquet.write(path.with_suffix(PARQUET), rows)
-            except ValueError as error:
-                refused.append(f"segment {path.stem}: stays as it is: {error}")
-                continue
-            with Manifest(folder) as manifest:
-                manifest.append("compacted", path.stem, rows=record.rows)
-            path.unlink()
-            done += 1
+            if problems:
+                raise ValueError(problems[0])
+            rows = (line.row for line in lines_of(path) if line.row)
+            parquet.write(path.with_suffix(PARQUET), rows)
+        except ValueError as error:
+            refused.append(f"segment {path.stem}: stays as it is: {error}")
+            continue
+        with Manifest(folder) as manifest:
+            manifest.append("compacted", path.stem, rows=record.rows)
+        path.unlink()
+        done += 1
     return done, refused
+
+
+def _expect_an_end(path: Path, genesis: str) -> None:
+    """
+    Look at a segment that is not closed.
+
+    Raises:
+        ValueError: Nobody writes it, and nobody can close it.
+    """
+    if not is_written(path) and tail_of(path, genesis) is None:
+        raise ValueError(
+            "its last whole line: expected a row, got something else. It cannot be closed; "
+            "--verify says what was changed."
+        )
 
 
 def remove_before(folder: Path, moment: datetime) -> int:
@@ -81,21 +100,22 @@ def remove_before(folder: Path, moment: datetime) -> int:
         ValueError: The folder holds no log.
         OSError: It cannot be written.
     """
+    names = list(segments(folder))
+    parquet.remove_unfinished(folder)
+    close_left_over(folder)
     removed = 0
-    with locked(folder):
-        close_left_over(folder)
-        told = records_of(entries(folder / NAME))
-        for name in segments(folder):
-            record = told.get(name)
-            if record is None or record.closed_at is None:
-                continue
-            if datetime.fromisoformat(record.closed_at) >= moment:
-                continue
-            with Manifest(folder) as manifest:
-                manifest.append("removed", name, rows=record.rows)
-            for suffix in (SUFFIX, PARQUET):
-                (folder / f"{name}{suffix}").unlink(missing_ok=True)
-            removed += 1
+    told = records_of(entries(folder / NAME))
+    for name in names:
+        record = told.get(name)
+        if record is None or record.closed_at is None:
+            continue
+        if datetime.fromisoformat(record.closed_at) >= moment:
+            continue
+        with Manifest(folder) as manifest:
+            manifest.append("removed", name, rows=record.rows)
+        for suffix in (SUFFIX, PARQUET):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+        removed += 1
     return removed
 
 
@@ -119,13 +139,12 @@ def erase(folder: Path, picture: str) -> int:
         )
     segments(folder)
     subject, count = f"sha256:{told[1]}", 0
-    with locked(folder):
-        if has_writers(folder):
-            time.sleep(WRITTEN_BY_NOW_S)
-        for suffix, replace in ((SUFFIX, _replace_lines), (PARQUET, _replace_rows)):
-            for path in sorted(folder.glob(f"*{suffix}")):
-                if path.name != NAME:
-                    count += _erase_in(path, subject, replace)
+    parquet.remove_unfinished(folder)
+    time.sleep(WRITTEN_BY_NOW_S)  # always: a worker has no segment before it writes its first row
+    for suffix, replace in ((SUFFIX, _replace_lines), (PARQUET, _replace_rows)):
+        for path in sorted(folder.glob(f"*{suffix}")):
+            if path.name != NAME:
+                count += _erase_in(path, subject, replace)
     return count
 
 
@@ -139,15 +158,17 @@ def _erase_in(path: Path, subject: str, replace: Callable[[Path, IsMeant, str], 
     told = sorted(number for number in numbers if number is not None)
     if not told:
         return 0
+    erased_at = utc()
     with Manifest(path.parent) as manifest:
         for first in range(0, len(told), ROWS_A_LINE):
-            manifest.append("erased", path.stem, numbers=told[first : first + ROWS_A_LINE])
+            part = told[first : first + ROWS_A_LINE]
+            manifest.append("erased", path.stem, at=erased_at, numbers=part)
 
     def is_meant(row: Row) -> bool:
         # Not one that came since: it is not on record.
         return row.get("subject") == subject and number_of(row, path.stem) in numbers
 
-    replace(path, is_meant, utc())
+    replace(path, is_meant, erased_at)
     return len(told)
 
 

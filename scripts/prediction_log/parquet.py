@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from iqa.predictions.chain import Row
 
+from scripts.prediction_log.reading import PARQUET
+
 TOP: Final = {
     "specversion": pa.string(),
     "id": pa.string(),
@@ -58,6 +60,8 @@ DATA: Final = {
 }
 SCHEMA: Final = pa.schema([*TOP.items(), *DATA.items()])
 BATCH_ROWS: Final = 10_000
+UNFINISHED: Final = ".new"
+"""At the end of the name of a file that is being written."""
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -83,25 +87,37 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         ValueError: A row would come back as another one.
         OSError: It cannot be written.
     """
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}{UNFINISHED}")
+    fresh.unlink(missing_ok=True)
     waiting: list[Row] = []
     try:
-        with pq.ParquetWriter(fresh, SCHEMA, compression="zstd") as writer:
-            for row in rows:
-                waiting.append(row)
-                if len(waiting) == BATCH_ROWS:
-                    writer.write_table(_table(waiting))
-                    waiting = []
-            writer.write_table(_table(waiting))
-        fresh.chmod(0o600)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for row in rows:
+                    waiting.append(row)
+                    if len(waiting) == BATCH_ROWS:
+                        writer.write_table(_table(waiting))
+                        waiting = []
+                writer.write_table(_table(waiting))
+            file.flush()
+            os.fsync(file.fileno())
         owner = path.parent.stat()
         with contextlib.suppress(PermissionError):  # root leaves files that the server can read
             os.chown(fresh, owner.st_uid, owner.st_gid)
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """
+    Remove what a killed command left half written: there may be pictures in it.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    for path in folder.glob(f"*{PARQUET}{UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def columns_of(path: Path, names: list[str]) -> pa.Table:

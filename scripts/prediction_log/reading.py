@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.predictions.chain import Row
-from iqa.predictions.manifest import NAME, entries, records_of
-from iqa.predictions.segment import SUFFIX, is_written
+from iqa.predictions.manifest import NAME
+from iqa.predictions.segment import SUFFIX
 
 PARQUET: Final = ".parquet"
 
@@ -96,19 +96,6 @@ def rows_of(folder: Path) -> Iterator[Row]:
 def flat(row: Row) -> dict[str, Any]:
     """Return a row with what is in `data` beside the rest, as the columns of Parquet are."""
     return {**{k: v for k, v in row.items() if k != "data"}, **row["data"]}
-
-
-def has_writers(folder: Path) -> bool:
-    """Tell whether a server writes to the log now."""
-    told = records_of(entries(folder / NAME))
-    waiting = [name for name, record in told.items() if record.rows is None]
-    for path in (folder / f"{name}{SUFFIX}" for name in waiting):
-        try:
-            if is_written(path):
-                return True
-        except FileNotFoundError:
-            continue
-    return False
 
 
 def _parsed(text: bytes) -> Row | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iqa.predictions.chain import NO_HASH, Row, canonical, number_of, row_hash, sha256
+from iqa.predictions.chain import NO_HASH, Row, canonical, number_of, row_hash, sha256, tombstone
 from iqa.predictions.manifest import NAME, SegmentRecord, entries, records_of
 from iqa.predictions.segment import SUFFIX, is_written
 
@@ -170,10 +170,12 @@ class _Walk:
             self.problems.append(f"{_range(self.number, number)}: dropped")
         try:
             is_whole = row_hash(row) == row["hash"]
+            if "erased" in row:  # the digest that it holds says nothing of what was put beside it
+                is_whole = is_whole and row == tombstone(row, row["erased"])
         except (KeyError, TypeError, AttributeError, ValueError):
             is_whole = False
         follows = number > self.number or row.get("prevhash") == self.last
-        is_allowed = "erased" not in row or number in self._record.erased
+        is_allowed = "erased" not in row or self._record.has_erasure(number, row["erased"])
         if not is_whole:
             self.problems.append(f"row {number}: edited")
         elif not follows:

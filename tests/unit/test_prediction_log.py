@@ -8,15 +8,17 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from iqa.predictions.chain import line_of
-from iqa.predictions.manifest import NAME
+from iqa.predictions.chain import line_of, tombstone
+from iqa.predictions.manifest import NAME, Manifest, locked
 from iqa.predictions.segment import SUFFIX, close_left_over
 from iqa.predictions.writer import LogWriter, Report
 
@@ -58,6 +60,12 @@ def writer_of(folder: Path, reports: list[Report] | None = None, **limits: Any) 
     """Return a writer that keeps what it reports."""
     told = [] if reports is None else reports
     return LogWriter(folder, FACTS, told.append, **{"flush_s": 0.01, **limits})
+
+
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writers of these tests are flushed before a picture is erased."""
+    monkeypatch.setattr(keeping, "WRITTEN_BY_NOW_S", 0.0)
 
 
 @pytest.fixture
@@ -344,6 +352,96 @@ def test_an_edited_tombstone_is_found(log: Path) -> None:
     assert f"segment {path.stem}, row 1: edited" in verify(log).problems
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("forged", "named"),
+    [
+        ({"subject": f"sha256:{OTHER}"}, "row 1: edited"),
+        ({"data": {"score": 99.0}}, "row 1: edited"),
+        ({"erased": "2026-01-01T00:00:00.000Z"}, "row 1: erased, and no erasure is on record"),
+    ],
+)
+def test_what_was_put_into_a_tombstone_is_found(
+    log: Path, form: str, forged: dict[str, Any], named: str
+) -> None:
+    """Its digest covers neither what was erased nor when."""
+    if form == "parquet":
+        keeping.compact(log)
+    keeping.erase(log, PICTURE)
+    path = segment_files(log)[0]
+    rows = [line.row for line in reading.lines_of(path) if line.row]
+    rows[1] = {**rows[1], **forged, "data": rows[1]["data"] | forged.get("data", {})}
+    if form == "parquet":
+        parquet.write(path, rows)
+    else:
+        path.write_bytes(b"".join(map(line_of, rows)))
+    assert verify(log).problems == [f"segment {path.stem}, {named}"]
+
+
+def test_an_erasure_may_take_several_lines_of_the_manifest(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that was scored very often; none of its rows is left."""
+    monkeypatch.setattr(keeping, "ROWS_A_LINE", 1)
+    assert keeping.erase(log, PICTURE) == 3
+    assert (log / NAME).read_text().count('"event":"erased"') == 3
+    found = verify(log)
+    assert (found.problems, found.notes, found.erased) == ([], [], 3)
+
+
+def test_an_erasure_whose_record_tells_no_time_still_holds(log: Path) -> None:
+    """As earlier versions wrote it."""
+    path = segment_files(log)[0]
+    rows = [line.row for line in reading.lines_of(path) if line.row]
+    rows[3] = tombstone(rows[3], "2026-11-28T05:00:00.000Z")
+    path.write_bytes(b"".join(map(line_of, rows)))
+    with Manifest(log) as manifest:
+        manifest.append("erased", path.stem, numbers=[3])
+    assert (verify(log).problems, verify(log).erased) == ([], 1)
+
+
+def test_a_first_row_that_is_not_yet_written_is_erased_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker has no segment yet, so nothing tells that somebody writes."""
+    writer = writer_of(tmp_path, flush_s=60)
+    writer.add(row(0, PICTURE))
+    waits = SimpleNamespace(sleep=lambda _: writer.flush())
+    monkeypatch.setattr(keeping, "time", waits)
+    assert not segment_files(tmp_path)
+    assert keeping.erase(tmp_path, PICTURE) == 1
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["--erase-picture", PICTURE], ["--compact"], ["--remove-before", "2026-01-01"]],
+)
+def test_what_a_killed_compact_left_is_removed(log: Path, command: list[str]) -> None:
+    """An erased picture would live on in it."""
+    path = segment_files(log)[0]
+    left = path.with_name(f"{path.stem}.parquet.new")
+    left.write_bytes(b"PAR1")
+    assert predictions.main([str(log), *command]) == 0
+    assert not left.exists()
+
+
+def test_parquet_is_its_owners_alone_while_it_is_written(log: Path) -> None:
+    """Not only when it is done."""
+    path, modes = segment_files(log)[0].with_suffix(".parquet"), []
+
+    def rows() -> Any:
+        modes.append(path.with_name(f"{path.name}.new").stat().st_mode & 0o777)
+        yield from reading.rows_of(log)
+
+    mask = os.umask(0)
+    try:
+        parquet.write(path, rows())
+    finally:
+        os.umask(mask)
+    assert [oct(mode) for mode in modes] == ["0o600"]
+
+
 def test_an_erasure_that_was_interrupted_is_told(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +471,16 @@ def test_old_segments_are_removed_on_record(log: Path, capsys: pytest.CaptureFix
         "removed by the command (6 rows)", "removed by the command (3 rows)",
     ]  # fmt: skip
     writer.close()
+
+
+@pytest.mark.parametrize("time_", ["", "NaT", "soon"])
+def test_what_is_no_time_removes_nothing(
+    log: Path, capsys: pytest.CaptureFixture[str], time_: str
+) -> None:
+    """An empty variable of a cron job is not the end of the log."""
+    assert predictions.main([str(log), "--remove-before", time_]) == 1
+    assert "--remove-before: expected a time" in capsys.readouterr().err
+    assert len(segment_files(log)) == 2
 
 
 def test_what_is_no_digest_is_refused(log: Path) -> None:
@@ -467,6 +575,36 @@ def test_a_torn_line_is_reported_as_torn_and_no_reader_stumbles(tmp_path: Path) 
     assert (verify(tmp_path).problems, verify(tmp_path).notes) == ([], [])
 
 
+def test_a_segment_that_can_never_be_closed_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last line is no row; one that is written now is nobody's concern."""
+    writer = writer_of(tmp_path)
+    writer.add(row(0))
+    writer.flush()
+    (path,) = segment_files(tmp_path)
+    assert keeping.compact(tmp_path) == (0, [])
+    writer._segment.abandon()  # as a kill does
+    with path.open("ab") as file:
+        file.write(b"spoilt\n")
+    status, text = run(capsys, str(tmp_path), "--compact")
+    assert status == 1
+    assert f"segment {path.stem}: stays as it is: its last whole line" in text
+
+
+def test_a_worker_that_starts_keeps_no_record_of_what_is_closed(log: Path) -> None:
+    """A manifest has years of them."""
+    writer = writer_of(log)
+    writer.add(row(9))
+    writer.flush()
+    keeping.erase(log, PICTURE)
+    with Manifest(log) as manifest:
+        assert list(manifest.open_records()) == [segment_files(log)[2].stem]
+    writer.close()
+    with Manifest(log) as manifest:
+        assert manifest.open_records() == {}
+
+
 def test_the_manifest_heals_what_a_kill_tore(log: Path) -> None:
     """Half an entry is cut off by whoever appends next."""
     with (log / NAME).open("ab") as file:
@@ -547,6 +685,11 @@ def test_who_adds_a_row_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.Mo
         assert time.perf_counter() - begin_s < 1.0
     writer.flush()
     assert (reports[-1].written, reports[-1].dropped) == (10, 15)
+    writer.add(row(25))
+    writer.close()
+    (note,) = verify(tmp_path).notes
+    assert "15 answers have no row" in note
+    assert note.endswith("the queue was full")
 
 
 def test_a_row_that_is_no_json_costs_no_score(tmp_path: Path) -> None:
@@ -621,6 +764,46 @@ def test_the_command_verifies_erases_and_compacts(
     status, text = run(capsys, str(log), "--compact")
     assert (status, text.splitlines()[0]) == (1, "1 segments are Parquet now")
     assert f"segment {path.stem}: stays as it is" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [], ["--id", "request-7"], ["--verify"], ["--compact"], ["--erase-picture", PICTURE],
+        ["--remove-before", "2026-01-01"],
+    ],
+)  # fmt: skip
+def test_a_command_waits_for_another_one(log: Path, command: list[str]) -> None:
+    """Files come and go while one compacts or erases."""
+    ended: list[int] = []
+    waiting = threading.Thread(
+        target=lambda: ended.append(predictions.main([str(log), *command])), daemon=True
+    )
+    with locked(log):
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert ended == [0]
+
+
+@pytest.mark.parametrize("option", ["--by=day", "--since=2026-11-29", "--until=2026-11-29"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--id", "request-7"], ["--verify"], ["--compact"], ["--erase-picture", PICTURE],
+        ["--remove-before", ""],
+    ],
+)  # fmt: skip
+def test_what_a_command_would_ignore_is_refused(
+    log: Path, capsys: pytest.CaptureFixture[str], command: list[str], option: str
+) -> None:
+    """`--remove-before` with `--until` may be meant as a range."""
+    with pytest.raises(SystemExit) as end:
+        predictions.main([str(log), *command, option])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{option.partition('=')[0]}: expected counts, got {command[0]}." in said
 
 
 def test_a_folder_that_holds_no_log_is_refused(

@@ -44,7 +44,8 @@ class SegmentRecord:
         rows: How many it has; None while it is not closed.
         closed_at: When it was; None while it is not.
         last_hash: Of its last row; of a segment without rows `genesis`.
-        erased: Numbers of the rows that are tombstones.
+        erased: Numbers of the rows that are tombstones, and when they became that; None where an
+            entry does not say it.
         gaps: Entries of what has no row.
         is_removed: It was deleted by the command.
     """
@@ -54,9 +55,14 @@ class SegmentRecord:
     rows: int | None = None
     closed_at: str | None = None
     last_hash: str | None = None
-    erased: set[int] = field(default_factory=set)
+    erased: dict[int, set[str | None]] = field(default_factory=dict)
     gaps: list[Row] = field(default_factory=list)
     is_removed: bool = False
+
+    def has_erasure(self, number: int, erased_at: object) -> bool:
+        """Tell whether a row was erased then."""
+        times = self.erased.get(number, set())
+        return None in times or str(erased_at) in times
 
 
 def utc(now_s: float | None = None) -> str:
@@ -100,9 +106,9 @@ class Manifest:
         write_whole(self._fd, line_of(entry), size)
         return entry
 
-    def records(self) -> dict[str, SegmentRecord]:
-        """Return what it says of each segment."""
-        return records_of(entries(self._path))
+    def open_records(self) -> dict[str, SegmentRecord]:
+        """Return what it says of each segment that is neither closed nor removed."""
+        return records_of(entries(self._path), is_open_only=True)
 
     def _end(self) -> tuple[int, str]:
         """Return its length, and the last entry's hash; cut off what a killed process left."""
@@ -120,21 +126,25 @@ class Manifest:
 
 def entries(path: Path) -> Iterator[Row]:
     """Yield the entries that can be read; `verify` is who looks at the others."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                yield entry
 
 
-def records_of(told: Iterator[Row]) -> dict[str, SegmentRecord]:
-    """Return what entries say of each segment, in the order in which they were opened."""
+def records_of(told: Iterator[Row], *, is_open_only: bool = False) -> dict[str, SegmentRecord]:
+    """
+    Return what entries say of each segment, in the order in which they were opened.
+
+    Args:
+        told: The entries.
+        is_open_only: Keep none of a segment that is closed or removed: a manifest has years of
+            them.
+    """
     found: dict[str, SegmentRecord] = {}
     for entry in told:
         name, event = str(entry.get("segment")), entry.get("event")
@@ -150,9 +160,12 @@ def records_of(told: Iterator[Row]) -> dict[str, SegmentRecord]:
             elif event == "gap":
                 record.gaps.append(entry)
             elif event == "erased":
-                record.erased.update(map(int, entry["numbers"]))
+                for number in map(int, entry["numbers"]):
+                    record.erased.setdefault(number, set()).add(entry.get("at"))
             elif event == "removed":
                 record.is_removed = True
+        if is_open_only and (record.rows is not None or record.is_removed):
+            del found[name]
     return found
 
 

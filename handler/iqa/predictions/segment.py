@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.predictions.chain import Row, chained, line_of, number_of
-from iqa.predictions.manifest import TAIL_BYTES, Manifest, SegmentRecord, write_whole
+from iqa.predictions.manifest import TAIL_BYTES, Manifest, write_whole
 
 SUFFIX: Final = ".jsonl"
 SALT_BYTES: Final = 16
@@ -186,9 +186,9 @@ def close_left_over(folder: Path) -> int:
     """
     closed = 0
     with Manifest(folder) as manifest:
-        for name, record in manifest.records().items():
+        for name, record in manifest.open_records().items():
             path = folder / f"{name}{SUFFIX}"
-            if not _is_left_over(path, record):
+            if not _is_left_over(path):
                 continue
             tail = tail_of(path, record.genesis)
             if tail is not None:
@@ -200,9 +200,7 @@ def close_left_over(folder: Path) -> int:
     return closed
 
 
-def _is_left_over(path: Path, record: SegmentRecord) -> bool:
-    if record.rows is not None or record.is_removed:
-        return False
+def _is_left_over(path: Path) -> bool:
     try:
         return not is_written(path)
     except FileNotFoundError:

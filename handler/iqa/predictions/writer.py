@@ -25,6 +25,7 @@ MAX_BYTES: Final = 64 * 2**20
 MAX_AGE_S: Final = 3600.0
 MAX_WAITING: Final = 10_000
 """Rows in memory, should the disk hang; about 10 MB."""
+QUEUE_FULL: Final = "the queue was full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class LogWriter:
         self._rows: list[Row] = []
         self._overflow = 0
         self._lost = 0  # and not yet in the manifest
-        self._lost_since = ""
+        self._lost_since = self._lost_why = ""
         self._errno = 0
         self._segment: Segment | None = None
         self._lock = threading.Lock()
@@ -108,7 +109,9 @@ class LogWriter:
                     error = errno.EINVAL
             dropped = overflow + len(rows) - written
             if dropped and not self._lost:
+                is_full = written == len(rows)
                 self._lost_since = utc()
+                self._lost_why = QUEUE_FULL if is_full else os.strerror(error)
             self._lost += dropped
             self._tell(error)
             if written or dropped:
@@ -154,12 +157,16 @@ class LogWriter:
         self._segment.write(rows)
         if self._lost:
             with suppress(OSError):  # the rows are there; this comes with the next ones
-                reason = os.strerror(self._errno)
-                self._segment.note_gap(before, self._lost, reason, self._lost_since)
+                self._segment.note_gap(before, self._lost, self._lost_why, self._lost_since)
                 self._lost = 0
 
     def _close_segment(self) -> None:
-        """Close it, or leave it open where that cannot be written: the next flush tries again."""
+        """
+        Close it, or leave it open where that cannot be written.
+
+        One that is too large is tried again after the next write, one that is too old when it is
+        as old again: what waits for it is no row.
+        """
         segment = self._segment
         if segment is None:
             return

@@ -214,6 +214,10 @@ def test_a_head_that_is_not_linear_on_the_average_is_refused(tmp_path: Path, kin
     with pytest.raises(ImageRejected, match=r"linear on the average.*use /predictions") as refused:
         runtime.logit_map(PICTURES[0])
     assert (refused.value.status, refused.value.reason) == (404, "no_quality_map")
+    (tmp_path / "model.xml").unlink()  # the graph is looked at once
+    with pytest.raises(ImageRejected, match="linear on the average") as again:
+        runtime.logit_map(PICTURES[1])
+    assert (again.value.status, str(again.value)) == (404, str(refused.value))
 
 
 @pytest.mark.parametrize("pooling", ["average+std", "average+max"])

@@ -7,11 +7,6 @@ in a container with an nginx image, the same template serves:
     python -m scripts.front --print --upstream torchserve:8084 --health torchserve:8083 > nginx.conf
     nginx -e stderr -c $PWD/nginx.conf
 
-or, without Python, with all FRONT_... variables of `--help` in the environment:
-
-    names=$(env | grep -o '^FRONT_[A-Z_]*' | sed 's/.*/${&}/')
-    envsubst "$names" < torchserve/front/nginx.conf.template > nginx.conf
-
 The folder of FRONT_DIR must exist. SIGQUIT ends it once all accepted requests are answered.
 """
 

@@ -159,15 +159,16 @@ def with_top_k(scope: Scope) -> list[tuple[bytes, bytes]]:
     """
     Return a request's headers, with what follows `?top_k=` as a header: the handler reads it so.
 
-    It is quoted, so that it stays one header; the handler refuses what is no number.
+    It is quoted, so that it stays one header; the handler refuses what is no number. An empty one
+    is none, as at the front.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     query: bytes = scope["query_string"]
     named = parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {}
-    if "top_k" not in named:
+    wanted = named.get("top_k", [""])[-1]
+    if not wanted:
         return headers
-    wanted = quote(named["top_k"][-1].strip()) or "nothing"
-    return [*(pair for pair in headers if pair[0] != TOP_K), (TOP_K, wanted.encode())]
+    return [*(pair for pair in headers if pair[0] != TOP_K), (TOP_K, quote(wanted).encode())]
 
 
 async def respond(send: Send, answer: Answer) -> None:

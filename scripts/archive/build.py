@@ -244,8 +244,4 @@ def _expect_replaceable(target: Path, replace: bool) -> None:
             f"{target}: expected no archive or one with the same bytes, got other bytes. "
             "Add --replace, or train a new version."
         )
-    if StateDir.from_environment().serves(target):
-        raise FileExistsError(
-            f"{target}: expected an archive that no server serves, got one in use. "
-            "Stop it first: scripts/run_torchserve.sh --stop"
-        )
+    StateDir.from_environment().expect_unserved(target, FileExistsError)

@@ -64,7 +64,7 @@ def publish(version: ModelVersion, mar: Path) -> str:
     if version.tags.get(mar_file.digest_tag(digest)) != digest:
         raise ValueError(
             f"{mar}: expected an archive that was proven for {name} version {number}, got another. "
-            "Build it: python -m scripts.build_mar"
+            f"Build it: {_command(version)}"
         )
     if not version.run_id:
         raise ValueError(
@@ -92,15 +92,14 @@ def digest_of(version: ModelVersion) -> str:
     if address is None:
         raise NotNow(
             f"{version.name} version {version.version}: expected a published archive, got none. "
-            f"Publish it where it is built: python -m scripts.build_mar --model-name "
-            f"{version.name} --version {version.version} --publish"
+            f"Publish it where it is built: {_command(version)}"
         )
     digest = PurePosixPath(address).parent.name
     if version.tags.get(mar_file.digest_tag(digest)) != digest:
         raise ValueError(
             f"{version.name} version {version.version}, tag {URI_TAG}: expected the address of an "
             f"archive that is on record as proven, got {address!r}. Publish it anew: "
-            "python -m scripts.build_mar --publish"
+            f"{_command(version)}"
         )
     return digest
 
@@ -128,19 +127,24 @@ def take(version: ModelVersion, store: Path) -> Path:
             fetched = Path(mlflow.artifacts.download_artifacts(address, dst_path=folder))
         except MlflowException as error:
             raise NotNow(
-                f"{target.name}: expected to download {address}, got: {error.message}"
+                f"{target.name}: expected to download {address}, got: {error.message} Or the disk "
+                "is full, or access is denied. Check these, and try again."
             ) from error
         got = mar_file.sha256_of(fetched)
         if got != digest:
             raise ValueError(
                 f"{address}: expected sha256 {digest}, got {got}. It was altered or cut. Publish "
-                "it anew: python -m scripts.build_mar --publish"
+                f"it anew: {_command(version)}"
             )
-        if target.exists() and StateDir.from_environment().serves(target):
-            raise NotNow(
-                f"{target}: expected an archive that no server serves, got one in use. "
-                "Stop it first: scripts/run_torchserve.sh --stop"
-            )
+        if target.exists():
+            StateDir.from_environment().expect_unserved(target, NotNow)
         os.replace(fetched, target)
     logger.info("%s: taken from the registry, sha256 %s", target.name, digest)
     return target
+
+
+def _command(version: ModelVersion) -> str:
+    return (
+        f"python -m scripts.build_mar --model-name {version.name} --version {version.version} "
+        "--publish"
+    )

@@ -206,6 +206,14 @@ class StateDir:
         except NotNow:
             return True  # alive and not answering: assume the worse
 
+    def expect_unserved(self, mar: Path, refusal: type[Exception]) -> None:
+        """Raise the refusal where `serves` is true."""
+        if self.serves(mar):
+            raise refusal(
+                f"{mar}: expected an archive that no server serves, got one in use. "
+                "Stop it first: scripts/run_torchserve.sh --stop"
+            )
+
     @property
     def _server_file(self) -> Path:
         return self.path / "server.json"

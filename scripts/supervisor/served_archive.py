@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from scripts.archive import last_known_alias, mar_file
 from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.records import Good, Records
+from scripts.server.client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
 
@@ -26,23 +27,33 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     Return the archive of the version that the alias names.
 
     An empty embedded registry gets the shipped checkpoint first. A missing archive is built; one
-    that was built from other files of `handler/` is rebuilt. With the registry out of reach the
-    newest archive of the store is taken, and it is said.
+    that was built from other files of `handler/` is rebuilt. With the registry out of reach, or an
+    archive that is not published there yet, the last one of the store is taken, and it is said.
 
     Raises:
         ValueError: The alias names nothing.
-        NoArchive: The archive is not the one on record, or cannot be built.
+        NoArchive: The archive is not the one on record, cannot be built, or the store has none to
+            fall back on.
     """
     connect(is_patient=False)  # a start does not wait
     try:
         version = _resolve(name, alias)
     except model_versions.RegistryUnavailable as error:
-        return _last_resort(store, name, alias, error)
+        if not mar_file.archives_of(store, name):
+            raise NoArchive(
+                f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
+                "MLFLOW_TRACKING_URI."
+            ) from error
+        return _last_resort(store, name, alias, f"registry {tracking_uri()} does not answer")
     refused = known.read().instead_of(str(version.version))
     if refused is not None:
         return _good_instead(store, name, str(version.version), *refused)
     try:
         target = archive_of(version, store, _build_here).path
+    except NotNow as error:  # a watch takes it once it is there
+        if not mar_file.archives_of(store, name):
+            raise NoArchive(f"{error} No archive is in {store} to fall back on.") from error
+        return _last_resort(store, name, alias, str(error).rstrip("."))
     except (ValueError, OSError, RuntimeError) as error:
         raise NoArchive(str(error)) from error
     last_known_alias.write(name, alias, target)
@@ -90,19 +101,10 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     return register(name, alias)
 
 
-def _last_resort(store: Path, name: str, alias: str, error: Exception) -> Path:
+def _last_resort(store: Path, name: str, alias: str, reason: str) -> Path:
     """Return what the alias named when it was last asked, or else the newest archive."""
     archives = sorted(mar_file.archives_of(store, name), key=lambda path: path.stat().st_mtime)
-    if not archives:
-        raise NoArchive(
-            f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
-            "MLFLOW_TRACKING_URI."
-        ) from error
     chosen = last_known_alias.read(name, alias, store) or archives[-1]
     mar_file.read_provenance(chosen)
-    logger.warning(
-        "registry %s does not answer; serving the last proven archive, %s",
-        tracking_uri(),
-        chosen.name,
-    )
+    logger.warning("%s; serving the last proven archive, %s", reason, chosen.name)
     return chosen

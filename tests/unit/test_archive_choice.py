@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import zipfile
 from pathlib import Path
 
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import mar_file
-from scripts.rollout.records import Good, Hold, Record
+from scripts.archive import mar_file, published
+from scripts.rollout.records import Good, Hold, Record, Records
+from scripts.server.state import StateDir
+from scripts.supervisor import served_archive
 from scripts.supervisor.start_archive import Served, after_a_crash
 
 
@@ -68,3 +73,22 @@ def test_with_nothing_left_the_alias_is_to_be_asked(store: Path) -> None:
     served = _served(store, "2")
     served.mar.unlink()
     assert after_a_crash(served, store / "iqa-2.mar", Record(), store) == []
+
+
+def test_a_start_serves_what_it_has_while_a_version_is_not_published_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so; with nothing in the store it says what is to be published."""
+    monkeypatch.setenv(published.VARIABLE, published.REGISTRY)
+    monkeypatch.setattr(served_archive, "connect", lambda **_: None)
+    monkeypatch.setattr(served_archive, "_resolve", lambda *_: ModelVersion("iqa", "2", 0))
+    known = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
+    command = "build_mar --model-name iqa --version 2 --publish"
+    with pytest.raises(served_archive.NoArchive, match=f"{command}.*to fall back on"):
+        served_archive.served_archive("iqa", "staging", tmp_path, known)
+    mar = tmp_path / "iqa-1.mar"
+    with zipfile.ZipFile(mar, "w") as archive:
+        archive.writestr(mar_file.PROVENANCE, "{}")
+    with caplog.at_level(logging.WARNING):
+        assert served_archive.served_archive("iqa", "staging", tmp_path, known) == mar
+    assert f"{command}; serving the last proven archive, iqa-1.mar" in caplog.text

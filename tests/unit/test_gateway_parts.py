@@ -20,7 +20,7 @@ from scripts.nginx import settings as front_settings
 from web import tensors
 from web.api import make_app
 from web.batch import _Held, _UnderWay
-from web.forwarding import Inference, Room, bytes_of
+from web.forwarding import Inference, Room, bytes_of, with_top_k
 from web.predict import NameOfFile, boundary_of, with_image_name
 from web.refusals import STATUS_OF, STATUS_OF_FRONT, Refused, with_reason
 from web.reload import Caller, expect_allowed
@@ -47,6 +47,21 @@ def test_the_documents_name_every_reason_and_every_path() -> None:
     named = {path.rstrip("/") for path in re.findall(r"`(?:GET|POST) (/[\w/{}.-]*)", API)}
     for path in DOCUMENT["paths"]:
         assert path.replace("{model_name}", "NAME").replace("{version}", "N") in named, path
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", b"9"), ("other=3", b"9"), ("top_k=", b"9"), ("top_k", b"9"), ("top_k=3", b"3"),
+        ("top_k=%33", b"3"), ("top_k=%20", b"%20"), ("top_k=%2533", b"%2533"),
+        ("top_k=1%0d%0aX-Request-ID:a", b"1%0D%0AX-Request-ID%3Aa"),
+    ],
+)  # fmt: skip
+def test_a_number_of_classes_at_the_address_becomes_one_header(query: str, wanted: bytes) -> None:
+    """It counts before the header; an empty one is none."""
+    headers = [(b"x-top-k", b"9"), (b"x-request-id", b"a")]
+    found = with_top_k({"headers": headers, "query_string": query.encode()})
+    assert sorted(found) == [(b"x-request-id", b"a"), (b"x-top-k", wanted)]
 
 
 def test_every_status_that_the_document_names_has_its_reason() -> None:

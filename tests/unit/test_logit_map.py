@@ -179,6 +179,18 @@ def _graph(tmp_path: Path, kind: str) -> Path:
             ), 1,
         ),
         "no sigmoid": lambda: ops.matmul(average, weight, False, False),
+        "sum of two": lambda: ops.sigmoid(
+            ops.add(ops.matmul(average, weight, False, False),
+                    ops.reduce_max(features, ops.constant([1, 2, 3]), False))
+        ),
+        "gate": lambda: ops.sigmoid(
+            ops.matmul(ops.multiply(average, ops.sigmoid(average)), weight, False, False)
+        ),
+        "gate after the head": lambda: ops.sigmoid(
+            ops.multiply(ops.matmul(average, weight, False, False),
+                         ops.matmul(average, weight, False, False))
+        ),
+        "product of two": lambda: ops.sigmoid(ops.matmul(average, average, False, True)),
         "rows only": lambda: ops.sigmoid(
             ops.matmul(
                 ops.reduce_mean(features, ops.constant([2]), keep_dims=False), weight, True, False
@@ -191,14 +203,21 @@ def _graph(tmp_path: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize(
     "kind",
-    ["maximum", "bent", "two layers", "two layers of classes", "no sigmoid", "rows only"],
-)
+    [
+        "maximum", "bent", "two layers", "two layers of classes", "no sigmoid", "sum of two",
+        "gate", "gate after the head", "product of two", "rows only",
+    ],
+)  # fmt: skip
 def test_a_head_that_is_not_linear_on_the_average_is_refused(tmp_path: Path, kind: str) -> None:
     """No map that only looks like one: 404, with what to do instead."""
     runtime = OpenVINORuntime(_graph(tmp_path, kind), threads=1)
     with pytest.raises(ImageRejected, match=r"linear on the average.*use /predictions") as refused:
         runtime.logit_map(PICTURES[0])
     assert (refused.value.status, refused.value.reason) == (404, "no_quality_map")
+    (tmp_path / "model.xml").unlink()  # the graph is looked at once
+    with pytest.raises(ImageRejected, match="linear on the average") as again:
+        runtime.logit_map(PICTURES[1])
+    assert (again.value.status, str(again.value)) == (404, str(refused.value))
 
 
 @pytest.mark.parametrize("pooling", ["average+std", "average+max"])

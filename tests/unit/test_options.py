@@ -38,7 +38,16 @@ def test_a_field_counts_before_a_header(
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [(None, None), ("1", 1), (" 20 ", 20), ("007", 7), ("999999", 999_999)]
+    ("text", "number"),
+    [
+        (None, None),
+        ("1", 1),
+        (" 20 ", 20),
+        ("007", 7),
+        ("999999", 999_999),
+        ("%33", 3),
+        ("%203", 3),
+    ],
 )
 def test_a_number_of_classes_is_read(text: str | None, number: int | None) -> None:
     """Whole numbers from 1; nothing where nothing was asked."""
@@ -46,7 +55,8 @@ def test_a_number_of_classes_is_read(text: str | None, number: int | None) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "-1", "1.5", "five", "", "1e3", "٣", "9" * 7, "9" * 5000, "\x00"]
+    "text",
+    ["0", "-1", "1.5", "five", "", "1e3", "٣", "9" * 7, "9" * 5000, "\x00", "%2533", "%D9%A3", "%"],
 )
 def test_what_is_no_number_of_classes_is_refused(text: str) -> None:
     """400, and the message is short whatever was sent."""

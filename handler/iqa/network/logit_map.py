@@ -165,9 +165,16 @@ def _depends_on_pixels(node: Node) -> bool:
 
 
 def _constant(output: Output) -> NDArray[np.float64]:
-    """Compute what does not depend on the picture: weights may be stored in 8 or 16 bits."""
+    """
+    Compute what does not depend on the picture: weights may be stored in 8 or 16 bits.
+
+    Raises:
+        ImageRejected: It does depend on it (404).
+    """
     import openvino
 
+    if _depends_on_pixels(output.get_node()):
+        raise not_linear("two operands that depend on the picture")
     folded = openvino.Model([output], [])
     request = openvino.compile_model(folded, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.asarray(request([])[0], dtype=np.float64)

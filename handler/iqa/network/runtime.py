@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from iqa.errors import ImageRejected
 from iqa.network.intermediate_features import tapped, tapped_graph
 from iqa.network.logit_map import LogitMap, MappedGraph, among_classes
 from iqa.network.openvino_core import core
@@ -145,7 +146,7 @@ class OpenVINORuntime:
             precision = "f32"  # the emulation is slower than f32 itself
         self.precision = precision
         self._graph = graph
-        self._mapped: MappedGraph | None = None
+        self._mapped: MappedGraph | ImageRejected | None = None
         self._properties: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
@@ -181,7 +182,12 @@ class OpenVINORuntime:
         # A graph of its own, and only once it is asked for: a second output would cost every
         # prediction.
         if self._mapped is None:
-            self._mapped = MappedGraph(self._graph, self._properties)
+            try:
+                self._mapped = MappedGraph(self._graph, self._properties)
+            except ImageRejected as error:
+                self._mapped = error  # of the graph, and so of every picture
+        if isinstance(self._mapped, ImageRejected):
+            raise self._mapped.with_traceback(None)  # else each request would add its own to it
         return self._mapped(pixels_HWC, output)
 
 

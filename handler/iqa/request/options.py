@@ -51,6 +51,9 @@ def top_k_of(text: str | None) -> int | None:
     """
     Read how many classes a reply may hold.
 
+    Args:
+        text: The number, perhaps with percent signs, as in an address.
+
     Returns:
         1 or more; None where nothing is asked for.
 
@@ -59,7 +62,7 @@ def top_k_of(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    digits = text.strip()
+    digits = unquote(text).strip()
     is_number = digits.isascii() and digits.isdecimal() and len(digits) <= MAX_DIGITS
     if not is_number or int(digits) == 0:
         raise ImageRejected(

@@ -6,15 +6,22 @@ Where archives come from the registry, the published one is right, and nothing i
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import mar_file, published
 
 logger = logging.getLogger(__name__)
+
+ABANDONED_S: Final = 3600.0
+"""Age from which the folder of a build or a download is a leftover: none takes that long."""
 
 
 def archive_of(
@@ -41,6 +48,7 @@ def archive_of(
         reading = mar_file.Reading(target)
     if published.is_source():
         if reading is None or reading.sha256 != published.digest_of(version):
+            _remove_leftovers(store)
             reading = mar_file.Reading(published.take(version, store))
         return reading
     if reading is None:
@@ -50,8 +58,17 @@ def archive_of(
     if reading is not None and reason is None:
         return reading
     logger.info("building %s: %s", target.name, reason)
+    _remove_leftovers(store)
     build(version, store)
     return mar_file.Reading(target)
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Remove what builds and downloads that were killed have left."""
+    for folder in store.glob(".build-*"):
+        with contextlib.suppress(FileNotFoundError):  # it ended just now
+            if time.time() - folder.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reason_to_build(reading: mar_file.Reading, version: ModelVersion) -> str | None:

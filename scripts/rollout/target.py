@@ -7,13 +7,10 @@ And its archive: found in the model store or built, with the digest that is on r
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -28,9 +25,6 @@ from scripts.server.client import NotNow
 from training.registry import model_versions
 
 logger = logging.getLogger(__name__)
-
-ABANDONED_S: Final = 3600.0
-"""Age from which a build's folder is a leftover: no build takes that long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +208,6 @@ def _put_aside(mar: Path, registered: ModelVersion) -> bool:
 
 def _build(version: ModelVersion, store: Path) -> None:
     """Build in a process of its own, so that a watch does not keep torch in memory."""
-    for left_over in store.glob(".build-*"):  # of a build that was killed
-        if time.time() - left_over.stat().st_mtime > ABANDONED_S:
-            shutil.rmtree(left_over, ignore_errors=True)
     done = subprocess.run(
         [
             sys.executable, "-m", "scripts.build_mar",

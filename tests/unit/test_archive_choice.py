@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import mar_file, published
+from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.records import Good, Hold, Record, Records
+from scripts.server.client import NotNow
 from scripts.server.state import StateDir
 from scripts.supervisor import served_archive
 from scripts.supervisor.start_archive import Served, after_a_crash
@@ -92,3 +95,22 @@ def test_a_start_serves_what_it_has_while_a_version_is_not_published_yet(
     with caplog.at_level(logging.WARNING):
         assert served_archive.served_archive("iqa", "staging", tmp_path, known) == mar
     assert f"{command}; serving the last proven archive, iqa-1.mar" in caplog.text
+
+
+@pytest.mark.parametrize("source", ["", published.REGISTRY])
+def test_what_a_killed_build_or_download_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Of those that may still run nothing is touched."""
+    monkeypatch.setenv(published.VARIABLE, source)
+    left, running = tmp_path / ".build-left", tmp_path / ".build-running"
+    left.mkdir()
+    running.mkdir()
+    os.utime(left, (0, 0))
+
+    def build(*_: object) -> None:
+        raise NotNow("not now")
+
+    with pytest.raises(NotNow):
+        archive_of(ModelVersion("iqa", "2", 0), tmp_path, build)
+    assert [path.name for path in tmp_path.iterdir()] == [running.name]

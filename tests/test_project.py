@@ -405,6 +405,17 @@ def test_the_list_of_commands_is_the_same_everywhere() -> None:
         assert all(f"python -m {name} " in printed for name in listing.commands(package))
 
 
+def test_a_client_of_mlflow_names_its_registry_too() -> None:
+    """Given its store alone, it asks the registry to which something else connected before."""
+    calls = [
+        (path, call)
+        for folder in ("benchmarks", "docker", "scripts", "tests", "training", "web")
+        for path in (ROOT / folder).rglob("*.py")
+        for call in re.findall(r"MlflowClient\(([^()]+)\)", path.read_text())
+    ]
+    assert [call for call in calls if call[1].count(",") != 1] == []
+
+
 @pytest.mark.parametrize(
     "part",
     [

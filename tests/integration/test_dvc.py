@@ -141,7 +141,8 @@ def test_the_run_names_the_data_and_keeps_the_lock(first: Clone) -> None:
     """The tag is the hash of the prepared data in dvc.lock; the artifact is what made it."""
     lock = yaml.safe_load(first.read(Path("dvc.lock")))["stages"]
     data_hash = lock["prepare@shapes"]["outs"][0]["md5"]
-    client = mlflow.MlflowClient(f"sqlite:///{first.folder / 'mlflow.db'}")
+    uri = f"sqlite:///{first.folder / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri, uri)
     version = client.get_model_version("shapes", "1")
     run = client.get_run(version.run_id)
     assert run.data.tags["dvc_data_hash"] == data_hash and data_hash.endswith(".dir")

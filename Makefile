@@ -8,8 +8,10 @@ PYTHON := .venv/bin/python
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-# The others start servers, and wait most of the time.
 FAST := tests/unit tests/integration
+# They count every answer of a server under load, or time it: one after another.
+ALONE := $(addprefix tests/e2e/test_,default_start.py deploy.py front.py gateway.py prediction_log.py \
+  reliability.py run_script.py supervisor.py two_models.py)
 BOTH_CORES := --numprocesses 2 --dist loadfile
 
 setup:  ## make .venv from the pinned requirements, tests and tools included
@@ -17,7 +19,8 @@ setup:  ## make .venv from the pinned requirements, tests and tools included
 
 test: setup  ## all tests, with a real TorchServe and a real MLflow server
 	$(PYTHON) -m pytest $(FAST) $(BOTH_CORES)
-	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(BOTH_CORES)
+	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(ALONE:%=--ignore=%) $(BOTH_CORES)
+	$(PYTHON) -m pytest $(ALONE)
 
 test-fast: setup  ## unit and integration tests: no Java, no server
 	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)

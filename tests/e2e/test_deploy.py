@@ -610,8 +610,8 @@ def test_a_version_that_serves_again_while_it_drains_is_not_unloaded(
         _stage(left)
         deploy.run("sync", "--longest-request-s", "5")
         _wait_for_end(behind)
-        assert _served(serving) == left
-        assert left in _loaded(serving)
+    assert _served(serving) == left
+    assert left in _loaded(serving)
     load.expect_nothing_lost()
 
 

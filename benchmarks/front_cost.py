@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,18 +135,36 @@ def measured(system: System, request: Request, arguments: argparse.Namespace) ->
     }
 
 
-def as_table(rounds: list[dict[str, Any]]) -> str:
-    """Return medians of the rounds, and what the front adds, as Markdown."""
+def medians(
+    rounds: Sequence[dict[str, Any]], ways: Sequence[str], roles: Sequence[str]
+) -> dict[str, list[float]]:
+    """
+    Return the medians of each way's rounds.
+
+    Args:
+        rounds: Records of `measured`, each with its `way`.
+        ways: In the order of the columns.
+        roles: Of the processes whose CPU time counts.
+
+    Returns:
+        {way: CPU ms a request by role and of all, scores a second, p50 and p99 in ms}.
+    """
     columns: dict[str, list[float]] = {}
-    for way in WAYS:
+    for way in ways:
         mine = [record for record in rounds if record["way"] == way]
-        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in COUNTED}
+        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in roles}
         columns[way] = [
-            *(statistics.median(cpu[role]) for role in COUNTED),
+            *(statistics.median(cpu[role]) for role in roles),
             statistics.median(map(sum, zip(*cpu.values(), strict=True))),
             statistics.median(one["rate_per_s"] for one in mine),
             *(statistics.median(one["latency"][f"p{p}_ms"] for one in mine) for p in (50, 99)),
         ]
+    return columns
+
+
+def as_table(rounds: list[dict[str, Any]]) -> str:
+    """Return medians of the rounds, and what the front adds, as Markdown."""
+    columns = medians(rounds, WAYS, COUNTED)
     titles = [
         "CPU of nginx, ms a request", "of Java", "of the workers", "of all three",
         "scores a second", "p50, ms", "p99, ms",

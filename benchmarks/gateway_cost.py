@@ -19,7 +19,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from benchmarks.bench import served_archive
-from benchmarks.front_cost import WARM_S, run
+from benchmarks.front_cost import WARM_S, medians, run
 from benchmarks.front_cost import measured as one_round
 from benchmarks.load import Request, closed_loop
 from benchmarks.peers.launches import multipart, raw
@@ -70,16 +70,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def as_table(rounds: list[dict[str, Any]]) -> str:
     """Return medians of the rounds, and what the gateway adds, as Markdown."""
-    columns: dict[str, list[float]] = {}
-    for way in WAYS:
-        mine = [record for record in rounds if record["way"] == way]
-        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in COUNTED}
-        columns[way] = [
-            *(statistics.median(cpu[role]) for role in COUNTED),
-            statistics.median(map(sum, zip(*cpu.values(), strict=True))),
-            statistics.median(one["rate_per_s"] for one in mine),
-            *(statistics.median(one["latency"][f"p{p}_ms"] for one in mine) for p in (50, 99)),
-        ]
+    columns = medians(rounds, WAYS, COUNTED)
     titles = [
         "CPU of the gateway, ms a request", "of nginx", "of Java", "of the workers", "of all four",
         "scores a second", "p50, ms", "p99, ms",

@@ -22,7 +22,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from benchmarks.bench import served_archive
-from benchmarks.front_cost import WARM_S, measured, run
+from benchmarks.front_cost import WARM_S, measured, medians, run
 from benchmarks.load import closed_loop
 from benchmarks.reliability.system import System
 from benchmarks.tables import table
@@ -90,16 +90,7 @@ def _expect_rows(log: Path, clients: int, system: System) -> None:
 
 def as_table(rounds: Sequence[dict[str, Any]]) -> str:
     """Return medians of the rounds, and what the log adds, as Markdown."""
-    columns: dict[str, list[float]] = {}
-    for way in WAYS:
-        mine = [record for record in rounds if record["way"] == way]
-        cpu = {role: [one["cpu_ms"][role] for one in mine] for role in COUNTED}
-        columns[way] = [
-            *(statistics.median(cpu[role]) for role in COUNTED),
-            statistics.median(map(sum, zip(*cpu.values(), strict=True))),
-            statistics.median(one["rate_per_s"] for one in mine),
-            *(statistics.median(one["latency"][f"p{p}_ms"] for one in mine) for p in (50, 99)),
-        ]
+    columns = medians(rounds, WAYS, COUNTED)
     titles = [
         "CPU of Java, ms a request", "of the workers", "of both", "scores a second", "p50, ms",
         "p99, ms",

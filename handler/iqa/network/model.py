@@ -76,7 +76,7 @@ class Network(nn.Module):
 
     def logit_map(self, pixels_NHWC: Tensor) -> Tensor:
         """
-        Return the logit of each place, whose mean is the logit: float32, (N, rows, columns).
+        Return the logit of each place, whose mean is the logit: float32, (N, K, rows, columns).
 
         Raises:
             ImageRejected: There is no such map (404).

@@ -22,12 +22,14 @@ from typing import Any, Final
 
 import mlflow
 from iqa.network import checkpoint
+from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
 
 from console.names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
+from scripts.archive.graph_choice import Choice
 from scripts.server.state import StateDir
 from training.data.config import DataConfig
 from training.graph import export, precision
@@ -192,22 +194,8 @@ def _pack(
     network, card = networks.load(directory)
     graphs = workspace / "graphs"
     graphs.mkdir()
-    choice = graph_choice.choose(version, wanted, data, graphs, directory, network)
-    golden = export.check_graph(
-        precision.open_graph(choice.files[0].parent, choice.precision),
-        network,
-        mar_file.golden_pictures(),
-        export.MAX_SCORE_DIFFERENCE if choice.gate is None else choice.gate.max_points,
-        card,
-    )
-    if "heads" in card and choice.precision != "int8":  # which is served without them
-        export.check_taps(
-            choice.files[0].parent / GRAPH_FILE,
-            choice.precision,
-            card["heads"]["backbone"],
-            mar_file.golden_pictures(),
-            card,
-        )
+    candidates = graph_choice.candidates_of(version, wanted, data, graphs, directory, network)
+    choice, golden = _first_that_holds(candidates, network, card)
     graph_choice.store(version, choice)
     lock = directory / DVC_LOCK
     mar_file.pack(
@@ -236,6 +224,38 @@ def _pack(
         },
     )
     return choice.precision
+
+
+def _first_that_holds(
+    candidates: list[Choice], network: Network, card: dict[str, Any]
+) -> tuple[Choice, list[dict[str, Any]]]:
+    """Return the first graph that agrees with torch on the golden images, and its answers."""
+    for choice in candidates[:-1]:
+        try:
+            return choice, _check(choice, network, card)
+        except ValueError as error:
+            logger.warning("%s is not taken, the next fastest is: %s", choice.precision, error)
+    return candidates[-1], _check(candidates[-1], network, card)
+
+
+def _check(choice: Choice, network: Network, card: dict[str, Any]) -> list[dict[str, Any]]:
+    graph = choice.files[0].parent
+    golden = export.check_graph(
+        precision.open_graph(graph, choice.precision),
+        network,
+        mar_file.golden_pictures(),
+        export.MAX_SCORE_DIFFERENCE if choice.gate is None else choice.gate.max_points,
+        card,
+    )
+    if "heads" in card and choice.precision != "int8":  # which is served without them
+        export.check_taps(
+            graph / GRAPH_FILE,
+            choice.precision,
+            card["heads"]["backbone"],
+            mar_file.golden_pictures(),
+            card,
+        )
+    return golden
 
 
 def _expect_replaceable(target: Path, replace: bool) -> None:

@@ -56,24 +56,27 @@ class Choice:
     is_new: bool = False
 
 
-def choose(
+def candidates_of(
     version: ModelVersion,
     wanted: str,
     data: DataConfig | None,
     folder: Path,
     directory: Path,
     network: Network,
-) -> Choice:
+) -> list[Choice]:
     """
-    Find or make the graph of a version.
+    Find or make the graphs of a version that pass their gates.
 
     Args:
         version: From the registry.
-        wanted: One of `CHOICES`. auto is the fastest on this machine of those that pass.
+        wanted: One of `CHOICES`; auto means all that can be had.
         data: To make and measure graphs that are not stored yet; None where there is no data.
         folder: Empty, for graphs.
         directory: The version's checkpoint.
         network: Loaded from it.
+
+    Returns:
+        The fastest on this machine first; one alone unless `wanted` is auto.
 
     Raises:
         ValueError: The precision that was asked for does not pass its gate, or is not stored and
@@ -124,13 +127,19 @@ def choose(
                 "Nothing is built. Use another precision, or auto."
             )
         candidates[name] = place, gate
-    chosen = wanted if wanted != AUTO else _fastest(candidates, policy)
-    place, gate = candidates[chosen]
-    files = sorted(path for path in place.iterdir() if path.name != GATE_FILE)
-    files.append(directory / checkpoint.CARD_FILE)
+    more = [directory / checkpoint.CARD_FILE]
     if "heads" in card:
-        files.append(directory / HEADS_FILE)
-    return Choice(precision=chosen, files=files, gate=gate, is_new=chosen in made)
+        more.append(directory / HEADS_FILE)
+    return [
+        Choice(
+            precision=name,
+            files=[*sorted(file for file in place.iterdir() if file.name != GATE_FILE), *more],
+            gate=gate,
+            is_new=name in made,
+        )
+        for name in ([wanted] if wanted != AUTO else _fastest_first(candidates, policy))
+        for place, gate in [candidates[name]]
+    ]
 
 
 def store(version: ModelVersion, choice: Choice) -> None:
@@ -154,8 +163,8 @@ def store(version: ModelVersion, choice: Choice) -> None:
         )  # fmt: skip
 
 
-def _fastest(candidates: dict[str, tuple[Path, Gate | None]], policy: Policy) -> str:
-    """Time each, say what was seen, and return the fastest that passed."""
+def _fastest_first(candidates: dict[str, tuple[Path, Gate | None]], policy: Policy) -> list[str]:
+    """Time each, say what was seen, and return those that passed."""
     times_ms = {}
     for name, (place, gate) in candidates.items():
         ms = precision.ms_per_picture(precision.open_graph(place, name), policy)
@@ -164,7 +173,7 @@ def _fastest(candidates: dict[str, tuple[Path, Gate | None]], policy: Policy) ->
         logger.info("%-4s %6.1f ms a picture; %s%s", name, ms, says, verdict)
         if gate is None or gate.passed:
             times_ms[name] = ms
-    return min(times_ms, key=lambda name: times_ms[name])
+    return sorted(times_ms, key=lambda name: times_ms[name])
 
 
 def _stored(version: ModelVersion, name: str, place: Path, weights_sha256: str) -> Gate | None:

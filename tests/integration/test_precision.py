@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from iqa.network import checkpoint
+from iqa.network import checkpoint, runtime
 
 from scripts import build_mar
 from scripts.archive import mar_file
@@ -92,6 +92,26 @@ def test_a_graph_that_fails_on_a_golden_picture_is_not_kept(
     assert build_mar.main(options) == 1
     assert "precision bf16: expected rated pictures" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_takes_the_next_fastest_where_one_fails_on_a_golden_picture(
+    rated_options: list[str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It passed its gate, was the fastest, and is wrong here: the archive is built without it."""
+    monkeypatch.setattr(precision, "MIN_SHARE_WITHIN", 0.0)
+    monkeypatch.setattr(precision, "MAX_DROP", 1.0)
+    monkeypatch.setattr(precision, "MAX_POINTS", {"bf16": 0.0, "int8": 0.0})
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)  # its graph takes a minute
+    times_ms = {"int8": 1.0, "f32": 2.0}
+    monkeypatch.setattr(precision, "ms_per_picture", lambda graph, _: times_ms[graph.precision])
+    with caplog.at_level("INFO"):
+        assert build_mar.main(["--precision", "auto", "--out", str(tmp_path), *rated_options]) == 0
+    assert mar_file.read_provenance(tmp_path / "iqa-1.mar")["precision"] == "f32"
+    assert "int8 is not taken, the next fastest is: graph: expected the score" in caplog.text
+    assert build_mar.main(["--out", str(tmp_path)]) == 0
 
 
 def test_every_third_picture_that_rounds_a_graph_is_damaged(

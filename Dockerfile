@@ -46,7 +46,9 @@ ARG TORCH=locked
 COPY torchserve/requirements.txt /build/locked/requirements.txt
 COPY docker/no-torch/requirements.txt /build/none/requirements.txt
 COPY docker/torch-cpu/ /build/cpu/
-RUN python /build/install.py /build/${TORCH}/requirements.txt
+RUN python /build/install.py /build/${TORCH}/requirements.txt \
+ # As scripts/setup_env.sh does: `iqa` goes by that name wherever it lies.
+ && echo /app/handler > "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/iqa-torchserve.pth"
 
 FROM base AS torchserve
 RUN apt-get update \
@@ -58,6 +60,9 @@ COPY --from=torchserve-venv /opt/venv /opt/venv
 # No handler/ and no PYTHONPATH: the network and its code come in the archive alone.
 COPY config.properties ./
 COPY torchserve/log4j2.xml torchserve/metrics.yaml torchserve/
+# How far two replies of a task lie apart. On no PYTHONPATH: an archive's own `iqa` is found first.
+COPY handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/
+COPY handler/iqa/tasks/ handler/iqa/tasks/
 COPY console/ console/
 COPY scripts/ scripts/
 ENV IQA_STATE_DIR=/state \

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from training.data.fonts import DESIGNS, Font, split_of_design
 from training.data.text_lines import HEIGHT_PX, WIDTH_PX, draw_line, jpeg_of
 
-REVISION: Final = 2
+REVISION: Final = 3
 """Of `training.data.text_lines`: to be raised where it draws the same line in another way."""
 MARK: Final = "SYNTHETIC TEXT LINES, made by training.demo_data"
 FOLDER_OF_SPLIT: Final = {"train": "train", "val": "validation", "test": "test"}

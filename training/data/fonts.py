@@ -48,20 +48,28 @@ DESIGNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "fonts-dancingscript": ("Dancing Script",),
         "fonts-dkg-handwriting": ("DkgHandwriting",),
         "fonts-ecolier-court": ("Ecolier",),
+        "fonts-femkeklaver": ("femkeklaver",),
         "fonts-havana": ("Havana",),
         "fonts-humor-sans": ("Humor Sans",),
         "fonts-joscelyn": ("Joscelyn",),
         "fonts-kaushanscript": ("Kaushan Script",),
+        "fonts-kiloji": ("kiloji",),
+        "fonts-klee": ("Klee",),
+        "fonts-kouzan-mouhitsu": ("KouzanBrush",),
         "fonts-kristi": ("Kristi",),
+        "fonts-nanum-extra": ("Nanum Pen", "Nanum Brush"),
         "fonts-rufscript": ("Rufscript",),
+        "fonts-seto": ("SetoFont",),
         "fonts-sjfonts": ("Delphine", "Steve"),
+        "fonts-smc-chilanka": ("Chilanka",),
         "fonts-tlwg-purisa-ttf": ("Purisa",),
         "fonts-tomsontalks": ("Tomson Talks",),
+        "fonts-unfonts-extra": ("UnPilgi",),
     },
 }
 """By kind and Debian package, all of a free licence: how its families' names begin."""
-# Of "Lato Hairline" nothing is left at the size of the network's input.
-LEFT_OUT: Final = ("hairline", "thin", "initials", "keyboard")
+# Of "Lato Hairline" nothing is left at the size of the network's input; "SetoFont-ex" has no Latin.
+LEFT_OUT: Final = ("hairline", "thin", "initials", "keyboard", "setofont-ex")
 FOLDERS: Final = (
     "/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts",
 )  # fmt: skip

@@ -34,6 +34,7 @@ SYLLABLES: Final = (
     "ba be co da de el en fa ga gra hi in ka la le lo ma mi mor na ne no o pa per qua ra re ri sa "
     "se sta ta te ti tu u va vi wen xa yo za"
 )
+CAPITALS_SHARE: Final = 0.15
 ENDS: Final = (".", ",", ",", ";", ":", "!", "?", "")
 
 
@@ -44,6 +45,7 @@ class Hand:
 
     Attributes:
         baseline: Standard deviation of a word's height above the line.
+        letter: Standard deviation of a letter's height above that of its word, and of its size.
         wobble: Of the displacement of a point against its neighbours a letter away.
         curl: Of the slow displacement along the line.
         slant: Largest tangent of the angle by which upright strokes lean.
@@ -51,14 +53,15 @@ class Hand:
     """
 
     baseline: float
+    letter: float
     wobble: float
     curl: float
     slant: float
     spacing: float
 
 
-PRESS: Final = Hand(baseline=0.0, wobble=0.0, curl=0.02, slant=0.03, spacing=0.0)
-PEN: Final = Hand(baseline=0.05, wobble=0.045, curl=0.1, slant=0.4, spacing=0.1)
+PRESS: Final = Hand(baseline=0.0, letter=0.0, wobble=0.0, curl=0.02, slant=0.03, spacing=0.0)
+PEN: Final = Hand(baseline=0.05, letter=0.03, wobble=0.045, curl=0.1, slant=0.4, spacing=0.1)
 
 
 def draw_line(font: Font, rng: np.random.Generator) -> Image.Image:
@@ -114,20 +117,45 @@ def _words(font: Font, size_px: int, hand: Hand, rng: np.random.Generator) -> Im
     face = face.font_variant(size=size_px * min(2.0, wanted_px / max(1, bottom - top)))
     canvas = Image.new("L", (WIDTH_PX, HEIGHT_PX))
     draw = ImageDraw.Draw(canvas)
+    is_capitals = rng.random() < CAPITALS_SHARE
     start_px = rng.uniform(0.005, 0.12) * WIDTH_PX
     end_px = rng.uniform(0.6, 1.02) * WIDTH_PX
     baseline_px = HEIGHT_PX * rng.uniform(0.52, 0.68)
     x_px = start_px
     while x_px < end_px:
-        word = _text(rng)
+        word = _text(rng).upper() if is_capitals else _text(rng)
         width_px = face.getlength(word)
         if x_px > start_px and x_px + width_px > 1.02 * WIDTH_PX:
             break
         y_px = baseline_px + rng.normal(0, 1) * hand.baseline * size_px
-        draw.text((x_px, y_px), word, font=face, fill=255, anchor="ls")
+        if hand.letter:
+            _write(draw, (x_px, y_px), word, face, hand.letter, rng)
+        else:
+            draw.text((x_px, y_px), word, font=face, fill=255, anchor="ls")
         gap_px = (0.3 + rng.normal(0, 1) * hand.spacing) * size_px
         x_px += width_px + max(0.12 * size_px, gap_px)
     return canvas
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    place_px: tuple[float, float],
+    word: str,
+    face: ImageFont.FreeTypeFont,
+    letter: float,
+    rng: np.random.Generator,
+) -> None:
+    """Draw a word letter by letter, each a little higher or lower, larger or smaller."""
+    x_px, y_px = place_px
+    for index, character in enumerate(word):
+        higher, larger = letter * rng.standard_normal(2)
+        draw.text(
+            (x_px + face.getlength(word[:index]), y_px + higher * face.size),
+            character,
+            font=face.font_variant(size=face.size * (1 + larger)),
+            fill=255,
+            anchor="ls",
+        )
 
 
 def _bent(mask: Image.Image, size_px: int, hand: Hand, rng: np.random.Generator) -> Float:

@@ -59,6 +59,8 @@ facts = {
         for path in Path(top).rglob("*")
         if path.name in ("iqa", "iqa_handler.py", "handler")
     ],
+    "iqa": sorted(path.name for path in Path("/app/handler/iqa").glob("*")),
+    "unpacked": [str(path.parent) for path in Path("/state").rglob("iqa_handler.py")],
     "archives": sorted(path.name for path in Path("/app/model-store").glob("*.mar")),
     "environments": environments(),
 }

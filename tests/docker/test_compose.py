@@ -8,6 +8,7 @@ removed.
 from __future__ import annotations
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import requests
 
 from console.paths import ROOT
+from scripts.docker_up import SAMPLE
 from tests.docker.stack import INSIDE, Load, Stack
 
 OURS = ("front", "torchserve", "web", "sidecar", "mlflow")
@@ -28,8 +30,9 @@ WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
 def test_up_from_nothing_scores_a_picture_and_says_where_all_is(stack: Stack) -> None:
     """One command builds, starts, registers the shipped model, waits, scores, prints addresses."""
     words = stack.first_words
-    assert "handler/golden/parrots.jpg: 80." in words
-    assert "iqa version 1" in words
+    said = re.search(r"^handler/golden/parrots.jpg: ([\d.]+) \(\w+\), iqa version 1, ", words, re.M)
+    assert said is not None, words
+    assert float(said[1]) == pytest.approx(stack.score()["score"], abs=0.01)
     for address in (stack.front, stack.mlflow, stack.prometheus):
         assert address in words
     assert stack.score()["model"]["version"] == "1"
@@ -67,13 +70,19 @@ def test_no_container_may_more_than_it_needs(stack: Stack, service: str) -> None
     assert "pip" not in facts["packages"]
 
 
-def test_the_server_runs_the_archive_and_no_copy_of_its_code(stack: Stack) -> None:
-    """No handler/, no PYTHONPATH, no second iqa, no torch: the archive brings all that it needs."""
+def test_the_server_runs_the_archive_s_code(stack: Stack) -> None:
+    """No PYTHONPATH, no torch; of `iqa` only what compares replies, behind the archive's own."""
     facts = stack.inside("torchserve", INSIDE)
-    assert facts["copies"] == []
+    assert sorted(facts["copies"]) == ["/app/handler", "/app/handler/iqa"]
+    assert facts["iqa"] == ["__init__.py", "errors.py", "tasks"]
     assert facts["PYTHONPATH"] is None
-    assert facts["packages"] == ["ts"]
+    assert facts["packages"] == ["iqa", "ts"]
     assert facts["archives"] == ["iqa-1.mar"]
+    assert facts["environments"]["worker"]
+    for variables in facts["environments"]["worker"]:
+        first = variables["PYTHONPATH"].split(":")[0]
+        assert first.startswith("/state/"), variables["PYTHONPATH"]
+        assert first in facts["unpacked"]
 
 
 def test_workers_see_no_secret(stack: Stack) -> None:
@@ -114,6 +123,28 @@ def test_the_front_passes_on_what_it_should_and_nothing_else(stack: Stack) -> No
         reply = requests.request(method, stack.front + path, timeout=10)
         assert reply.status_code in (404, 405), (method, path, reply.status_code)
         assert reply.json()["reason"] in ("not_found", "method_not_allowed")
+
+
+def test_the_page_and_the_gateway_are_behind_the_front(stack: Stack) -> None:
+    """One public port: the page, its API, a form, and the three files of a batch in order."""
+    page = requests.get(f"{stack.front}/", timeout=30)
+    assert (
+        page.status_code == 200 and "unsafe-inline" not in page.headers["Content-Security-Policy"]
+    )
+    assert requests.get(f"{stack.front}/docs", timeout=30).status_code == 200
+    health = requests.get(f"{stack.front}/health", timeout=30)
+    assert health.status_code == 200
+    assert health.json()["model_info"] == "Alias: staging", health.text
+    picture = SAMPLE.read_bytes()
+    expected = stack.score()["score"]
+    for path in ("/predict", "/predict/"):
+        reply = requests.post(stack.front + path, files={"file": ("a b.jpg", picture)}, timeout=60)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["image_name"] == "a b.jpg"
+        assert reply.json()["score"] == pytest.approx(expected, abs=0.01)
+    files = [("files", (f"{n}.jpg", body)) for n, body in enumerate((picture, b"none", picture))]
+    batch = requests.post(f"{stack.front}/predict/batch", files=files, timeout=60).json()
+    assert [result["status"] for result in batch["results"]] == [200, 400, 200], batch
 
 
 def test_mlflow_answers_to_its_names_alone(stack: Stack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,11 @@ def test_each_locked_package_is_in_the_bill_with_a_locked_digest(
 
 def test_the_decoders_inside_packages_have_their_licences() -> None:
     """The wheel of pi-heif is BSD, what it brings is not; told without building an image."""
-    from docker import inventory
-
+    # By its path: a package `docker` may be installed.
+    spec = spec_from_file_location("inventory", ROOT / "docker" / "inventory.py")
+    assert spec is not None and spec.loader is not None
+    inventory = module_from_spec(spec)
+    spec.loader.exec_module(inventory)
     site = next(Path(path) for path in sys.path if (Path(path) / "pi_heif.libs").is_dir())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inventory, "VENV", site.parents[2])

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.bench import served_archive
@@ -88,8 +89,22 @@ def _expect_rows(log: Path, clients: int, system: System) -> None:
         )
 
 
+def ratio(values: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+    """
+    Return the geometric mean of `values[i] / others[i]`, and its 95 % interval (Student's t).
+
+    Args:
+        values: One for each round, above 0, at least two.
+        others: Of the same rounds.
+    """
+    logarithms = np.log(values) - np.log(others)
+    mean = np.mean(logarithms)
+    half = stats.t.ppf(0.975, len(logarithms) - 1) * stats.sem(logarithms)
+    return float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half))
+
+
 def as_table(rounds: Sequence[dict[str, Any]]) -> str:
-    """Return medians of the rounds, and what the log adds, as Markdown."""
+    """Return medians of the rounds, and the log's share of each with its interval, as Markdown."""
     columns = medians(rounds, WAYS, COUNTED)
     titles = [
         "CPU of Java, ms a request", "of the workers", "of both", "scores a second", "p50, ms",
@@ -99,11 +114,17 @@ def as_table(rounds: Sequence[dict[str, Any]]) -> str:
         [title, f"{logged:.2f}", f"{plain:.2f}", f"{logged - plain:+.2f}"]
         for title, logged, plain in zip(titles, *columns.values(), strict=True)
     ]
-    rates = [[one["rate_per_s"] for one in rounds if one["way"] == way] for way in WAYS]
-    ratios = [logged / plain for logged, plain in zip(*rates, strict=True)]
-    share = statistics.median(ratios)
-    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-    rows.append(["throughput, share of that without", f"{share:.3f}", "1", f"rounds: {spread}"])
+    pairs = [[one for one in rounds if one["way"] == way] for way in WAYS]
+    quantities = {
+        "throughput": lambda one: one["rate_per_s"],
+        "CPU of both": lambda one: sum(one["cpu_ms"][role] for role in COUNTED),
+    }
+    for title, quantity in quantities.items():
+        values, others = (list(map(quantity, mine)) for mine in pairs)
+        share, low, high = ratio(values, others)
+        rows.append(
+            [f"{title}, share of that without", f"{share:.3f}", "1", f"{low:.3f} to {high:.3f}"]
+        )
     return table(["", *WAYS, "difference"], rows)
 
 

@@ -207,13 +207,14 @@ class IQAHandler:
 
     def _stacks(self, items: list[Item]) -> Iterator[list[Item]]:
         """Tell which pictures to judge together: equally large ones, where that pays."""
-        if not self._scorer.runtime.gains_by_batches:
-            yield from ([item] for item in items)
-            return
+        limit_px = self._scorer.runtime.stacks_up_to_px
         by_shape: dict[tuple[int, ...], list[Item]] = {}
         for item in items:
             assert item.pixels is not None  # it is readable
-            by_shape.setdefault(item.pixels.shape, []).append(item)
+            if item.pixels.shape[0] * item.pixels.shape[1] > limit_px:
+                yield [item]
+            else:
+                by_shape.setdefault(item.pixels.shape, []).append(item)
         yield from by_shape.values()
 
     def _expect_fresh(self, item: Item, context: Any, now_s: float) -> None:

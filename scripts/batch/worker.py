@@ -139,10 +139,12 @@ class Scorer:
                 for picture in stack:
                     picture.row = _failed(picture.row[FILENAME], error)
 
-    @property
-    def gains_by_batches(self) -> bool:
-        """Whether two pictures together take less than one after the other."""
-        return self._runtime.gains_by_batches
+    def is_stacked(self, picture: Picture) -> bool:
+        """Tell whether it takes less time together with others than alone."""
+        if picture.pixels is None:
+            return False
+        height_px, width_px = picture.pixels.shape[:2]
+        return bool(height_px * width_px <= self._runtime.stacks_up_to_px)
 
     def _stacks(self, pictures: list[Picture]) -> Iterator[list[Picture]]:
         by_shape: dict[tuple[int, ...], list[Picture]] = {}
@@ -186,7 +188,7 @@ def main(argv: list[str]) -> int:
             for index, name, body in _bodies(batch, settings, readers):
                 picture = scorer.read(index, name, body)
                 send("decoded", index)
-                if scorer.gains_by_batches:
+                if scorer.is_stacked(picture):
                     pictures.append(picture)
                 else:
                     scorer.judge([picture])

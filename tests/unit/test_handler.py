@@ -169,9 +169,9 @@ def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler,
 class Broken:
     """A network that answers NaN, or not at all, for upright pictures."""
 
-    def __init__(self, runtime: Any, error: Exception | None, gains_by_batches: bool) -> None:
+    def __init__(self, runtime: Any, error: Exception | None, stacks_up_to_px: int) -> None:
         self._runtime, self._error = runtime, error
-        self.gains_by_batches = gains_by_batches
+        self.stacks_up_to_px = stacks_up_to_px
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime`."""
@@ -183,20 +183,20 @@ class Broken:
         return np.full(len(pixels_NHWC), np.nan, np.float32)
 
 
-@pytest.mark.parametrize("gains_by_batches", [False, True])
+@pytest.mark.parametrize("stacks_up_to_px", [0, 10**9])
 @pytest.mark.parametrize("error", [None, RuntimeError("no such layer")])
 def test_a_fault_of_the_server_hurts_no_neighbour(
     loaded: tuple[IQAHandler, Context],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     error: Exception | None,
-    gains_by_batches: bool,
+    stacks_up_to_px: int,
 ) -> None:
     """NaN or an exception for one picture: 500 with an id that is in the log, 200 for the rest."""
     handler, _ = loaded
     alone = answer(loaded, [GOOD])[0][0]["score"]
     scorer = handler._scorer
-    monkeypatch.setattr(scorer, "runtime", Broken(scorer.runtime, error, gains_by_batches))
+    monkeypatch.setattr(scorer, "runtime", Broken(scorer.runtime, error, stacks_up_to_px))
     replies, statuses = answer(loaded, [GOOD, PORTRAIT, GOOD, b""], {"X-Request-ID": "mine-7"})
     assert statuses == [200, 500, 200, 400]
     assert [replies[i]["score"] for i in (0, 2)] == pytest.approx([alone, alone], abs=0.01)

@@ -148,7 +148,7 @@ def test_a_model_without_a_map_says_so_and_still_scores(loaded: Loaded) -> None:
     """404 with a reason, for the explanation alone."""
 
     class Unmapped:
-        gains_by_batches = False
+        stacks_up_to_px = 0
 
         def outputs(self, pixels: Any) -> Any:
             return np.full(len(pixels), 0.5, np.float32)

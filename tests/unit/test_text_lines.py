@@ -154,8 +154,8 @@ def test_folders_are_called_as_exports_call_them(tmp_path: Path) -> None:
         CLASSES.targets(handwriting(tmp_path, Options()))
 
 
-def test_the_defaults_are_a_small_grey_network() -> None:
-    """A quarter of the sides, as the card will say."""
+def test_the_defaults_start_from_imagenet() -> None:
+    """At half of the sides, as the card will say; the backbone and its weights are the general."""
     stated = defaults.of_dataset("handwriting")
-    assert stated["image_size"] == (256, 64) and stated["channels"] == "L"
-    assert stated["model_name"] == "handwriting" and stated["weights"] == "none"
+    assert stated["image_size"] == (512, 128) and stated["model_name"] == "handwriting"
+    assert not {"backbone", "weights", "channels"} & set(stated)

@@ -21,11 +21,11 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
         "weight_decay": 5e-4, "batch_size": 128, "epochs": 14, "warmup": 0.1, "clip_norm": 5.0,
         "label_smoothing": 0.05,
     },
-    # Lines of 1024 x 256, at a quarter of their sides.
+    # Lines of 1024 x 256, at half of their sides: what no hand does twice alike is small.
     "handwriting": {
-        "backbone": "residual_small", "weights": "none", "image_size": (256, 64), "channels": "L",
-        "augment": ("flip",), "lr": 1e-3, "head_lr_factor": 1.0, "weight_decay": 5e-4,
-        "epochs": 5, "warmup": 0.1, "clip_norm": 5.0, "label_smoothing": 0.05,
+        "image_size": (512, 128), "augment": ("flip",), "lr": 5e-4, "weight_decay": 5e-4,
+        "epochs": 4, "warmup": 0.1, "norm": "frozen", "label_smoothing": 0.05,
+        "clip_norm": 1e9,  # not at all
     },
     "butterflies": {"augment": ("flip", "crop"), "epochs": 3, "norm": "frozen"},
 }  # fmt: skip

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from telemetry import Item
@@ -80,11 +80,16 @@ def request_id(context: Any, index: int) -> str:
 
     One that could be anything else than an id is not repeated.
     """
+    return id_in(context.get_all_request_header(index), context.get_request_id(index))
+
+
+def id_in(headers: Mapping[str, str], server_id: str) -> str:
+    """Return the id that a request's headers say, else TorchServe's."""
     for name in ID_HEADERS:
-        told = context.get_request_header(index, name)
+        told = headers.get(name)
         if told and SAFE_ID.fullmatch(told):
             return str(told)
-    return str(context.get_request_id(index))
+    return str(server_id)
 
 
 def _ms(**stages_s: float | None) -> dict[str, float]:

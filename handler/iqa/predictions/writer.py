@@ -53,6 +53,7 @@ class LogWriter:
             by a folder of its name.
         facts: Who writes, for the manifest.
         on_report: Called by the thread after each write or failure.
+        as_row: Makes a row of what was added, in the thread; without it rows are added.
         flush_s: Between two writes.
         max_bytes: A segment of this size is closed.
         max_age_s: So is one of this age.
@@ -64,13 +65,15 @@ class LogWriter:
         facts: dict[str, Any],
         on_report: Callable[[Report], None],
         *,
+        as_row: Callable[[Any], Row] | None = None,
         flush_s: float = FLUSH_S,
         max_bytes: int = MAX_BYTES,
         max_age_s: float = MAX_AGE_S,
     ) -> None:
         self._folder, self._facts, self._on_report = folder, facts, on_report
+        self._as_row = as_row
         self._flush_s, self._max_bytes, self._max_age_s = flush_s, max_bytes, max_age_s
-        self._rows: list[Row] = []
+        self._waiting: list[Any] = []
         self._overflow = 0
         self._lost = 0  # and not yet in the manifest
         self._lost_since = self._lost_why = ""
@@ -81,22 +84,24 @@ class LogWriter:
         self._wake = threading.Event()
         threading.Thread(target=self._run, name="prediction-log", daemon=True).start()
 
-    def add(self, row: Row) -> None:
-        """Take a row: without `id` and digests, and from now on the writer's."""
+    def add(self, answer: Any) -> None:
+        """Take a row, without `id` and digests, or what `as_row` makes one of; it is not copied."""
         with self._lock:
-            if len(self._rows) < MAX_WAITING:
-                self._rows.append(row)
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append(answer)
             else:
                 self._overflow += 1
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def flush(self) -> None:
         """Write what waits; a failure is counted and never raised."""
         with self._flushing:
             self._wake.clear()
             with self._lock:
-                rows, self._rows = self._rows, []
+                waiting, self._waiting = self._waiting, []
                 overflow, self._overflow = self._overflow, 0
+            rows = [row for answer in waiting if (row := self._row_of(answer)) is not None]
             written, error = 0, self._errno
             if rows:
                 try:
@@ -107,15 +112,25 @@ class LogWriter:
                 except Exception:  # a row that is no JSON: a fault of ours, and no score's matter
                     logger.exception("prediction log: rows were not written")
                     error = errno.EINVAL
-            dropped = overflow + len(rows) - written
+            dropped = overflow + len(waiting) - written
             if dropped and not self._lost:
-                is_full = written == len(rows)
+                is_full = written == len(waiting)
                 self._lost_since = utc()
-                self._lost_why = QUEUE_FULL if is_full else os.strerror(error)
+                self._lost_why = QUEUE_FULL if is_full else os.strerror(error or errno.EINVAL)
             self._lost += dropped
             self._tell(error)
             if written or dropped:
                 self._on_report(Report(written=written, dropped=dropped, errno=error))
+
+    def _row_of(self, answer: Any) -> Row | None:
+        if self._as_row is None:
+            row: Row = answer
+            return row
+        try:
+            return self._as_row(answer)
+        except Exception:  # a fault of ours: the others are written
+            logger.exception("prediction log: a row was not made")
+            return None
 
     def close(self) -> None:
         """Write what waits, and declare the segment complete; what comes later opens another."""

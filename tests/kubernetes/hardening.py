@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tests.kubernetes.rendered import Document, Pod, pods
+from tests.kubernetes.rendered import Document, Pod, image_of, pods
 
 USERS: Final = {"postgres": 999}
 """By image; all others are ours, and the Dockerfile's user."""
@@ -15,11 +15,6 @@ RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 NOT_READY_APART: Final = {"web", "sidecar"}
 """Their absence must not take a pod out that scores."""
 HOST: Final = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
-
-
-def image_of(container: Document) -> str:
-    """Return the image's name without registry and tag."""
-    return re.split(r"[:@]", str(container.get("image", "")).rpartition("/")[2])[0]
 
 
 def amount(text: Any) -> float:

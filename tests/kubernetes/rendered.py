@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ def parsed(name: str) -> tuple[Document, ...]:
 def documents(name: str) -> list[Document]:
     """Return the documents of a kustomization, to be changed at will."""
     return [copy.deepcopy(doc) for doc in parsed(name)]
+
+
+def image_of(container: Document) -> str:
+    """Return the image's name without registry and tag."""
+    return re.split(r"[:@]", str(container.get("image", "")).rpartition("/")[2])[0]
 
 
 @dataclass(frozen=True, kw_only=True)

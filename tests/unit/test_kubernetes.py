@@ -15,7 +15,7 @@ from kubernetes_validate import utils
 
 from scripts import prometheus_rule, serve_pinned
 from tests.kubernetes import check, mistakes, schemas
-from tests.kubernetes.references import IN_FLIGHT, adapter_rule
+from tests.kubernetes.operators import IN_FLIGHT, adapter_rule
 from tests.kubernetes.rendered import KUBERNETES, PLACES, parsed
 
 DRAWN = 200

@@ -106,6 +106,8 @@ soak: setup  ## an hour of constant load; ARGS="--minutes 10": does memory grow?
 lock:  ## compile the pinned requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/requirements.in -o tests/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header tests/kubernetes/requirements.in -o tests/kubernetes/requirements.txt
 	for part in training training/dvc torchserve torchserve/front web docker/front docker/mlflow docker/no-torch docker/score scripts/batch training/networks; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

@@ -6,6 +6,7 @@
 #   scripts/setup_env.sh --dev    the same, and the tests and tools
 #   scripts/setup_env.sh --bench  .venv-bench: the servers that the benchmark compares with
 #   scripts/setup_env.sh --dvc    .venv-dvc: DVC, for the pipelines of dvc.yaml
+#   scripts/setup_env.sh --kubernetes  .venv-kubernetes: checkov, for the policies of kubernetes/
 #
 # PYTHON names the interpreter (3.11 or later). uv is used where it is installed, else pip.
 set -euo pipefail
@@ -17,7 +18,8 @@ case "${1:-}" in
   --dev) requirements=(tests/requirements.txt) kind=dev ;;
   --bench) requirements=(benchmarks/requirements.txt) kind=bench venv=.venv-bench ;;
   --dvc) requirements=(training/dvc/requirements.txt) kind=dvc venv=.venv-dvc ;;
-  *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
+  --kubernetes) requirements=(tests/kubernetes/requirements.txt) kind=kubernetes venv=.venv-kubernetes ;;
+  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; [[ $1 == --help ]] && exit 0 || exit 2 ;;
 esac
 
 find_python() {

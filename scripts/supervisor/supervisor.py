@@ -218,6 +218,8 @@ class Supervisor:
                 self._restart(server, f"it did not answer {MISSED_PINGS} times")
             if self._front is not None and not self._front.is_alive():
                 self._restart_front(self._front)
+            if self._front is not None:
+                self._front.take_back_abandoned_split()
             if self._gateway is not None:
                 self._gateway.watch()
             _reap()

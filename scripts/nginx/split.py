@@ -37,8 +37,10 @@ OWNER: Final = "split.json"
 """In FRONT_DIR: the split that is on, and the process that looks after it."""
 STEPS: Final = "split"
 """In FRONT_DIR: a folder with an empty file for each step that was given."""
+NEW_SOCKET: Final = "new.sock"
 OLD_SOCKET: Final = "old.sock"
-"""In FRONT_DIR: the front's door to the default version, for what the candidate did not answer."""
+"""In FRONT_DIR: the front's doors to the candidate, and to the default version for what that one
+did not answer."""
 LOCK_S: Final = 5.0
 READ_TIMEOUT: Final = {"canary": "5s", "shadow": "20ms"}
 """How long nginx waits for the candidate. A client waits as much longer where it hangs; a copy's
@@ -97,6 +99,7 @@ class Owner:
     """The split that is on, and the process that looks after it."""
 
     split: str
+    model_name: str
     pid: int
     started_at_s: float
 
@@ -104,7 +107,12 @@ class Owner:
     def this_process(cls, split: Split) -> Owner:
         """Return it for this process."""
         pid = os.getpid()
-        return cls(split=str(split), pid=pid, started_at_s=process_start.started_at_s(pid))
+        return cls(
+            split=str(split),
+            model_name=split.model_name,
+            pid=pid,
+            started_at_s=process_start.started_at_s(pid),
+        )
 
     def lives(self) -> bool:
         """Tell whether the process is there still."""
@@ -143,7 +151,7 @@ class SplitFront:
             self.take_back()
             self.log.unlink(missing_ok=True)
             if not self.is_configured():  # else nginx listens there
-                (self.folder / OLD_SOCKET).unlink(missing_ok=True)
+                self._remove_sockets()
             reload(self.folder, render(settings, split.values(), split.kind))
         except BaseException:
             self._owner_file.unlink(missing_ok=True)
@@ -187,6 +195,12 @@ class SplitFront:
         """Tell whether a split of this process is on; a front that was started again has none."""
         return self.owner() == Owner.this_process(split)
 
+    def paths_of(self, model_name: str) -> set[str]:
+        """Return the addresses whose requests a canary of a model splits."""
+        first = self._settings()["FRONT_MODELS"].partition("|")[0].replace("[.]", ".")
+        paths = {f"/predictions/{model_name}", f"/explanations/{model_name}"}
+        return paths | ({"/predict"} if first == model_name else set())
+
     def owner(self) -> Owner | None:
         """Return who has a split here; None: nobody."""
         try:
@@ -206,13 +220,19 @@ class SplitFront:
     def forget(self) -> None:
         """Remove what a split left, before nginx is started: it begins without one."""
         self.take_back()
-        for path in (self._owner_file, self.folder / OLD_SOCKET, self.log):
+        self._remove_sockets()
+        for path in (self._owner_file, self.log):
             path.unlink(missing_ok=True)
+
+    def _remove_sockets(self) -> None:
+        for name in (NEW_SOCKET, OLD_SOCKET):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _own(self, split: Split) -> None:
         with locked(self.folder / "split.lock", LOCK_S, "the begin of another split"):
             owner = self.owner()
-            if owner is not None and owner.lives() and owner.pid != os.getpid():
+            # Syncs of one model are never two at a time: another split is another model's.
+            if owner is not None and owner.lives() and owner.model_name != split.model_name:
                 raise NoFront(f"front: expected none of its requests split, got {owner.split}.")
             told = json.dumps(dataclasses.asdict(Owner.this_process(split)))
             replace_text(self._owner_file, told + "\n")

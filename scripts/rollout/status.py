@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -21,7 +22,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         reason, where it is not ready), workers (that can answer), queue (requests that wait),
         previous_version (where a rollback leads), hold, quarantine, draining, retired (versions
         that serve no more and are still loaded: in how many seconds each may be unloaded),
-        is_tidying (whether a process waits to unload them), last_error.
+        is_tidying (whether a process waits to unload them), trial (a version that has a share of
+        the requests or sees copies: kind, version, share, step, steps, since_s), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
@@ -51,6 +53,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "draining": is_draining,
         "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
         "is_tidying": plan.records.is_tidying(),
+        "trial": dataclasses.asdict(record.trial) if record.trial else None,
         "last_error": last_error or registry_error,
     }
 
@@ -68,6 +71,8 @@ def sentence(status: dict[str, Any]) -> str:
         lines.append("ready or not is unknown; name the supervisor: --health-url")
     elif not status["ready"]:
         lines.append(f"not ready: {status['why_not']}")
+    if status["trial"]:
+        lines.append(_trial(status["trial"]))
     if status["previous_version"]:
         lines.append(f"a rollback leads to version {status['previous_version']}")
     if status["hold"]:
@@ -83,6 +88,15 @@ def sentence(status: dict[str, Any]) -> str:
     if status["last_error"]:
         lines.append(f"last error: {status['last_error']}")
     return "\n".join(lines)
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    gets = "gets copies of" if trial["kind"] == "shadow" else "answers"
+    since_s = time.time() - trial["since_s"]
+    return (
+        f"{trial['kind']}: version {trial['version']} {gets} {trial['share']:g} % of the requests, "
+        f"step {trial['step']} of {trial['steps']}, for {since_s:.0f} s"
+    )
 
 
 def table(plan: Deployment) -> list[str]:
@@ -105,6 +119,7 @@ def table(plan: Deployment) -> list[str]:
             (plan.alias, number == alias_version),
             ("where a rollback leads", previous is not None and number == previous.version),
             ("held", record.hold is not None and number == record.hold.version),
+            (record.trial.kind if record.trial else "", _is_on_trial(record, number)),
             (_refusal(record), bool(record.quarantine and number == record.quarantine.version)),
             ("draining", number in draining),
             ("was good", number != served and record.find(number) is not None),
@@ -131,6 +146,10 @@ def _readiness(plan: Deployment) -> tuple[bool | None, str | None]:
         return False, str(error)
     is_ready = bool(told.get("ready"))
     return is_ready, None if is_ready else str(told.get("reason"))
+
+
+def _is_on_trial(record: records.Record, number: str) -> bool:
+    return record.trial is not None and record.trial.version == number
 
 
 def _refusal(record: records.Record) -> str:

@@ -217,8 +217,8 @@ def test_what_the_candidate_does_not_answer_the_old_version_does(dry: Dry, how: 
     for line in lines:
         assert (line["arm"], line["status"]) == ("new", "200")
         first, last = line["answers"].split(", ")
-        assert (first, last) == ({"killed": "502", "hang": "504"}.get(how, how), "200")
-        assert line["asked"] == f"127.0.0.1:{dry.stub.port}, unix:{dry.folder}/old.sock"
+        assert (first, last) == ({"killed": "504", "hang": "504"}.get(how, how), "200")
+        assert line["asked"] == f"unix:{dry.folder}/new.sock, unix:{dry.folder}/old.sock"
 
 
 def test_a_refusal_of_the_picture_is_the_candidates_own(dry: Dry) -> None:
@@ -365,6 +365,23 @@ def test_a_split_of_a_process_that_died_is_taken_back(dry: Dry) -> None:
     assert dry.split.take_back_if_abandoned() is None
     assert dry.split.is_ours(_canary())
     assert not dry.split.is_ours(_canary("3"))
+
+
+def test_one_model_at_a_time(dry: Dry) -> None:
+    """Another model's split is refused, and leaves the one that is on as it is."""
+    dry.split.begin(_canary(shares=(100.0,)))
+    dry.split.give(1)
+    other = Split(kind="canary", model_name="other.one", version="2", shares=(100.0,))
+    with pytest.raises(NoFront, match="requests split, got a canary of iqa version 2"):
+        dry.split.begin(other)
+    assert dry.ask().text == "2 2000"
+    unknown = Split(kind="canary", model_name="cats", version="2", shares=(100.0,))
+    with pytest.raises(NoFront, match="expected one that passes cats"):
+        dry.split.begin(unknown)
+    dry.split.end()
+    dry.split.begin(other)
+    dry.split.give(1)
+    assert (dry.ask().text, dry.ask(path="/predictions/other.one").text) == ("1 2000", "2 2000")
 
 
 def test_a_dead_front_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Requests split between two versions: what the deploy tool asks of a front that r
     take_back  all to the default version again, from the next request on: the files are renamed
     end        the configuration as it was
 
-Clients' connections outlive all four. The split belongs to the process that began it: where that
+None of them loses a request. The split belongs to the process that began it: where that
 one dies, the supervisor takes it back (`take_back_if_abandoned`).
 """
 
@@ -185,6 +185,10 @@ class SplitFront:
             reload(self.folder, render(self._settings()))
         self._owner_file.unlink(missing_ok=True)
         self.log.unlink(missing_ok=True)
+
+    def gives(self) -> bool:
+        """Tell whether a candidate has a share, or sees copies."""
+        return (self.folder / STEPS).is_dir()
 
     def is_configured(self) -> bool:
         """Tell whether the front knows a candidate."""

@@ -21,7 +21,7 @@ from scripts.nginx.split import Split, SplitFront
 from scripts.rollout import judge
 from scripts.rollout.evidence import Evidence
 from scripts.rollout.judge import Arm, Bounds
-from scripts.rollout.records import Good, Trial
+from scripts.rollout.records import Good, Record, Trial
 from scripts.rollout.settings import CanarySteps, Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted
 from scripts.rollout.trial import on_trial
@@ -98,9 +98,13 @@ class _Canary:
         share, version = self._split.shares[step - 1], self._split.version
         begin_s = said_s = time.monotonic()
         evidence = Evidence(self._plan.server, self._front, version, self._old.version)
-        self._expect_not_held()
-        self._front.give(step)
-        self._note(step, share)
+        with self._plan.records.changing() as record:  # a rollback comes before, or after
+            self._expect_not_held(record)
+            record.trial = Trial(
+                kind="canary", version=version, share=share,
+                step=step, steps=len(self._split.shares), since_s=time.time(),
+            )  # fmt: skip
+            self._front.give(step)
         logger.info(
             "version %s: gets %g %% of the requests, step %d of %d, %g s",
             version, share, step, len(self._split.shares), self._steps.step_s,
@@ -133,20 +137,13 @@ class _Canary:
                 said_s = now_s
                 logger.info("version %s: %.0f s: %s", version, now_s - begin_s, compared(new, old))
 
-    def _note(self, step: int, share: float) -> None:
-        with self._plan.records.changing() as record:
-            record.trial = Trial(
-                kind="canary", version=self._split.version, share=share,
-                step=step, steps=len(self._split.shares), since_s=time.time(),
-            )  # fmt: skip
-
-    def _expect_not_held(self) -> None:
-        hold = self._plan.records.read().hold
+    def _expect_not_held(self, record: Record) -> None:
+        hold = record.hold
         if hold is not None and hold.version != self._split.version:
             raise Superseded(f"version {self._split.version}: a rollback came meanwhile")
 
     def _expect_wanted(self) -> None:
-        self._expect_not_held()
+        self._expect_not_held(self._plan.records.read())
         if not self._front.is_ours(self._split):
             raise NotNow(
                 "front: expected the one that splits the requests, got it started again. The next "

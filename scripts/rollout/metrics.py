@@ -15,6 +15,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
+from scripts.nginx.split import SplitFront
 from scripts.rollout.reconcile import OUTCOMES, Outcome
 from scripts.rollout.records import Record, Records
 from scripts.rollout.settings import Deployment
@@ -115,7 +116,7 @@ class SidecarMetrics:
             gauge(
                 "iqa_trial_share",
                 "Share of the requests that a version answers beside the served one, or sees "
-                "copies of; 0: no such version.", _trial(record, model),
+                "copies of; 0: no such version.", self._trial(record, model),
             ),
             gauge(
                 "iqa_registry_reachable", "Whether MLflow answered when last asked.",
@@ -123,10 +124,9 @@ class SidecarMetrics:
             ),
         ]  # fmt: skip
 
-
-def _trial(record: Record, model: dict[str, str]) -> list[tuple[dict[str, str], float]]:
-    """Return both kinds, so that an end is seen as such."""
-    shares = {"canary": 0.0, "shadow": 0.0}
-    if record.trial is not None:
-        shares[record.trial.kind] = record.trial.share / 100
-    return [({"kind": kind, **model}, share) for kind, share in shares.items()]
+    def _trial(self, record: Record, model: dict[str, str]) -> list[tuple[dict[str, str], float]]:
+        """Return both kinds, so that an end is seen as such."""
+        shares = {"canary": 0.0, "shadow": 0.0}
+        if record.trial is not None and SplitFront(self._records.state.front).gives():
+            shares[record.trial.kind] = record.trial.share / 100
+        return [({"kind": kind, **model}, share) for kind, share in shares.items()]

@@ -42,7 +42,6 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
     target, trial = record.before(left.version), record.trial
     if trial is not None and trial.kind == "canary" and trial.version != left.version:
         # It is the candidate that is not wanted: what is served stays.
-        SplitFront(plan.state.front).take_back()
         serving = record.find(left.version)
         if serving is not None:
             target, left = serving, dataclasses.replace(left, version=trial.version)
@@ -60,6 +59,8 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
     )
     with _record_where_possible(plan) as record:
         record.hold = hold
+    if left.version == (trial.version if trial is not None else None):
+        SplitFront(plan.state.front).take_back()  # after the hold, which ends the next step
     try:
         # Not before the hold, which keeps whoever tidies from unloading it.
         standby = plan.server.find(target.version)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from scripts.archive import mar_file
+from scripts.nginx.split import SplitFront
 from scripts.rollout import drain, records, unload
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded, NotNow, get_json
@@ -23,7 +24,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         previous_version (where a rollback leads), hold, quarantine, draining, retired (versions
         that serve no more and are still loaded: in how many seconds each may be unloaded),
         is_tidying (whether a process waits to unload them), trial (a version that has a share of
-        the requests or sees copies: kind, version, share, step, steps, since_s), last_error.
+        the requests or sees copies: kind, version, share, step, steps, since_s; is_on: false where
+        its tool is gone), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
@@ -53,7 +55,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "draining": is_draining,
         "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
         "is_tidying": plan.records.is_tidying(),
-        "trial": dataclasses.asdict(record.trial) if record.trial else None,
+        "trial": _trial_of(plan, record),
         "last_error": last_error or registry_error,
     }
 
@@ -90,7 +92,18 @@ def sentence(status: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _trial_of(plan: Deployment, record: records.Record) -> dict[str, Any] | None:
+    if record.trial is None:
+        return None
+    return {**dataclasses.asdict(record.trial), "is_on": SplitFront(plan.state.front).gives()}
+
+
 def _trial(trial: dict[str, Any]) -> str:
+    if not trial["is_on"]:
+        return (
+            f"{trial['kind']}: version {trial['version']} gets nothing: it is about to begin or "
+            "end, or its tool is gone, and the next sync goes on"
+        )
     gets = "gets copies of" if trial["kind"] == "shadow" else "answers"
     since_s = time.time() - trial["since_s"]
     return (

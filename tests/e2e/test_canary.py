@@ -254,7 +254,8 @@ def test_a_killed_tool_leaves_nothing_that_serves_and_the_next_sync_finishes(
         assert wait_for(lambda: not _has_share(front), "taken back", 20) < 5
         time.sleep(1.0)
         assert (_served(serving), load.answers()[-1].version) == (before, before)
-        assert deploy.status()["trial"]["version"] == version
+        trial = deploy.status()["trial"]
+        assert (trial["version"], trial["is_on"]) == (version, False)
         deploy.run("sync")
     load.expect_nothing_lost()
     status = deploy.status()

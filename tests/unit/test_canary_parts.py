@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from scripts import deploy
+from scripts.nginx.split import SplitFront
 from scripts.rollout import shadow
 from scripts.rollout.evidence import count
 from scripts.rollout.judge import Arm
+from scripts.rollout.metrics import SidecarMetrics
 from scripts.rollout.records import Records, Trial
-from scripts.rollout.settings import CanarySteps
+from scripts.rollout.settings import CanarySteps, Deployment
+from scripts.server.client import NotNow
 from scripts.server.state import StateDir
 
 HERE, NEW, DOOR = "127.0.0.1:8084", "unix:/state/front/new.sock", "unix:/state/front/old.sock"
@@ -129,6 +132,15 @@ def test_the_report_says_by_how_much_and_how_sure() -> None:
     assert shadow.report(shadow.paired([], "1", "2"))[0] == "0 pictures were scored by both"
 
 
+def _no_server() -> Deployment:
+    raise NotNow("none")
+
+
+def _shares_told(metrics: SidecarMetrics) -> dict[str, float]:
+    family = next(one for one in metrics.families() if one.name == "iqa_trial_share")
+    return {sample.labels["kind"]: sample.value for sample in family.samples}
+
+
 def test_a_trial_is_on_record(tmp_path: Path) -> None:
     """And a record of before, which has none, can still be read."""
     records = Records(state=StateDir.at(tmp_path), model_name="iqa")
@@ -136,6 +148,11 @@ def test_a_trial_is_on_record(tmp_path: Path) -> None:
     with records.changing() as record:
         record.trial = trial
     assert records.read().trial == trial
+    told = SidecarMetrics(_no_server, "staging", records)
+    assert _shares_told(told) == {"canary": 0, "shadow": 0}  # nothing is given
+    records.state.front.mkdir()
+    SplitFront(records.state.front).give(1)
+    assert _shares_told(told) == {"canary": 0.05, "shadow": 0}
     path = tmp_path / "rollouts" / "iqa.json"
     old = '{"alias_version": "1", "good": [], "hold": null, "quarantine": null}'
     path.write_text(old)

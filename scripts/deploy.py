@@ -20,7 +20,7 @@ from typing import Final
 from console import command_line
 from scripts.archive import mar_file
 from scripts.rollout import cleanup, drain, status
-from scripts.rollout.settings import Deployment
+from scripts.rollout.settings import CanarySteps, Deployment
 from scripts.server.addresses import Addresses
 from scripts.server.client import NotNow, TorchServe, get_json
 from scripts.server.models import ServedModel, parse_models
@@ -33,7 +33,8 @@ ALIAS: Final = "staging"
 OPTIONS_OF: Final = {
     "sync": {
         "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
-        "metrics_host", "no_standby", "wait", "all", "from_registry",
+        "metrics_host", "no_standby", "wait", "all", "from_registry", "canary", "shadow", "step_s",
+        "min_answers", "score_shift",
     },
     "rollback": {"wait"},
     "status": {"json", "all"},
@@ -83,6 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, option) != parser.get_default(option):
             takers = [command for command, options in OPTIONS_OF.items() if option in options]
             parser.error(f"--{option.replace('_', '-')}: expected with {' or '.join(takers)}.")
+    if arguments.canary and arguments.shadow:
+        parser.error("--canary, --shadow: expected one of them; look at copies first.")
+    if arguments.shadow and (arguments.watch or arguments.all):
+        parser.error("--shadow: expected without --watch and --all: it serves nothing by itself.")
     if arguments.all and arguments.model_name != parser.get_default("model_name"):
         parser.error("--all: expected without --model-name.")
     return command_line.run(lambda: commands[arguments.command](arguments), arguments.debug)
@@ -127,6 +132,30 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         help="how long a new version is watched once it serves (default: %(default)g)",
     )  # fmt: skip
     sync.add_argument(
+        "--canary", type=_shares, metavar="5,25,100",
+        help="give the new version these shares of the requests, in percent, one after the other; "
+        "each has to pass a comparison with the old version. Needs the front (docs/canary.md)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--shadow", type=float, metavar="PERCENT",
+        help="send the new version copies of this share, tell how its scores differ, and leave "
+        "what is served as it is. Needs the front and --prediction-log",
+    )  # fmt: skip
+    sync.add_argument(
+        "--step-s", type=float, default=600.0,
+        help="length of a step of --canary, or of --shadow (default: %(default)g)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--min-answers", type=int, default=30,
+        help="requests that the new version is judged by at least, in each step; a step takes up "
+        "to three times its length for them (default: %(default)d)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--score-shift", type=float, default=15.0, metavar="POINTS",
+        help="with --canary: by how many points the share of scores below any tenth of the scale "
+        "may differ from the old version's, beyond chance (default: %(default)g)",
+    )  # fmt: skip
+    sync.add_argument(
         "--no-standby", action="store_true",
         help="unload the version before: half the memory, and a rollback has to load it again",
     )  # fmt: skip
@@ -154,6 +183,14 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         "--metrics-host", default="127.0.0.1",
         help="interface for the metrics (default: %(default)s)",
     )  # fmt: skip
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Return 5,25,100 as numbers, checked."""
+    try:
+        return CanarySteps(shares=tuple(float(part) for part in text.split(","))).shares
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--canary: ")) from error
 
 
 def _sync(arguments: argparse.Namespace) -> int:
@@ -186,7 +223,12 @@ def _sync_once(arguments: argparse.Namespace) -> int:
 
     plan = _plan(arguments)
     try:
-        print(sync(plan, retry=arguments.retry), flush=True)
+        if arguments.shadow:
+            from scripts.rollout import shadow
+
+            print(shadow.compare(plan, arguments.shadow, arguments.step_s), flush=True)
+        else:
+            print(sync(plan, retry=arguments.retry), flush=True)
     finally:  # a refused version is unloaded as well
         with contextlib.suppress(NotNow):  # the server is away: the next sync tidies
             act = cleanup.due(plan)
@@ -394,6 +436,13 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
         watch_s=arguments.watch_s,
         longest_request_s=arguments.longest_request_s,
         keeps_previous=not arguments.no_standby,
+        canary=arguments.canary
+        and CanarySteps(
+            shares=arguments.canary,
+            step_s=arguments.step_s,
+            min_answers=arguments.min_answers,
+            score_shift=arguments.score_shift / 100,
+        ),
     )
 
 

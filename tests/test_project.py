@@ -75,7 +75,8 @@ MAY_IMPORT = {
         "console", "iqa*", "training.registry", "scripts.server", "scripts.archive",
     },
     "scripts.rollout": {
-        "console", "training.registry", "scripts.server", "scripts.archive",
+        "console", "training.registry", "scripts.server", "scripts.archive", "scripts.nginx",
+        "scripts.prediction_log",
     },
     "scripts.supervisor": {
         "console", "training.registry", "scripts.server", "scripts.archive", "scripts.rollout",

@@ -17,9 +17,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TOP_K: Final = b"x-top-k"
-PASSED: Final = (b"content-encoding", b"x-request-id", b"traceparent", TOP_K)
+STICKY_KEY: Final = b"x-sticky-key"
+"""By which the front, where it splits the requests between two versions, knows a client again."""
+PASSED: Final = (b"content-encoding", b"x-request-id", b"traceparent", STICKY_KEY, TOP_K)
 """Headers of a client that the inference port gets as well."""
-PASSED_FOR_EACH: Final = (b"traceparent", TOP_K)
+PASSED_FOR_EACH: Final = (b"traceparent", STICKY_KEY, TOP_K)
 """Those of a request with several pictures that go with each of them."""
 RETURNED: Final = (b"x-request-id", b"retry-after", b"accept-encoding")
 """Headers of the inference port that the client gets as well."""

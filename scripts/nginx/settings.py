@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from console.names import MODEL_NAME
@@ -16,10 +16,14 @@ from scripts.server.state import StateDir
 TEMPLATE: Final = ROOT / "torchserve" / "front" / "nginx.conf.template"
 MAX_CONNECTIONS: Final = 16384
 OFF: Final = "off"
-WEB: Final = re.compile(r"^ *# web: begin\n(.*?)^ *# web: end\n", re.MULTILINE | re.DOTALL)
-"""What the template has for the gateway alone."""
+BLOCK: Final = re.compile(r"^ *# (\w+): begin\n(.*?)^ *# \1: end\n", re.MULTILINE | re.DOTALL)
+"""What the template has for one purpose alone: `web`, or a split of the requests."""
 GATEWAY_SOCKET: Final = "gateway.sock"
 """In FRONT_DIR: the front's door for the gateway."""
+CONFIG: Final = "nginx.conf"
+"""In FRONT_DIR."""
+SPLIT_LOG: Final = "split.log"
+"""In FRONT_DIR: a line for each request, while requests are split."""
 SPARE_FILES: Final = 512
 """Descriptors for TorchServe's side, large bodies and logs."""
 
@@ -75,12 +79,15 @@ def names_pattern(names: Iterable[str]) -> str:
     return "|".join(name.replace(".", "[.]") for name in names)  # nothing else is special
 
 
-def render(settings: Settings) -> str:
+def render(settings: Settings, split: Mapping[str, str] | None = None, kind: str = "") -> str:
     """
     Return the configuration.
 
     Args:
         settings: Values of the template's placeholders.
+        split: Values of those that begin with SPLIT_, see `split.py`; None: all requests go to
+            the default version.
+        kind: Of the split, `canary` or `shadow`.
 
     Raises:
         ValueError: A value would end its directive and begin another.
@@ -89,10 +96,17 @@ def render(settings: Settings) -> str:
         if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
             raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")
     first = settings["FRONT_MODELS"].partition("|")[0].replace("[.]", ".")
-    settings = {**settings, "FRONT_FIRST_MODEL": first}
+    values = {**settings, **(split or {}), "FRONT_FIRST_MODEL": first}
+    parts = {"web"} if settings["FRONT_WEB"] != OFF else set()
+    if split is not None:
+        parts |= {"split", kind}
+        logs = [] if settings["FRONT_ACCESS_LOG"] == OFF else [settings["FRONT_ACCESS_LOG"]]
+        logs.append(f"{settings['FRONT_DIR']}/{SPLIT_LOG} split if=$arm")
+        values["FRONT_ACCESS_LOG"] = ";\n  access_log ".join(logs)
     text = TEMPLATE.read_text()
-    text = WEB.sub("" if settings["FRONT_WEB"] == OFF else r"\1", text)
-    return re.sub(r"\$\{(FRONT_\w+)\}", lambda found: settings[found[1]], text)
+    while BLOCK.search(text):  # blocks lie in blocks
+        text = BLOCK.sub(lambda found: found[2] if found[1] in parts else "", text)
+    return re.sub(r"\$\{((?:FRONT|SPLIT)_\w+)\}", lambda found: values[found[1]], text)
 
 
 def _setting(file: str, pattern: str) -> str:

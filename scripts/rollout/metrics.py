@@ -15,8 +15,9 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
+from scripts.nginx.split import SplitFront
 from scripts.rollout.reconcile import OUTCOMES, Outcome
-from scripts.rollout.records import Records
+from scripts.rollout.records import Record, Records
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded, NotNow
 from scripts.server.exposition import CONTENT_TYPE, counter, gauge, joined, page
@@ -113,7 +114,19 @@ class SidecarMetrics:
                 of_model(float(record.hold.version) if record.hold else 0.0),
             ),
             gauge(
+                "iqa_trial_share",
+                "Share of the requests that a version answers beside the served one, or sees "
+                "copies of; 0: no such version.", self._trial(record, model),
+            ),
+            gauge(
                 "iqa_registry_reachable", "Whether MLflow answered when last asked.",
                 None if is_registry_there is None else float(is_registry_there),
             ),
         ]  # fmt: skip
+
+    def _trial(self, record: Record, model: dict[str, str]) -> list[tuple[dict[str, str], float]]:
+        """Return both kinds, so that an end is seen as such."""
+        shares = {"canary": 0.0, "shadow": 0.0}
+        if record.trial is not None and SplitFront(self._records.state.front).gives():
+            shares[record.trial.kind] = record.trial.share / 100
+        return [({"kind": kind, **model}, share) for kind, share in shares.items()]

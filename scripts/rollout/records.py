@@ -68,6 +68,28 @@ class Quarantine:
     since_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """
+    A version that some requests go to, or copies of them, beside the one that is served.
+
+    Attributes:
+        kind: `canary` or `shadow`.
+        version: The candidate.
+        share: Of the requests, in percent.
+        step: Number of the step, from 1.
+        steps: How many there are.
+        since_s: When the step began, seconds since 1970.
+    """
+
+    kind: str
+    version: str
+    share: float
+    step: int
+    steps: int
+    since_s: float
+
+
 @dataclass(kw_only=True)
 class Record:
     """
@@ -82,6 +104,7 @@ class Record:
             monotonic clock: a clock that is set must not cut a drain short.
         no_standby: A version before the current one that could not be kept loaded.
         last_error: Why the last sync failed; None if it succeeded.
+        trial: See `Trial`; what a process that died left here has no effect.
     """
 
     alias_version: str | None = None
@@ -91,6 +114,7 @@ class Record:
     retired_at_s: dict[str, float] = field(default_factory=dict)
     no_standby: str | None = None
     last_error: str | None = None
+    trial: Trial | None = None
 
     def current(self) -> Good | None:
         """Return the version that this record says should be served."""
@@ -234,12 +258,13 @@ class Records:
 
 
 def _record(document: dict[str, Any]) -> Record:
-    quarantine, hold = document["quarantine"], document["hold"]
+    quarantine, hold, trial = document["quarantine"], document["hold"], document.get("trial")
     return Record(
         **{
             **document,
             "good": [Good(**good) for good in document["good"]],
             "hold": Hold(**hold) if hold else None,
             "quarantine": Quarantine(**quarantine) if quarantine else None,
+            "trial": Trial(**trial) if trial else None,
         }
     )

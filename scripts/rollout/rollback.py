@@ -8,11 +8,13 @@ MLflow knows of it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator
 
 from scripts.archive import golden, last_known_alias
+from scripts.nginx.split import SplitFront
 from scripts.rollout import loading, records
 from scripts.rollout.records import Good, Hold, Record
 from scripts.rollout.settings import Deployment
@@ -36,7 +38,13 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
     left = plan.server.default()
     if left is None:
         raise NotNow(f"{plan.model_name}: expected a version that is served, got none.")
-    target = plan.records.read().before(left.version)
+    record = plan.records.read()
+    target, trial = record.before(left.version), record.trial
+    if trial is not None and trial.kind == "canary" and trial.version != left.version:
+        # It is the candidate that is not wanted: what is served stays.
+        serving = record.find(left.version)
+        if serving is not None:
+            target, left = serving, dataclasses.replace(left, version=trial.version)
     if target is None:
         raise NotNow(
             f"rollback: expected a good version before {left.version} on record, got none. "
@@ -51,6 +59,8 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
     )
     with _record_where_possible(plan) as record:
         record.hold = hold
+    if left.version == (trial.version if trial is not None else None):
+        SplitFront(plan.state.front).take_back()  # after the hold, which ends the next step
     try:
         # Not before the hold, which keeps whoever tidies from unloading it.
         standby = plan.server.find(target.version)

@@ -9,6 +9,7 @@ The settings of a deployment, and the errors it may end with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from scripts.rollout.records import Records
@@ -22,6 +23,41 @@ class Superseded(NotNow):
 
 class VersionFailed(ValueError):
     """A version does not load, does not score as proven, or does not last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanarySteps:
+    """
+    How a version gets the requests by and by.
+
+    Attributes:
+        shares: In percent, rising to 100; the old version gets the rest.
+        step_s: How long each is judged, at least.
+        min_answers: Of the candidate, in each step; with fewer it is not judged.
+        score_shift: See `judge.Bounds`.
+
+    Raises:
+        ValueError: The shares do not rise from above 0 to 100, in two steps at least.
+    """
+
+    shares: tuple[float, ...]
+    step_s: float = 600.0
+    min_answers: int = 30
+    score_shift: float = 0.15
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in pairwise((0.0, *self.shares)))
+        if len(self.shares) < 2 or not rising or self.shares[-1] != 100:
+            told = ",".join(f"{share:g}" for share in self.shares)
+            raise ValueError(
+                f"--canary: expected rising shares in percent, the last one 100, got {told}. "
+                "For example: --canary 5,25,100"
+            )
+        if not self.step_s > 0 or not 0 < self.score_shift < 1 or self.min_answers < 1:
+            raise ValueError(
+                "--canary: expected --step-s above 0, --min-answers above 0 and "
+                "--score-shift above 0 and below 100, got another."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +75,7 @@ class Deployment:
         watch_s: How long a new version is watched after it became the default.
         longest_request_s: The server ends any request after this time.
         keeps_previous: Whether the version before stays loaded, for a rollback at once.
+        canary: How it gets the requests; None: all at once.
     """
 
     server: TorchServe
@@ -50,6 +87,7 @@ class Deployment:
     watch_s: float = 10.0
     longest_request_s: float = 30.0
     keeps_previous: bool = True
+    canary: CanarySteps | None = None
 
     @property
     def model_name(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 from scripts.archive import mar_file
+from scripts.nginx.split import SplitFront
 from scripts.rollout import drain, records, unload
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded, NotNow, get_json
@@ -21,7 +23,9 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         reason, where it is not ready), workers (that can answer), queue (requests that wait),
         previous_version (where a rollback leads), hold, quarantine, draining, retired (versions
         that serve no more and are still loaded: in how many seconds each may be unloaded),
-        is_tidying (whether a process waits to unload them), last_error.
+        is_tidying (whether a process waits to unload them), trial (a version that has a share of
+        the requests or sees copies: kind, version, share, step, steps, since_s; is_on: false where
+        its tool is gone), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
@@ -51,6 +55,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "draining": is_draining,
         "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
         "is_tidying": plan.records.is_tidying(),
+        "trial": _trial_of(plan, record),
         "last_error": last_error or registry_error,
     }
 
@@ -68,6 +73,8 @@ def sentence(status: dict[str, Any]) -> str:
         lines.append("ready or not is unknown; name the supervisor: --health-url")
     elif not status["ready"]:
         lines.append(f"not ready: {status['why_not']}")
+    if status["trial"]:
+        lines.append(_trial(status["trial"]))
     if status["previous_version"]:
         lines.append(f"a rollback leads to version {status['previous_version']}")
     if status["hold"]:
@@ -83,6 +90,26 @@ def sentence(status: dict[str, Any]) -> str:
     if status["last_error"]:
         lines.append(f"last error: {status['last_error']}")
     return "\n".join(lines)
+
+
+def _trial_of(plan: Deployment, record: records.Record) -> dict[str, Any] | None:
+    if record.trial is None:
+        return None
+    return {**dataclasses.asdict(record.trial), "is_on": SplitFront(plan.state.front).gives()}
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    if not trial["is_on"]:
+        return (
+            f"{trial['kind']}: version {trial['version']} gets nothing: it is about to begin or "
+            "end, or its tool is gone, and the next sync goes on"
+        )
+    gets = "gets copies of" if trial["kind"] == "shadow" else "answers"
+    since_s = time.time() - trial["since_s"]
+    return (
+        f"{trial['kind']}: version {trial['version']} {gets} {trial['share']:g} % of the requests, "
+        f"step {trial['step']} of {trial['steps']}, for {since_s:.0f} s"
+    )
 
 
 def table(plan: Deployment) -> list[str]:
@@ -105,6 +132,7 @@ def table(plan: Deployment) -> list[str]:
             (plan.alias, number == alias_version),
             ("where a rollback leads", previous is not None and number == previous.version),
             ("held", record.hold is not None and number == record.hold.version),
+            (record.trial.kind if record.trial else "", _is_on_trial(record, number)),
             (_refusal(record), bool(record.quarantine and number == record.quarantine.version)),
             ("draining", number in draining),
             ("was good", number != served and record.find(number) is not None),
@@ -131,6 +159,10 @@ def _readiness(plan: Deployment) -> tuple[bool | None, str | None]:
         return False, str(error)
     is_ready = bool(told.get("ready"))
     return is_ready, None if is_ready else str(told.get("reason"))
+
+
+def _is_on_trial(record: records.Record, number: str) -> bool:
+    return record.trial is not None and record.trial.version == number
 
 
 def _refusal(record: records.Record) -> str:

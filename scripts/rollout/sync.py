@@ -15,7 +15,7 @@ from typing import Final
 
 from scripts.archive import golden, last_known_alias, mar_file
 from scripts.archive.golden import Golden
-from scripts.rollout import loading, records, unload, watching
+from scripts.rollout import loading, records, trial, unload, watching
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
@@ -47,6 +47,8 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
         if retry:
             with plan.records.changing() as record:
                 record.quarantine = record.hold = record.no_standby = None
+        if plan.records.read().trial is not None:  # of a process that died
+            trial.forget(plan)
         try:
             said = _until_the_alias_rests(plan, retry)
         except Exception as error:
@@ -101,6 +103,7 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
     """
     if served is not None and served.version != target.version:
         _put_on_record(plan, served)
+    by_steps = _goes_by_steps(plan, target, served)
     good, reading = find_archive(plan, target, retry=retry)
     before = _one_to_go_back_to(plan, good, served)
     answers = plan.server.answers()
@@ -108,15 +111,24 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
         loaded = served
         pictures = _prove_the_default(plan, good, loaded, before)
     else:
+        has_clients = False
         try:
             is_warm = _has_served(plan, good)
             loaded = loading.load(plan, good, before, reading)
             pictures = loading.prove(plan, good, loaded, is_warm=is_warm)
             expect_still_wanted(plan, target)
             usual = watching.between(answers, plan.server.answers())
-            _set_default(plan, good, before)
+            if by_steps and served is not None:
+                from scripts.rollout import canary  # scipy: not for those who go all at once
+
+                has_clients = True
+                with canary.rolled_out(plan, target, good, loaded, served, pictures):
+                    _set_default(plan, good, before)
+            else:
+                _set_default(plan, good, before)
         except BaseException:
-            loading.take_away(plan, good.version, is_only=served is None)
+            if not has_clients:  # else it is retired, and unloaded once it has answered them
+                loading.take_away(plan, good.version, is_only=served is None)
             raise
     if before is not None:
         usual = watching.between(answers, plan.server.answers())
@@ -132,6 +144,22 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
     return f"{plan.model_name} version {good.version} is served" + (
         f"; version {before.version} was before" if before else ""
     )
+
+
+def _goes_by_steps(plan: Deployment, target: Wanted, served: Loaded | None) -> bool:
+    """
+    Tell whether the version gets the requests by and by.
+
+    One that was good before does not, in place of one that was refused; nor the first one.
+
+    Raises:
+        NoFront: It should, and there is no front to split them.
+    """
+    is_new = served is not None and served.version != target.version and target.good is None
+    if plan.canary is None or not is_new:
+        return False
+    trial.expect_front(plan)
+    return True
 
 
 def _one_to_go_back_to(plan: Deployment, good: Good, served: Loaded | None) -> Loaded | None:

@@ -25,6 +25,7 @@ from typing import Final
 import psutil
 
 from scripts.nginx import front
+from scripts.nginx.program import nginx_program
 from scripts.rollout import drain
 from scripts.rollout.records import Records
 from scripts.server import health, process, process_start
@@ -120,7 +121,7 @@ class Supervisor:
     ) -> tuple[Server, list[Proof]]:
         plan = self._plan
         if plan.front is not None:
-            front.nginx_program()  # said before an archive is built
+            nginx_program()  # said before an archive is built
         plan.state.record_supervision(
             Supervision(
                 pid=os.getpid(),
@@ -218,6 +219,8 @@ class Supervisor:
                 self._restart(server, f"it did not answer {MISSED_PINGS} times")
             if self._front is not None and not self._front.is_alive():
                 self._restart_front(self._front)
+            if self._front is not None:
+                self._front.take_back_abandoned_split()
             if self._gateway is not None:
                 self._gateway.watch()
             _reap()

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from iqa.drift.measures import FEATURES, PIXELS
 from iqa.predictions.chain import Row
 from iqa.predictions.manifest import utc
 from iqa.predictions.writer import LogWriter, Report
@@ -120,6 +121,10 @@ class PredictionLog:
         if item.decoded is not None:
             width, height = item.decoded.size
             data |= {"width": width, "height": height, "format": item.decoded.format}
+        if item.measured:  # size, format and score are there already
+            data |= {name: item.measured[name] for name in PIXELS}
+            if FEATURES[0] in item.measured:
+                data["features"] = [item.measured[name] for name in FEATURES]
         if item.reason is None:
             data |= {name: item.reply[key] for key, name in TOLD.items() if key in item.reply}
         row["data"] = {

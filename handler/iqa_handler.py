@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from iqa.drift.reference import Reference
 from iqa.errors import ImageRejected, NotScored
 from iqa.imaging.decoding import Limits, decode
 from iqa.network import overlay
@@ -67,6 +68,7 @@ class IQAHandler:
             max_pixels=settings.get("max_pixels", Limits.max_pixels),
         )
         card = json.loads((directory / CARD_FILE).read_text())
+        reference = Reference.of_card(card)
         self._scorer = Scorer(
             directory,
             card,
@@ -75,6 +77,7 @@ class IQAHandler:
             ),
             self.provenance.get("precision"),
             DecisionThresholds.of_settings(settings),
+            measures=reference is not None,
         )
         self._name = str(self.provenance["model"]["name"])
         self._version = str(self.provenance["model"]["version"])
@@ -82,8 +85,9 @@ class IQAHandler:
         self._max_age_s = settings.get("max_age_s", MAX_AGE_S)
         self._clock = Clock()
         self._telemetry = Telemetry(
-            context.metrics, self._version, context.model_name, self._scorer.task.labels(card)
-        )
+            context.metrics, self._version, context.model_name, self._scorer.task.labels(card),
+            reference,
+        )  # fmt: skip
         self._log = RequestLog(self._version)
         self._predictions = PredictionLog(context, self._model)
         logger.info(
@@ -181,6 +185,7 @@ class IQAHandler:
                 try:
                     reply = self._scorer.reply(item.decoded, seen, self._model, item.top_k)
                     item.reply = reply | item.beside
+                    item.measured = self._scorer.measures(item.decoded, seen, reply)
                     item.outcome = "scored"
                 except Exception as error:  # above all a quality of NaN
                     self._fail(item, "score", error, context)

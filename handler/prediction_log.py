@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from iqa.drift.measures import FEATURES, PIXELS, Measures
 from iqa.predictions.chain import Row
 from iqa.predictions.manifest import utc
 from iqa.predictions.writer import LogWriter, Report
@@ -68,6 +69,7 @@ class Answer:
     network_s: float | None
     size: tuple[int, int] | None
     format: str | None
+    measured: Measures
     headers: Mapping[str, str]
     server_id: str
 
@@ -147,6 +149,10 @@ class PredictionLog:
         if answer.size is not None:
             width, height = answer.size
             data |= {"width": width, "height": height, "format": answer.format}
+        if answer.measured:  # size, format and score are there already
+            data |= {name: answer.measured[name] for name in PIXELS}
+            if FEATURES[0] in answer.measured:
+                data["features"] = [answer.measured[name] for name in FEATURES]
         if answer.reason is None:
             data |= {name: answer.reply[key] for key, name in TOLD.items() if key in answer.reply}
         row["data"] = {
@@ -177,6 +183,7 @@ def _answer(item: Item, elapsed_s: float, context: Any, now_s: float) -> Answer:
         waited_s=item.waited_s, decode_s=item.decode_s, network_s=item.network_s,
         size=None if decoded is None else decoded.size,
         format=None if decoded is None else decoded.format,
+        measured=item.measured,
         headers=context.get_all_request_header(item.index),
         server_id=context.get_request_id(item.index),
     )  # fmt: skip

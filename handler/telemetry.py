@@ -19,12 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from iqa.drift.measures import Measures
+from iqa.drift.reference import Reference
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
 from iqa.tasks.score_deciles import TENTHS, tenth_of_score
 from iqa.tasks.task import label_of
 from numpy.typing import NDArray
 from ts.metrics.metric_type_enum import MetricTypes
+
+logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S: Final = 1.0
 BUCKETS_S: Final = (
@@ -42,6 +46,8 @@ MAX_LABELS: Final = 100
 OTHER_LABELS: Final = "other labels"
 # What TorchServe's metric log and its parser have a meaning for, and control characters.
 UNSAFE: Final = re.compile(r"[^\w .()/&+'-]")
+
+DRIFT_PICTURES: Final = "iqa_drift_pictures_total"
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and its own label values."""
@@ -71,6 +77,7 @@ class Item:
         top_k: How many classes are wanted; None: as the task has it.
         picture: File that is sent in place of `reply`.
         beside: What a reply has beside the score, because the request asked for it.
+        measured: For drift; empty where the archive has no reference.
     """
 
     index: int
@@ -91,6 +98,7 @@ class Item:
     top_k: int | None = None
     picture: bytes | None = None
     beside: dict[str, Any] = field(default_factory=dict)
+    measured: Measures = field(default_factory=dict)
 
     @property
     def megapixels(self) -> float | None:
@@ -113,10 +121,24 @@ class Telemetry:
         version: The model's, a label of every metric.
         model_name: The name under which TorchServe serves the model.
         labels: All that a reply may hold.
+        reference: What pictures are compared with, for drift; None: they are not.
     """
 
-    def __init__(self, metrics: Any, version: str, model_name: str, labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        metrics: Any,
+        version: str,
+        model_name: str,
+        labels: Sequence[str],
+        reference: Reference | None = None,
+    ) -> None:
         self._label_of = _counted_as(labels)
+        self._reference = reference
+        # Made once: each picture is counted in a dozen of these.
+        self._bins: dict[str, tuple[Series, ...]] = {
+            name: tuple((DRIFT_PICTURES, (name, label)) for label in spread.labels)
+            for name, spread in (reference.spreads if reference else {}).items()
+        }
         self._metrics = metrics
         self._common = [version, model_name, "Model"]
         self._lock = threading.Lock()
@@ -147,6 +169,30 @@ class Telemetry:
         ]
         self._report(zeros)
         self.flush()
+        self._announce_reference()
+
+    def _announce_reference(self) -> None:
+        """
+        Report what drift is measured against, and each bin as 0; once, for it does not change.
+
+        A server whose metrics.yaml is older knows none of it: it serves without.
+        """
+        if self._reference is None:
+            return
+        try:
+            pictures = self._metrics.get_metric(DRIFT_PICTURES, MetricTypes.COUNTER)
+            known = self._metrics.get_metric("iqa_drift_reference_pictures", MetricTypes.GAUGE)
+            limits = self._metrics.get_metric("iqa_drift_limit", MetricTypes.GAUGE)
+        except Exception:
+            logger.exception("drift is not counted: metrics.yaml does not declare its metrics")
+            self._reference = None
+            return
+        for name, spread in self._reference.spreads.items():
+            for label, count in zip(spread.labels, spread.counts, strict=True):
+                pictures.add_or_update(0.0, [name, label, *self._common])
+                known.add_or_update(count, [name, label, *self._common])
+            if spread.limit is not None:
+                limits.add_or_update(spread.limit, [name, *self._common])
 
     def add(self, items: Iterable[Item], elapsed_s: float) -> None:
         """
@@ -194,6 +240,9 @@ class Telemetry:
             observe("network", item.network_s)
             observe("whole", elapsed_s + (item.waited_s or 0.0))
             self._histograms["iqa_megapixels", ()].add(item.megapixels or 0.0)
+            if self._reference is not None:
+                for name, place in self._reference.bins_of(item.measured):
+                    counts[self._bins[name][place]] += 1
         elif item.outcome == "explained":  # a second look at a picture is no second score
             observe("explain", elapsed_s + (item.waited_s or 0.0))
         elif item.outcome == "rejected":

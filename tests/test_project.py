@@ -24,17 +24,18 @@ from training.loop.config import TrainConfig, train_config
 MAY_IMPORT = {
     "iqa": set(),
     "iqa.imaging": {"iqa"},
+    "iqa.drift": {"iqa", "iqa.imaging"},
     "iqa.tasks": {"iqa"},
     "iqa.request": {"iqa"},
     "iqa.predictions": set(),
-    "iqa.network": {"iqa", "iqa.imaging", "iqa.tasks"},
-    "iqa.scoring": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network"},
+    "iqa.network": {"iqa", "iqa.drift", "iqa.imaging", "iqa.tasks"},
+    "iqa.scoring": {"iqa", "iqa.drift", "iqa.imaging", "iqa.tasks", "iqa.network"},
     "iqa.local": {"iqa", "iqa.imaging", "iqa.tasks", "iqa.network", "iqa.scoring"},
-    "telemetry": {"iqa", "iqa.imaging", "iqa.tasks", "ts"},
+    "telemetry": {"iqa", "iqa.drift", "iqa.imaging", "iqa.tasks", "ts"},
     "request_log": {"telemetry"},
-    "prediction_log": {"iqa.predictions", "request_log", "telemetry", "ts"},
+    "prediction_log": {"iqa.drift", "iqa.predictions", "request_log", "telemetry", "ts"},
     "iqa_handler": {
-        "iqa", "iqa.imaging", "iqa.tasks", "iqa.request", "iqa.network", "iqa.scoring",
+        "iqa", "iqa.drift", "iqa.imaging", "iqa.tasks", "iqa.request", "iqa.network", "iqa.scoring",
         "request_log", "prediction_log",
         "telemetry", "ts",
     },
@@ -55,6 +56,10 @@ MAY_IMPORT = {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
         "training.tasks",
     },
+    "training.drift": {
+        "iqa", "iqa.drift", "iqa.imaging", "iqa.network", "iqa.scoring", "iqa.local",
+        "training.data", "training.graph",
+    },
     "training.loop": {
         "iqa.network", "training.compute", "training.data", "training.measure",
         "training.tasks", "training.registry", "training.networks",
@@ -65,6 +70,9 @@ MAY_IMPORT = {
     },
     "training": {"console", "iqa*", "training*"},
     "scripts.prediction_log": {"iqa.predictions"},
+    "scripts.drift_report": {
+        "iqa.drift", "iqa.predictions", "iqa.tasks", "scripts.prediction_log", "training.drift",
+    },
     "scripts.server": {"console"},
     "scripts.nginx": {"console", "scripts.server"},
     "scripts.archive": {

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from iqa.drift.reference import DRIFT
 from iqa.network import checkpoint
 from iqa.tasks.score import AFFINE_LOGIT, ScoreScale
 from iqa.tasks.task_table import QUALITY, task_of
@@ -100,10 +101,12 @@ def main(argv: list[str] | None = None) -> int:
         predictor = torch_predictor(network.to(device), device)
         quality = predict(predictor, split, workers=arguments.workers, title="calibrate")
         facts = fit(quality, split, arguments.coverage, arguments.bands)
-        checkpoint.change_card(folder, facts)
+        changed = checkpoint.change_card(folder, facts)
         of = {"weights_sha256": card["weights_sha256"]}
         _report({**of, **facts}, quality, split, arguments.out)
         print(f"\nwritten: {folder / checkpoint.CARD_FILE}, {arguments.out}")
+        if DRIFT in card and DRIFT not in changed:
+            print("the reference for drift was of other scores: python -m training.drift_reference")
         return 0
 
     return command_line.run(command, arguments.debug)

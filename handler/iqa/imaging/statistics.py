@@ -22,6 +22,16 @@ BLOCK_PX: Final = 8
 BLOCK_SHARES: Final = (0.02, 0.1, 0.25, 0.5, 0.75, 0.95)
 TONE_SHARES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _LAST_OF_RANGE: Final = np.array(STEP_EDGES) - 1
+# Where in the vector some of them are, for whoever reads it.
+STEPS_RIGHT: Final = slice(0, len(STEP_EDGES) + 1)
+SECOND_DIFFERENCES: Final = slice(2 * (len(STEP_EDGES) + 1), 3 * (len(STEP_EDGES) + 1))
+BLOCKS_RIGHT: Final = slice(SECOND_DIFFERENCES.stop, SECOND_DIFFERENCES.stop + len(BLOCK_SHARES))
+TONES: Final = slice(
+    BLOCKS_RIGHT.stop + len(BLOCK_SHARES),
+    BLOCKS_RIGHT.stop + len(BLOCK_SHARES) + len(TONE_SHARES),
+)
+MEAN_TONE: Final = TONES.stop
+TONE_DEVIATION: Final = TONES.stop + 1
 N_STATISTICS: Final = 3 * (len(STEP_EDGES) + 1) + 2 * len(BLOCK_SHARES) + len(TONE_SHARES) + 23
 
 

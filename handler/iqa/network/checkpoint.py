@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from iqa.drift.reference import DRIFT, Reference
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
@@ -36,7 +37,8 @@ READABLE_FORMATS: Final = (1, 2, 3)
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
 (`metrics` of the network's own quality as {split: {name: number}}, `data`, `training`, and where
-they were fitted `calibration` and `interval`, see `iqa.tasks.score`)."""
+they were fitted `calibration` and `interval`, see `iqa.tasks.score`, and `drift`, see
+`iqa.drift.reference`)."""
 
 
 def save(
@@ -83,6 +85,8 @@ def change_card(directory: Path, facts: Card) -> Card:
     """
     Add facts to the card of a checkpoint, whose weights stay as they are.
 
+    With another calibration, the reference for drift is dropped: it is of other scores.
+
     Returns:
         The card as written, in the format of today.
 
@@ -92,6 +96,8 @@ def change_card(directory: Path, facts: Card) -> Card:
     """
     before = load_card(directory)
     card = {**before, "format": max(FORMAT, before["format"]), **facts}
+    if card.get("calibration") != before.get("calibration"):
+        card.pop(DRIFT, None)
     task_of(card).reader(card)
     _write(directory, card)
     return card
@@ -173,6 +179,7 @@ def load_card(directory: Path) -> Card:
         _check_architecture(card["architecture"], task.head(card))
         _ = card["weights_sha256"]
         task.reader(card)
+        Reference.of_card(card)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointMismatch(
             f"{path}: expected a model card, got {type(error).__name__}: {error}."

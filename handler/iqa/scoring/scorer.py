@@ -7,14 +7,16 @@ One definition for all who answer: the handler, `iqa.load()`, and the scoring of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from iqa.drift.measures import Measures, of_features, of_file, of_pixels, of_reply, projection
 from iqa.imaging.decoding import DecodedImage, Limits, of_image
 from iqa.imaging.preprocessing import Policy, is_upscaled
 from iqa.imaging.statistics import pixel_statistics
+from iqa.network.intermediate_features import N_FEATURES
 from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
 from iqa.tasks.decision import DecisionThresholds
@@ -34,11 +36,13 @@ class Seen:
         outputs: float32, of the network, for the task's reader.
         told: What the heads add to the reply.
         warnings: What the heads warn of.
+        measured: For `Scorer.measures`.
     """
 
     outputs: NDArray[np.float32]
     told: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    measured: Measures = field(default_factory=dict)
 
 
 class Scorer:
@@ -53,6 +57,7 @@ class Scorer:
         precision: Of the graph. An int8 graph goes without heads: how int8 rounds was not measured
             for them.
         thresholds: With them a reply has a decision.
+        measures: Measure images for drift, see `measures`.
 
     Attributes:
         task: What the outputs mean.
@@ -72,6 +77,8 @@ class Scorer:
         open_runtime: Callable[[str | None], Runtime],
         precision: str | None,
         thresholds: DecisionThresholds | None = None,
+        *,
+        measures: bool = False,
     ) -> None:
         self.task = task_of(card)
         self.policy = Policy.of_parameters(card["preprocessing"])
@@ -81,6 +88,8 @@ class Scorer:
         self._thresholds = thresholds
         self._heads = None if precision == "int8" else Heads.of_card(directory, card)
         self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)
+        self._is_measured = measures
+        self._signs = None if self._heads is None else projection(N_FEATURES[self._heads.backbone])
 
     def look(self, batch_NHWC: NDArray[np.uint8]) -> list[Seen]:
         """
@@ -93,12 +102,25 @@ class Scorer:
             As many as there are images.
         """
         if self._heads is None:
-            return [Seen(outputs=one, told={}) for one in self.runtime.outputs(batch_NHWC)]
+            return [
+                Seen(
+                    outputs=output,
+                    told={},
+                    measured=of_pixels(pixel_statistics(pixels)) if self._is_measured else {},
+                )
+                for output, pixels in zip(self.runtime.outputs(batch_NHWC), batch_NHWC, strict=True)
+            ]
         outputs, features = self.runtime.outputs_and_features(batch_NHWC)
         seen = []
         for output, feature, pixels in zip(outputs, features, batch_NHWC, strict=True):
-            told, warnings = self._heads.reply(feature, pixel_statistics(pixels))
-            seen.append(Seen(outputs=output, told=told, warnings=tuple(warnings)))
+            statistics = pixel_statistics(pixels)
+            told, warnings = self._heads.reply(feature, statistics)
+            measured: Measures = {}
+            if self._is_measured and self._signs is not None:
+                measured = of_pixels(statistics) | of_features(feature, self._signs)
+            seen.append(
+                Seen(outputs=output, told=told, warnings=tuple(warnings), measured=measured)
+            )
         return seen
 
     def look_with_map(
@@ -153,6 +175,12 @@ class Scorer:
             "image": {"width": width, "height": height, "format": decoded.format},
             "warnings": [*decoded.warnings, *upscaled, *seen.warnings],
         }
+
+    def measures(self, decoded: DecodedImage, seen: Seen, reply: Reply) -> Measures:
+        """Return what is measured of an image for drift; nothing of a scorer that does not."""
+        if not self._is_measured:
+            return {}
+        return of_file(decoded.size, decoded.format) | seen.measured | of_reply(reply)
 
     def sample_reply(self) -> Reply:
         """Return the reply to a grey image: its keys are those of every reply."""

@@ -231,6 +231,8 @@ def _policy(doc: Document, own: list[Pod], all_pods: list[Pod]) -> Iterator[str]
             yield f"no pods elsewhere are known by {labels}"
         if space == {"kubernetes.io/metadata.name": "kube-system"} and not labels:
             yield "expected one kind of pods of the system"
+        if not peer:
+            yield "a peer without a selector is everybody"
         if space is None and not any(selects(labels, pod) for pod in all_pods):
             yield f"no pod has {labels}"
 

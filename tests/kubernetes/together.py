@@ -119,10 +119,18 @@ def _stop(pod: Pod, container: Document) -> list[str]:
 def _order(pod: Pod, settings: dict[str, dict[str, str]]) -> list[str]:
     """How the containers of a pod stand to each other."""
     found = []
+    images = [image_of(container) for container in pod.containers]
     served = {told["MODELS"].partition("@")[0] for told in settings.values() if "MODELS" in told}
+    if not pod.spec.get("containers") and pod.kind != "InferenceService":
+        found.append("expected a main container")
+    if pod.kind == "Job" and len(pod.containers) != 2:
+        found.append("expected one container that registers and one that publishes")
+    if images == ["postgres"]:  # a longer time than the default, to write its pages
+        least_s = int(str(COMPOSE["postgres"]["stop_grace_period"]).rstrip("s"))
+        if pod.spec.get("terminationGracePeriodSeconds", 30) < least_s:
+            found.append(f"terminationGracePeriodSeconds: expected {least_s}")
     if served - {SERVED}:
         found.append(f"MODELS: expected {SERVED}, got {sorted(served)}")
-    images = [image_of(container) for container in pod.containers]
     if "iqa-front" in images:
         wanted = {"iqa-front", "iqa-web", "iqa-torchserve"}
         if pod.kind == "Deployment":

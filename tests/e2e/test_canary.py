@@ -127,7 +127,7 @@ def front(serving: RunningServer) -> Iterator[SplitFront]:
     assert not front.log.exists() and front.owner() is None
 
 
-def _load(serving: RunningServer, per_s: float = 12) -> Clients:
+def _load(serving: RunningServer, per_s: float = 6) -> Clients:
     return Clients(serving.url("INFERENCE_PORT", "/predictions/iqa"), PICTURE, per_s)
 
 

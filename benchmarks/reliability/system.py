@@ -79,7 +79,7 @@ class System:
         self.backend_port = base_port + 4  # TorchServe's own, where the front has the first
         self.url = f"http://127.0.0.1:{base_port}"
         ports = Ports(inference=base_port, management=base_port + 1, metrics=base_port + 2)
-        self.torchserve = TorchServe(Addresses.on_this_machine(ports), MODEL)
+        self._torchserve = TorchServe(Addresses.on_this_machine(ports), MODEL)
         self.mlflow = MlflowServer(self.folder / "registry", base_port + 5)
         self._state_dir = self.disk / "state"
         self._webhook_port = base_port + 6
@@ -221,7 +221,7 @@ class System:
     def loaded(self) -> set[str]:
         """Return all loaded versions."""
         try:
-            return set(self.torchserve.loaded())
+            return set(self._torchserve.loaded())
         except NotNow:
             return set()
 
@@ -239,7 +239,7 @@ class System:
         if not entry or ready_workers(entry) < WORKERS:
             return False
         try:
-            code, _ = self.torchserve.score(make(SMALL))
+            code, _ = self._torchserve.score(make(SMALL))
         except NotNow:
             return False
         return code == 200
@@ -287,7 +287,7 @@ class System:
 
     def _default(self) -> Record:
         try:
-            entries = self.torchserve.entries()
+            entries = self._torchserve.entries()
         except NotNow:
             return {}
         return entries[0] if entries else {}

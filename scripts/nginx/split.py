@@ -16,6 +16,7 @@ import dataclasses
 import json
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -129,10 +130,12 @@ class SplitFront:
 
     Args:
         folder: FRONT_DIR.
+        patience_s: What requests that a candidate has in hand get before its doors are closed: a
+            little more than nginx waits for it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, patience_s: float = 6.0) -> None:
+        self.folder, self._patience_s = folder, patience_s
         self.log = folder / SPLIT_LOG
 
     def begin(self, split: Split) -> None:
@@ -149,6 +152,7 @@ class SplitFront:
         self._own(split)
         try:
             self.take_back()
+            self._wait_for_its_last()
             self.log.unlink(missing_ok=True)
             if not self.is_configured():  # else nginx listens there
                 self._remove_sockets()
@@ -181,6 +185,7 @@ class SplitFront:
             NoFront: It does not run or refuses; what it knows has no effect.
         """
         self.take_back()
+        self._wait_for_its_last()
         if self.is_configured():
             reload(self.folder, render(self._settings()))
         self._owner_file.unlink(missing_ok=True)
@@ -227,6 +232,12 @@ class SplitFront:
         self._remove_sockets()
         for path in (self._owner_file, self.log):
             path.unlink(missing_ok=True)
+
+    def _wait_for_its_last(self) -> None:
+        """Wait for requests that may fall back still, by a door that a reload closes."""
+        config = self.folder / CONFIG
+        if config.exists() and f"/{OLD_SOCKET}" in config.read_text():
+            time.sleep(self._patience_s)
 
     def _remove_sockets(self) -> None:
         for name in (NEW_SOCKET, OLD_SOCKET):

@@ -93,7 +93,7 @@ class Dry:
             "FRONT_WEB": "127.0.0.1:9",
         }
         self.front = Front(self.settings, folder.parent / "front.log")
-        self.split = SplitFront(folder)
+        self.split = SplitFront(folder, patience_s=0.2)
 
     def ask(self, key: str = "a", path: str = "/predictions/iqa", **how: str) -> requests.Response:
         """Send one request on a connection of its own."""
@@ -219,6 +219,20 @@ def test_what_the_candidate_does_not_answer_the_old_version_does(dry: Dry, how: 
         first, last = line["answers"].split(", ")
         assert (first, last) == ({"killed": "504", "hang": "504"}.get(how, how), "200")
         assert line["asked"] == f"unix:{dry.folder}/new.sock, unix:{dry.folder}/old.sock"
+
+
+def test_what_a_hanging_candidate_has_in_hand_at_the_end_is_answered(dry: Dry) -> None:
+    """The reload waits until they have fallen back to the old version."""
+    front = SplitFront(dry.folder)
+    front.begin(_canary(shares=(100.0,)))
+    front.give(1)
+    dry.stub.version_2 = "hang"
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(dry.ask, str(key)) for key in range(8)]
+        time.sleep(0.5)
+        front.end()
+        replies = [one.result() for one in asked]
+    assert {(reply.status_code, reply.text) for reply in replies} == {(200, "1 2000")}
 
 
 def test_a_refusal_of_the_picture_is_the_candidates_own(dry: Dry) -> None:

@@ -119,4 +119,4 @@ def verdicts(draw: Draw, windows: int, seed: int, title: str) -> dict[str, Any]:
 
 def _drawn(draw: Draw, windows: int, seed: int, title: str) -> Iterator[Compared]:
     for number in tqdm(range(windows), desc=title, unit="window"):
-        yield draw(np.random.default_rng((seed, number)))
+        yield draw(np.random.default_rng((seed, number, *title.encode())))

@@ -72,9 +72,18 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     of = references_at(arguments.reference, arguments.reference_since, arguments.reference_until)
     traffic = traffic_of(arguments.prediction_log, arguments.since, arguments.until)
-    reports = [report_of(one, of(version), arguments.window) for version, one in traffic.items()]
+    reports, missing = [], []
+    for version, one in traffic.items():
+        try:
+            reports.append(report_of(one, of(version), arguments.window))
+        except ValueError as error:  # an archive that is gone leaves the other versions alone
+            missing.append(f"{version}: left out: {error}")
+    if not reports:
+        raise ValueError("; ".join(missing))
+    for line in missing:
+        print(line, file=sys.stderr)
     source = (
-        f"{sum(len(one.times) for one in traffic.values()):,} pictures of "
+        f"{sum(len(one.traffic.times) for one in reports):,} pictures of "
         f"{arguments.prediction_log.name}, compared with {arguments.reference.name}"
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -34,8 +34,8 @@ examples:
     --untested megapixels aspect format
   python -m training.drift_reference --checkpoint my-model --pictures photographs
 
---untested is for pictures that do not tell what a server will be sent: those of BIQ2021 were all
-made 512 x 512 by its authors.
+--untested is for pictures that do not tell what a server will be sent: nearly all
+of BIQ2021 are 512 x 512, and all of them JPEG.
 A registered version is not changed: register the folder again, python -m
 scripts.register_pretrained. How to read what a server then reports: docs/drift.md.
 """

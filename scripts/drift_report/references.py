@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from iqa.drift.comparison import Columns
 from iqa.drift.measures import PICTURES
 from iqa.drift.reference import Reference
 from iqa.predictions.manifest import NAME as MANIFEST
 from iqa.tasks.task import CARD_FILE
-from numpy.typing import NDArray
 
 from scripts.drift_report.traffic import Traffic, traffic_of
 from training.drift.fit import fit
@@ -70,7 +70,7 @@ def _of_card(path: Path) -> Reference:
 
 def _of_log(traffic: dict[str, Traffic]) -> ReferenceOf:
     shared = set(PICTURES).intersection(*(one.columns for one in traffic.values()))
-    everything: dict[str, NDArray[Any]] = {
+    everything: Columns = {
         name: np.concatenate([one.columns[name] for one in traffic.values()])
         for name in PICTURES
         if name in shared

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from iqa.drift.comparison import Columns, columns_of
 from iqa.drift.measures import FEATURES, PIXELS, SCORE, Measures, of_file
+from iqa.predictions.manifest import utc
 
 from scripts.prediction_log.counting import moment_of
 from scripts.prediction_log.reading import rows_of
@@ -59,26 +59,19 @@ def traffic_of(
     Raises:
         ValueError: The folder holds no log, a time is none, or no row tells what is wanted.
     """
-    first = None if since is None else moment_of("--since", since)
-    end = None if until is None else moment_of("--until", until)
+    first = "" if since is None else _stamp(moment_of("--since", since))
+    end = "~" if until is None else _stamp(moment_of("--until", until))
     found: dict[str, list[tuple[str, Measures]]] = {}
-    for version, time, measures in _measured(folder):
+    for version, time, measures in _measured(folder, first, end):
         found.setdefault(version, []).append((time, measures))
     traffic = {}
     for version, pictures in found.items():
         pictures.sort(key=lambda one: one[0])
-        times = pd.DatetimeIndex(pd.to_datetime([time for time, _ in pictures], utc=True))
-        is_meant = np.ones(len(times), bool)
-        if first is not None:
-            is_meant &= times >= first
-        if end is not None:
-            is_meant &= times < end
-        chosen = np.flatnonzero(is_meant)
-        if len(chosen):
-            told = [pictures[place][1] for place in chosen]
-            traffic[version] = Traffic(
-                version=version, times=times[chosen], columns=columns_of(told)
-            )
+        traffic[version] = Traffic(
+            version=version,
+            times=pd.DatetimeIndex(pd.to_datetime([time for time, _ in pictures], utc=True)),
+            columns=columns_of([measures for _, measures in pictures]),
+        )
     if not traffic:
         raise ValueError(
             f"{folder}: expected answers with what was measured of their pictures, found none. "
@@ -88,11 +81,17 @@ def traffic_of(
     return dict(sorted(traffic.items(), key=lambda one: one[1].times[0]))
 
 
-def _measured(folder: Path) -> Iterator[tuple[str, str, Measures]]:
+def _stamp(moment: pd.Timestamp) -> str:
+    """Return a moment as rows have it, whose texts sort by time."""
+    return utc(moment.timestamp())
+
+
+def _measured(folder: Path, first: str, end: str) -> Iterator[tuple[str, str, Measures]]:
     """Yield version, time and measures of each row that has them; erased ones have none."""
     for row in rows_of(folder):
         data = row["data"]
-        if row.get("type") == SCORED and PIXELS[0] in data:
+        is_scored = row.get("type") == SCORED and PIXELS[0] in data
+        if is_scored and first <= row["time"] < end:
             yield f"{data['model']} {data['version']}", row["time"], _measures(data)
 
 

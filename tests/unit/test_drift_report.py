@@ -130,6 +130,20 @@ def test_a_log_beside_its_own_past(
     assert run(capsys, tmp_path / "d.html", "--prediction-log", log, *past, *quiet)[0] == 0
 
 
+def test_a_version_whose_archive_is_gone_is_left_out(
+    log: Path, model_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are told all the same, and why one is not."""
+    (tmp_path / "iqa-2.mar").write_bytes((model_store / "iqa-2.mar").read_bytes())
+    out = tmp_path / "d.html"
+    assert drift.main(
+        ["--prediction-log", str(log), "--reference", str(tmp_path), "--out", str(out)]
+    ) == 0  # fmt: skip
+    printed = capsys.readouterr()
+    assert printed.err.startswith("iqa 1: left out: --reference: expected")
+    assert "Nothing moved. The newest 2,000 pictures of iqa 2" in printed.out
+
+
 def test_rows_become_parquet_and_come_back(log: Path, tmp_path: Path) -> None:
     """With what was measured."""
     rows = list(rows_of(log))[:50]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -10,8 +11,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from iqa.drift.measures import of_features, of_file, of_pixels, projection
 from iqa.imaging.decoding import DecodedImage
+from iqa.imaging.statistics import N_STATISTICS
 from PIL import Image
 from prediction_log import FOLDER, STORE, PredictionLog, archive_sha256, worker_id
 from telemetry import Item
@@ -19,6 +23,7 @@ from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from console.paths import ROOT
+from scripts.drift_report.traffic import traffic_of
 from scripts.prediction_log import keeping, reading
 from scripts.prediction_log.verify import verify
 
@@ -85,6 +90,23 @@ def test_a_score_is_a_row_with_all_that_the_handler_knows(folder: Path) -> None:
         },
     }  # fmt: skip
     assert keeping.compact(folder) == (1, [])  # Parquet has a column for each
+
+
+@pytest.mark.parametrize("has_features", [True, False])
+def test_what_was_measured_for_drift_is_in_the_row(folder: Path, has_features: bool) -> None:
+    """As the page reads it back; size, format and score are there once."""
+    seen = np.linspace(0, 1, N_STATISTICS, dtype=np.float32)
+    measured = {**of_file((768, 512), "JPEG"), **of_pixels(seen), "score": 61.5}
+    if has_features:
+        measured |= of_features(np.ones(8, np.float32), projection(8))
+    context = context_of({})
+    log = PredictionLog(context, MODEL)
+    log.record([dataclasses.replace(SCORED, measured=measured)], 0.0251, context)
+    rows_of(folder, log)
+    columns = traffic_of(folder)["iqa 7"].columns
+    assert {name: column.tolist() for name, column in columns.items()} == {
+        name: [value] for name, value in measured.items()
+    }
 
 
 def test_a_class_is_a_row_with_its_confidence(folder: Path) -> None:

@@ -14,8 +14,8 @@ from scipy.stats import chi2
 
 SHARES: Final = (0.02, 0.1, 0.5, 0.9, 0.98)
 """Of the reference, at which bins end: what is damaged piles up in the outermost ones."""
-FALSE_ALARMS: Final = 0.0005
-"""Of a window in which nothing moved, over all measures together; half of what is promised."""
+FALSE_ALARMS: Final = 0.0001
+"""Of a window in which nothing moved, over all measures together; a tenth of what is promised."""
 MIN_PICTURES: Final = 500
 # Where so many pictures have one and the same value, it gets a bin of its own.
 ATOM: Final = 0.02
@@ -55,7 +55,7 @@ def fit(
     for name, values in columns.items():
         bins = Spread(**_bins(values), counts=(), limit=None)
         counts = bins.count(values)
-        limit = None if name in untested else _limit(int(np.count_nonzero(counts)), each)
+        limit = None if name in untested else _limit(sum(map(bool, counts)), each)
         spreads[name] = replace(bins, counts=tuple(counts), limit=limit)
     return Reference(spreads=spreads, pictures=pictures)
 

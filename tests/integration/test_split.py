@@ -31,6 +31,7 @@ SCORED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 ANSWERS = {
     "500": b"HTTP/1.1 500 Fault\r\nContent-Length: 0\r\n\r\n",
     "503": b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+    "507": b"HTTP/1.1 507 Died\r\nContent-Length: 0\r\n\r\n",
     "404": b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
     "400": b"HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nits",
 }
@@ -200,7 +201,7 @@ def test_without_a_key_the_address_decides(dry: Dry) -> None:
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("how", ["500", "503", "404", "killed", "hang"])
+@pytest.mark.parametrize("how", ["500", "503", "507", "404", "killed", "hang"])
 def test_what_the_candidate_does_not_answer_the_old_version_does(dry: Dry, how: str) -> None:
     """No client sees its failure; the log says whom it concerns; a hang costs five seconds."""
     dry.split.begin(_canary(shares=(100.0,)))
@@ -217,7 +218,7 @@ def test_what_the_candidate_does_not_answer_the_old_version_does(dry: Dry, how: 
     for line in lines:
         assert (line["arm"], line["status"]) == ("new", "200")
         first, last = line["answers"].split(", ")
-        assert (first, last) == ({"killed": "504", "hang": "504"}.get(how, how), "200")
+        assert (first, last) == ({"killed": "504", "hang": "504", "507": "504"}.get(how, how), "200")
         assert line["asked"] == f"unix:{dry.folder}/new.sock, unix:{dry.folder}/old.sock"
 
 

@@ -186,7 +186,7 @@ def test_rows_that_are_written_and_lost_are_counted(
     assert any(":written," in line and "total.Count:1" in line for line in told)
     assert any(":dropped," in line and "total.Count:1" in line for line in told)
     assert any("log_errno.Count:2|#worker:0," in line for line in told)
-    assert "a row was not made" in caplog.text
+    assert "an answer was not taken" in caplog.text
     folder.with_name("away").rename(folder)
 
 

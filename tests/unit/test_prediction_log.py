@@ -706,6 +706,23 @@ def test_a_row_that_is_no_json_costs_no_score(tmp_path: Path) -> None:
     assert (verify(tmp_path).problems, verify(tmp_path).rows) == ([], 1)
 
 
+def test_an_answer_of_which_no_row_can_be_made_loses_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted and its place is noted; the rows beside it are written."""
+    reports: list[Report] = []
+    rows = {number: row(number) for number in (0, 1, 3)}
+    writer = writer_of(tmp_path, reports, flush_s=60, as_row=rows.__getitem__)
+    for number in range(4):
+        writer.add(number)
+    writer.close()
+    assert (reports[-1].written, reports[-1].dropped) == (3, 1)
+    assert "a row was not made" in caplog.text
+    told = [one["data"]["request_id"] for one in reading.rows_of(tmp_path)]
+    assert told == ["request-0", "request-1", "request-3"]
+    assert verify(tmp_path).problems == []
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Run the command; return its exit status and what it printed."""
     status = predictions.main(list(arguments))

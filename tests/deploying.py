@@ -71,8 +71,18 @@ class _Trapped(logging.Handler):
             time.sleep(0.01)
 
 
-def _run(argv: list[str], told: str, said: str, trap: Trap | None, max_bytes: int | None) -> None:
+def _run(
+    argv: list[str],
+    environment: dict[str, str],
+    told: str,
+    said: str,
+    trap: Trap | None,
+    max_bytes: int | None,
+) -> None:
     """Run one command; called in the process that was forked for it."""
+    # The fork server, one for all files of tests, keeps the environment of its start.
+    os.environ.clear()
+    os.environ.update(environment)
     for descriptor, name in ((1, told), (2, said)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if trap is not None:
@@ -133,7 +143,6 @@ class Deployer:
                 "scripts.rollout.sync",
             ]
         )
-        # The fork server keeps what the environment is at its start, which is the first command's.
         os.environ.update(environment)
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 
@@ -147,7 +156,9 @@ class Deployer:
         if argv[0] == "sync" and "--watch-s" not in argv:
             arguments += ["--watch-s", "0.5"]
         process = self._context.Process(
-            target=_run, args=(arguments, str(told), str(said), trap, max_bytes), daemon=True
+            target=_run,
+            args=(arguments, dict(os.environ), str(told), str(said), trap, max_bytes),
+            daemon=True,
         )
         process.start()
         return Command(process, told, said)

@@ -102,7 +102,7 @@ def test_auto_takes_the_next_fastest_where_one_fails_on_a_golden_picture(
 ) -> None:
     """It passed its gate, was the fastest, and is wrong here: the archive is built without it."""
     monkeypatch.setattr(precision, "MIN_SHARE_WITHIN", 0.0)
-    monkeypatch.setattr(precision, "MAX_DROP", 1.0)
+    monkeypatch.setattr(precision, "MAX_DROP", 2.0)  # without VNNI the order may turn round
     monkeypatch.setattr(precision, "MAX_POINTS", {"bf16": 0.0, "int8": 0.0})
     monkeypatch.setattr(runtime, "has_bf16", lambda: False)  # its graph takes a minute
     times_ms = {"int8": 1.0, "f32": 2.0}

@@ -40,7 +40,7 @@ PORTS = {
     "metrics": (8082, "of the metrics API"),
     "health": (8083, "of /live and /ready; 0: none"),
     "backend": (8084, "of TorchServe behind the front; unused with --no-front"),
-    "web": (8085, "of the gateway behind the front; unused with --no-web"),
+    "web": (8086, "of the gateway behind the front; unused with --no-web"),
 }
 SWITCH = {"": True, "1": True, "0": False}
 

@@ -73,7 +73,7 @@ def expect_free(
                     f"port {port} ({name}): expected it free, got: {error.strerror}. "
                     "Choose others, e.g. --inference-port 18080 --management-port 18081 "
                     "--metrics-port 18082 --health-port 18083 --backend-port 18084 "
-                    "--web-port 18085, or stop what listens there."
+                    "--web-port 18086, or stop what listens there."
                 ) from error
 
 

@@ -24,8 +24,8 @@ from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults
 from scripts.server import prediction_log, process
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
-from scripts.server.lock import one_start_at_a_time
 from scripts.server.models import ServedModel, parse_models, with_workers
+from scripts.server.start_lock import one_start_at_a_time
 from scripts.server.state import Server, StateDir
 from scripts.supervisor import gateway
 from scripts.supervisor.detach import Behind, go_behind

@@ -23,8 +23,8 @@ SCORED: Final = {
 NAMED: Final = {**SCORED, "image_name": "parrots.jpg"}
 REFUSED: Final = {
     "code": 415, "type": "ImageRejected", "reason": "unsupported_format",
-    "message": "image: expected JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF, got PDF. Send an "
-    "image file.",
+    "message": "image: expected JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF, got a PDF document. "
+    "Send an image file.",
 }  # fmt: skip
 IS_OK: Final = {
     "status": "ok", "model_status": "loaded", "model_name": "iqa", "model_version": "1",

@@ -19,7 +19,7 @@ from benchmarks.peers.launches import Launch, Site
 from benchmarks.peers.processes import MarkedProcesses
 from benchmarks.peers.torchserve import STARTED
 from scripts.server.addresses import Ports
-from scripts.server.process import expect_free
+from scripts.server.free_ports import expect_free
 
 START_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.02

@@ -227,10 +227,10 @@ def _interrupt(number: int, frame: object) -> None:
 def served_archive(model_name: str = OURS) -> Path:
     """Return the archive that `make serve` would serve; build it where it is missing."""
     from scripts.rollout.records import Records
-    from scripts.supervisor import served_archive  # MLflow takes seconds to import
+    from scripts.supervisor import alias_archive  # MLflow takes seconds to import
 
     known = Records(state=StateDir.from_environment(), model_name=model_name)
-    return served_archive.served_archive(model_name, "staging", mar_file.MODEL_STORE, known)
+    return alias_archive.served_archive(model_name, "staging", mar_file.MODEL_STORE, known)
 
 
 def sites(mar: Path, out: Path, base_port: int) -> Callable[[str], Site]:

@@ -19,7 +19,7 @@ from benchmarks.peers.launches import Launch, Site
 from benchmarks.peers.processes import MarkedProcesses
 from benchmarks.peers.torchserve import STARTED
 from scripts.server.addresses import Ports
-from scripts.server.process import expect_free
+from scripts.server.free_ports import expect_free
 
 START_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.02
@@ -102,7 +102,7 @@ class Running:
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "iqa": Contender(
-        title="iqa (this project)",
+        title="ours",
         note="TorchServe 0.12, the settings and the archive that `make serve` serves",
         launch=launches.iqa,
     ),
@@ -112,39 +112,39 @@ CONTENDERS: Final[dict[str, Contender]] = {
         launch=None,
     ),
     "torchserve_noop": Contender(
-        title="TorchServe, handler that does nothing",
-        note="our settings; the floor of the server itself; replies with a constant",
+        title="TorchServe floor",
+        note="our settings, a handler that does nothing: the floor of the server itself",
         launch=launches.torchserve_noop,
         is_scored=False,
     ),
     "torchserve_eager": Contender(
-        title="TorchServe + stock eager handler, 1 thread a worker",
+        title="TorchServe eager, 1 thread",
         note="stock settings, BaseHandler, torch eager float32, OMP_NUM_THREADS=1",
         launch=launches.torchserve_eager,
     ),
     "torchserve_eager_default": Contender(
-        title="TorchServe + stock eager handler, default threads",
+        title="TorchServe eager",
         note="the same without OMP_NUM_THREADS: the workers' thread pools may strangle each other",
         launch=launches.torchserve_eager_default,
     ),
     "fastapi_eager": Contender(
-        title="FastAPI + torch eager",
+        title="FastAPI eager",
         note="one uvicorn process, torch eager float32, file upload, thread pool: the tutorial",
         launch=launches.fastapi_eager,
     ),
     "fastapi_openvino": Contender(
-        title="FastAPI + the same graph",
-        note="one uvicorn process a worker (uvloop, httptools), raw body, graph in the event loop",
+        title="FastAPI",
+        note="one uvicorn process a worker (uvloop, httptools), raw body, the same graph",
         launch=launches.fastapi_openvino,
     ),
     "litserve": Contender(
-        title="LitServe + the same graph",
-        note="LitServe 0.2, base64 in JSON, its own choice of queue and API servers",
+        title="LitServe",
+        note="LitServe 0.2, the same graph, base64 in JSON, its own queue and API servers",
         launch=launches.litserve,
     ),
     "bentoml": Contender(
-        title="BentoML + the same graph",
-        note="BentoML 1.4, multipart, graph in the event loop",
+        title="BentoML",
+        note="BentoML 1.4, multipart, the same graph in the event loop",
         launch=launches.bentoml,
     ),
     "mlflow_serve": Contender(

@@ -31,7 +31,7 @@ from iqa.network.runtime import OpenVINORuntime
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.bench import BASE_PORT, PORTS_EACH, end_with_servers, served_archive
 from benchmarks.load import Request, closed_loop
 from benchmarks.peers import launches
@@ -55,18 +55,13 @@ MUST_MS: Final = 5.0
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser_of("floor", __doc__, "floor")
     command_line.add_model_name(parser, "registered model; its archive is built if need be")
     parser.add_argument("--mar", type=Path, help="archive (default: what the alias staging names)")
     parser.add_argument("--picture", type=Path, help="what is sent (default: made to the network)")
     parser.add_argument("--seconds", type=int, default=10, help="of load, each (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--clients", type=int, default=16, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=launches.ROOT / "build" / "floor",
-        help="folder (default: build/floor)",
-    )  # fmt: skip
     parser.add_argument(
         "--port", type=int, default=BASE_PORT,
         help="first of twenty; gRPC takes two of each ten, 1010 below (default: %(default)s)",
@@ -76,19 +71,9 @@ def main(argv: list[str] | None = None) -> int:
     end_with_servers()
 
     def command() -> int:
-        name = arguments.model_name
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        found = measure(arguments)
-        document = {
-            "measured_at": time.strftime("%Y-%m-%d %H:%M"),
-            "machine": machine.machine(), "versions": machine.versions(),
-            "model": name, "clients": arguments.clients, **found,
-        }  # fmt: skip
-        (arguments.out / f"floor-{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        text = as_table(found)
-        (arguments.out / f"floor-{name}.md").write_text(text + "\n")
-        print(text)
-        return 0
+        name, found = arguments.model_name, measure(arguments)
+        document = {"model": name, "clients": arguments.clients, **found}
+        return record.keep(arguments.out, f"floor-{name}", document, as_table(found))
 
     return command_line.run(command, arguments.debug)
 

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.bench import BASE_PORT, end_with_servers, served_archive
 from benchmarks.load import Request, closed_loop
-from benchmarks.peers.launches import ROOT
 from benchmarks.reliability.system import System
 from benchmarks.resources import CpuMeter
 from benchmarks.tables import table
@@ -57,15 +53,10 @@ def run(
         as_table: Returns the records as Markdown.
         argv: Command line; None: the process's.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser_of(name, description, "reliability")
     parser.add_argument("--seconds", type=int, default=10, help="of load, each (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--clients", type=int, default=16, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "reliability",
-        help="folder (default: build/reliability)",
-    )  # fmt: skip
     parser.add_argument(
         "--port", type=int, default=BASE_PORT, help="first of ten (default: %(default)s)"
     )
@@ -74,20 +65,9 @@ def run(
     end_with_servers()
 
     def command() -> int:
-        arguments.out.mkdir(parents=True, exist_ok=True)
         rounds = measure(arguments)
-        document = {
-            "measured_at": time.strftime("%Y-%m-%d %H:%M"),
-            "machine": machine.machine(),
-            "versions": machine.versions(),
-            "clients": arguments.clients,
-            "rounds": rounds,
-        }
-        (arguments.out / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        text = as_table(rounds)
-        (arguments.out / f"{name}.md").write_text(text + "\n")
-        print(text)
-        return 0
+        found = {"clients": arguments.clients, "rounds": rounds}
+        return record.keep(arguments.out, name, found, as_table(rounds))
 
     return command_line.run(command, arguments.debug)
 

@@ -43,10 +43,8 @@ def peer_wins(figures: Figures) -> str:
         for name, value in theirs.items():
             lead = (value / ours if is_floor else ours / value) if ours and value else 0.0
             if lead > 1 + NOISE:
-                lines.append(
-                    f"- {what}: {CONTENDERS[name].title} {value:.4g}, ours {ours:.4g} "
-                    f"({lead - 1:.0%} better)\n"
-                )
+                title = CONTENDERS[name].title
+                lines.append(f"- {what}: {title} {value:.4g}, ours {ours:.4g} ({lead - 1:.0%})\n")
     return "".join(lines) or "Nowhere in what was measured.\n"
 
 
@@ -57,7 +55,7 @@ def _comparisons(figures: Figures) -> Iterator[tuple[str, float, dict[str, float
     rate = figures.rate_per_s(OURS)
     if rate is not None:
         yield (
-            "scores/s at 16 clients, rounds",
+            "scores/s, rounds",
             rate,
             _known({name: figures.rate_per_s(name) for name in peers}),
             True,
@@ -119,5 +117,5 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
 def _said(kind: str, rest: list[str]) -> str:
     if kind == "closed":
         picture, clients = rest
-        return f"{picture}, {clients} clients"
-    return f"{rest[0]} % of the limit offered"
+        return f"{picture} x {clients}"
+    return f"{rest[0]}% of the limit"

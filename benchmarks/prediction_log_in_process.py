@@ -10,7 +10,6 @@ and row in the thread that answers, and all of the thread that writes. Writes
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -31,7 +30,7 @@ from tqdm import tqdm
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.bench import served_archive
 from benchmarks.pictures import SMALL, make
 from benchmarks.prediction_log_cost import ratio
@@ -48,30 +47,17 @@ WRITTEN_S: Final = 0.7
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.prediction_log_in_process", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    name = "prediction_log_in_process"
+    parser = record.parser_of(name, __doc__, "reliability")
     parser.add_argument("--images", type=int, default=50, help="a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "reliability",
-        help="folder (default: build/reliability)",
-    )  # fmt: skip
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        name = "prediction_log_in_process"
         with redirect_stdout(io.StringIO()):  # the metrics, for TorchServe
             rounds = measure(arguments.images, arguments.rounds, arguments.out / name)
-        document = {"machine": machine.machine(), "versions": machine.versions(), "rounds": rounds}
-        (arguments.out / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        text = as_table(rounds)
-        (arguments.out / f"{name}.md").write_text(text + "\n")
-        print(text)
-        return 0
+        return record.keep(arguments.out, name, {"rounds": rounds}, as_table(rounds))
 
     return command_line.run(command, arguments.debug)
 

@@ -10,9 +10,7 @@ everything below it. Writes build/scale/ray.json.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import statistics
 import subprocess
 import sys
@@ -23,10 +21,9 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.score_folder import make_images, start
 from console import command_line
-from console.paths import ROOT
 from scripts.server.cores import usable_cores
 
 WAYS: Final = {"local": (), "ray": ("--ray", "local")}
@@ -36,13 +33,9 @@ POLL_S: Final = 0.1
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ray_rate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser_of("ray_rate", __doc__, "scale")
     parser.add_argument("--images", type=int, default=2000, help="(default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "scale", help="folder (default: build/scale)"
-    )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
@@ -50,12 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=arguments.out) as folder:
             found = compare(Path(folder), arguments.images, arguments.rounds)
-        document = {
-            "measured_at": time.strftime("%Y-%m-%d %H:%M"), "machine": machine.machine(), **found
-        }  # fmt: skip
-        (arguments.out / "ray.json").write_text(json.dumps(document, indent=2) + "\n")
-        print(json.dumps(found, indent=2))
-        return 0
+        return record.keep(arguments.out, "ray", found)
 
     return command_line.run(command, arguments.debug)
 

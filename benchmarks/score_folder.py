@@ -13,7 +13,6 @@ ratio of the medians is meant to hold elsewhere. Writes build/scale/NAME.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import resource
@@ -30,7 +29,7 @@ import psutil
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.file_opens import Opened
 from benchmarks.peers.launches import ROOT
 from benchmarks.pictures import SMALL, make
@@ -56,16 +55,12 @@ for name in open(names[0]):
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score_folder", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser_of("score_folder", __doc__, "scale")
     parser.add_argument("what", choices=sorted(MEASURES))
     parser.add_argument("--images", type=int, help="(default: as above)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--kills", type=int, default=20, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "build" / "scale", help="folder (default: build/scale)"
-    )
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
@@ -73,12 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=arguments.out) as folder:
             found = MEASURES[arguments.what](arguments, Path(folder))
-        document = {
-            "measured_at": time.strftime("%Y-%m-%d %H:%M"), "machine": machine.machine(), **found
-        }  # fmt: skip
-        (arguments.out / f"{arguments.what}.json").write_text(json.dumps(document, indent=2) + "\n")
-        print(json.dumps(found, indent=2))
-        return 0
+        return record.keep(arguments.out, arguments.what, found)
 
     return command_line.run(command, arguments.debug)
 

@@ -47,7 +47,7 @@ def rounds(figures: Figures) -> str:
             [
                 CONTENDERS[name].title,
                 number(figures.rate_per_s(name), 1),
-                f"{min(rates):.1f} to {max(rates):.1f}",
+                f"{min(rates):.1f}-{max(rates):.1f}",
                 number(figures.ratio(name, LIMIT), 2),
                 number(figures.ratio(OURS, name), 2),
                 number(_middle([one["p50_ms"] for one in latencies]), 0),
@@ -58,7 +58,7 @@ def rounds(figures: Figures) -> str:
         )
     return table(
         [
-            "contender", "scores/s", "lowest to highest", "share of the limit", "ours / it",
+            "contender", "scores/s", "range", "of the limit", "ours / it",
             "p50 ms", "p99 ms", "CPU ms", "client's CPU ms",
         ],
         rows,
@@ -98,13 +98,12 @@ def constant_rates(figures: Figures) -> str:
         rows.append(
             [
                 CONTENDERS[step["contender"]].title,
-                f"{load['offered_per_s']:.0f}"
-                + (f" ({percent} % of the limit)" if percent else ""),
+                f"{load['offered_per_s']:.0f}" + (f" ({percent}%)" if percent else ""),
                 *(
                     number(load["latency"][key], 1)
                     for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
                 ),
-                f"{errors_of(load)} of {sum(load['statuses'].values())}",
+                f"{errors_of(load)}/{sum(load['statuses'].values())}",
                 f"{one['cpu']['server_s'] / one['cpu']['elapsed_s'] / cores:.0%}",
                 number(load["lag"]["p99_ms"], 1),
             ]
@@ -112,7 +111,7 @@ def constant_rates(figures: Figures) -> str:
     return table(
         [
             "contender", "offered/s", "mean ms", "p50 ms", "p95 ms", "p99 ms", "not scored",
-            "server's share of all cores", "client's lag, p99 ms",
+            "CPU", "client's lag",
         ],
         rows,
     )  # fmt: skip

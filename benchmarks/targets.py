@@ -73,12 +73,12 @@ def targets(figures: Figures) -> list[Target]:
             must=1.03, aim=1.12, unit="x", is_floor=True,
         ),
         Target(
-            figure="throughput over FastAPI + torch eager",
+            figure="throughput over FastAPI eager",
             measured=figures.ratio(OURS, "fastapi_eager"),
             must=9, aim=12, unit="x", is_floor=True, digits=1,
         ),
         Target(
-            figure="throughput over TorchServe + stock eager handler, 1 thread a worker",
+            figure="throughput over TorchServe eager, 1 thread",
             measured=figures.ratio(OURS, "torchserve_eager"),
             must=8, aim=11, unit="x", is_floor=True, digits=1,
         ),

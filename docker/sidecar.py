@@ -63,7 +63,7 @@ def first_archive(models: Sequence[ServedModel], store: Path) -> int:
 
 
 def _is_built(model: ServedModel, store: Path, said: dict[str, str]) -> bool:
-    from scripts.supervisor.served_archive import served_archive  # MLflow takes seconds to import
+    from scripts.supervisor.alias_archive import served_archive  # MLflow takes seconds to import
 
     records = Records(state=StateDir.from_environment(), model_name=model.name)
     try:

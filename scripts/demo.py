@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "METRICS_PORT": "18082",
     "HEALTH_PORT": "18083",
     "BACKEND_PORT": "18084",
+    "WEB_PORT": "18086",
 }
 STOP = ["-m", "scripts.serve", "--stop"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from console import command_line
 from scripts.batch import listing, model, run, source
+from scripts.batch.place import Place, reserved
 from scripts.batch.pool import WorkerPool, log_of
 from scripts.batch.rows import PASSING
 from scripts.server.cores import usable_cores
@@ -64,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     for name in ("aiobotocore", "botocore"):  # they say where they found their credentials
         logging.getLogger(name).setLevel(logging.WARNING)
-    place = run.Place(output=arguments.out)
-    with run.reserved(place, arguments.resume):
+    place = Place(output=arguments.out)
+    with reserved(place, arguments.resume):
         chosen = model.open_model(
             arguments.model, arguments.device, place.folder / "model",
             model_name=arguments.model_name, store=arguments.model_store,
@@ -90,7 +91,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _scorers(
-    arguments: argparse.Namespace, chosen: model.Model, place: run.Place
+    arguments: argparse.Namespace, chosen: model.Model, place: Place
 ) -> Callable[[], AbstractContextManager[run.Scorers]]:
     """Return what starts the workers: here, or on a cluster."""
     root, _ = listing.root_of(arguments.inputs)

@@ -21,11 +21,12 @@ from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front
 from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
-from scripts.server import prediction_log, process
+from scripts.server import prediction_log
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
-from scripts.server.lock import one_start_at_a_time
+from scripts.server.free_ports import expect_free
 from scripts.server.models import ServedModel, parse_models, with_workers
+from scripts.server.start_lock import one_start_at_a_time
 from scripts.server.state import Server, StateDir
 from scripts.supervisor import gateway
 from scripts.supervisor.detach import Behind, go_behind
@@ -40,7 +41,7 @@ PORTS = {
     "metrics": (8082, "of the metrics API"),
     "health": (8083, "of /live and /ready; 0: none"),
     "backend": (8084, "of TorchServe behind the front; unused with --no-front"),
-    "web": (8085, "of the gateway behind the front; unused with --no-web"),
+    "web": (8086, "of the gateway behind the front; unused with --no-web"),
 }
 SWITCH = {"": True, "1": True, "0": False}
 
@@ -91,7 +92,7 @@ def serve(arguments: argparse.Namespace) -> int:
             front.stop_left_over(Path(plan.front["FRONT_DIR"]))
         gateway.stop_left_over(plan.state.path)
         web_port = plan.web.port if plan.web else None
-        process.expect_free(plan.ports, plan.front_port, plan.health_port, web_port)
+        expect_free(plan.ports, plan.front_port, plan.health_port, web_port)
         behind: Behind | None = None
         if arguments.detach:
             status, behind = go_behind()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from iqa.imaging import boxes, coded_sizes
+from iqa.imaging import heif_boxes, heif_sizes
 
 PICTURES: Final = Path(__file__).parent / "pictures"
 HDLR: Final = bytes(8) + b"pict" + bytes(13)
@@ -42,10 +42,10 @@ def picture(name: str) -> bytes:
 @functools.cache
 def coded(body: bytes, *more: Property) -> Part:
     """Return the coded picture of a file as a part: its bytes, configuration and size."""
-    container = boxes.read(body)
+    container = heif_boxes.read(body)
     item = container.item(container.primary)
     kept = tuple(p for p in item.properties if p[0] in (b"av1C", b"hvcC", b"ispe", b"colr"))
-    return Part(kind=item.kind, content=coded_sizes.payload(item, body), properties=(*kept, *more))
+    return Part(kind=item.kind, content=heif_sizes.payload(item, body), properties=(*kept, *more))
 
 
 def box(kind: bytes, content: bytes) -> bytes:

@@ -19,8 +19,8 @@ from typing import Final
 
 import mlflow
 from iqa.network import checkpoint
-from iqa.network.own import is_own
 from iqa.network.runtime import GRAPH_FILE
+from iqa.network.user_network import is_own
 
 from console import command_line
 from console.names import DVC_LOCK

@@ -18,14 +18,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from web import schemas
+from web import request_bodies, responses, schemas
 from web.dependencies import OptionalName, OptionalTopK, Parts, add_passing
 from web.page import mount_page
 from web.predict import known_model
 from web.protocol import VERSION, add_protocol
 from web.refusals import Refused
 from web.reload import Caller, expect_allowed
-from web.schemas import answers, refusals
+from web.responses import answers, refusals
 from web.settings import Settings, served_models
 from web.swagger import mount_docs
 
@@ -99,32 +99,33 @@ def _add_scoring(app: FastAPI) -> None:
     for path in ("/predict", "/predict/"):
         add_passing(
             app, path, "predict", predict, tags=["score"], summary="Score one image",
-            response_model=None, openapi_extra=schemas.ONE_FILE,
+            response_model=None, openapi_extra=request_bodies.ONE_FILE,
             include_in_schema=not path.endswith("/"),
             responses={
-                200: answers(schemas.NamedScore, "A score.", schemas.NAMED),
-                **refusals(schemas.PICTURE),
+                200: answers(schemas.NamedScore, "A score.", responses.NAMED),
+                **refusals(responses.PICTURE),
             },
         )  # fmt: skip
     batch = {"scored": 1, "refused": 1, "results": [
-        {"status": 200, **schemas.NAMED}, {"image_name": "a.pdf", "status": 415, **schemas.REFUSED},
+        {"status": 200, **responses.NAMED},
+        {"image_name": "a.pdf", "status": 415, **responses.REFUSED},
     ]}  # fmt: skip
     add_passing(
         app, "/predict/batch", "batch", predict_batch, tags=["score"],
-        summary="Score many images", response_model=None, openapi_extra=schemas.MANY_FILES,
+        summary="Score many images", response_model=None, openapi_extra=request_bodies.MANY_FILES,
         responses={200: answers(schemas.Batch, "A result for each file.", batch), **refusals()},
     )  # fmt: skip
 
 
 def _add_service(app: FastAPI) -> None:
-    not_ok = {**schemas.IS_OK, "status": "unavailable", "model_status": "not_ready",
+    not_ok = {**responses.IS_OK, "status": "unavailable", "model_status": "not_ready",
               "reason": "restarting: it ended by itself"}  # fmt: skip
 
     @app.get(
         "/health", tags=["service"], summary="May requests come?",
         responses={
             **refusals(),
-            200: answers(schemas.Health, "They may.", schemas.IS_OK),
+            200: answers(schemas.Health, "They may.", responses.IS_OK),
             503: answers(schemas.Health, "They may not; `reason` says why.", not_ok),
         },
     )  # fmt: skip
@@ -147,7 +148,7 @@ def _add_service(app: FastAPI) -> None:
     @app.post(
         "/reload-model", tags=["service"], summary="Serve what the alias names",
         responses={
-            200: answers(schemas.Reloaded, "What happened.", schemas.RELOADED),
+            200: answers(schemas.Reloaded, "What happened.", responses.RELOADED),
             **refusals((401, 403, 409)),
         },
         openapi_extra={"security": [{}, {"token": []}]},

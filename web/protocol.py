@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
-from web import schemas, tensors
+from web import request_bodies, responses, schemas, tensors
 from web.dependencies import Parts, add_passing
 from web.predict import known_model
 from web.refusals import Refused
-from web.schemas import answers, refusals
+from web.responses import answers, refusals
 
 VERSION: Final = "0.1.0"
 ModelName = Annotated[str, Path(description="A registered model that is served.", examples=["iqa"])]
@@ -74,8 +74,8 @@ def add_protocol(app: FastAPI) -> None:
         503: answers(schemas.ModelReady, "It is not.", {"name": "iqa", "ready": False}),
     }
     inferred = {
-        200: answers(schemas.InferReply, "Scores.", schemas.INFERRED),
-        **refusals(schemas.PICTURE, schemas.InferFailure),
+        200: answers(schemas.InferReply, "Scores.", responses.INFERRED),
+        **refusals(responses.PICTURE, schemas.InferFailure),
     }
     inferred[200]["content"]["application/octet-stream"] = {
         "schema": {"type": "string", "format": "binary"}
@@ -107,7 +107,7 @@ def add_protocol(app: FastAPI) -> None:
         )
         add_passing(
             app, f"{path}/infer", "infer", infer_version if has_version else infer,
-            summary="Score images", response_model=None, openapi_extra=schemas.INFER_BODY,
+            summary="Score images", response_model=None, openapi_extra=request_bodies.INFER_BODY,
             responses=inferred, **options,
         )  # fmt: skip
 

@@ -57,6 +57,7 @@ def text(documents: dict[str, Record]) -> str:
         "# Reliability: results\n",
         "Written by `python -m benchmarks.reliability report`; do not edit. "
         "What it means: [reliability](../reliability.md).\n",
+        _machines(documents),
         "## In short\n",
         summary.table_of(swaps, faults, soak),
         "## Swaps under load\n",
@@ -82,17 +83,28 @@ def text(documents: dict[str, Record]) -> str:
 def _conditions(document: Record) -> str:
     if not document:
         return ""
-    machine, versions = document["machine"], document["versions"]
-    ours = ", ".join(f"{name} {version}" for name, version in versions["ours"].items())
     front = "with the front" if document.get("is_fronted") else "without the front"
-    lines = [
-        f"{document.get('measured_at', '-')}, commit {versions['commit']}; open loop, "
-        f"{document['rate_per_s']:g} requests a second, {front}.",
-        f"{machine['processor']}, {machine['usable_cores']} usable cores, "
-        f"{machine['memory_bytes'] / 1e9:.0f} GB, {machine['system']}.",
-        f"Python {versions['python']}, {versions['java']}, {ours}.",
-    ]
-    return "\n".join(f"- {line}" for line in lines) + "\n"
+    return (
+        f"{document.get('measured_at', '-')}, commit {document['versions']['commit']}; open loop, "
+        f"{document['rate_per_s']:g} requests a second, {front}.\n"
+    )
+
+
+def _machines(documents: dict[str, Record]) -> str:
+    """Return on what was measured: once where it was the same for all."""
+    told: dict[str, list[str]] = {}
+    for name, document in documents.items():
+        machine, versions = document["machine"], document["versions"]
+        ours = ", ".join(f"{package} {version}" for package, version in versions["ours"].items())
+        on = (
+            f"{machine['processor']}, {machine['usable_cores']} usable cores, "
+            f"{machine['memory_bytes'] / 1e9:.0f} GB, {machine['system']}; "
+            f"Python {versions['python']}, {versions['java']}, {ours}."
+        )
+        told.setdefault(on, []).append(name)
+    if len(told) == 1:
+        return "".join(f"{on}\n" for on in told)
+    return "".join(f"- {', '.join(names)}: {on}\n" for on, names in told.items())
 
 
 def _soak_words(document: Record) -> str:

@@ -30,8 +30,6 @@ Record = dict[str, Any]
 
 SERIES: Final = {"standby": 2, "loading": 3}
 """How many versions take turns in each."""
-BY: Final = ("side-car", "command")
-"""Who swaps: `sync --watch`, woken by MLflow's webhook, or `sync`, started for each swap."""
 CALM_S: Final = 10.0
 PAUSE_S: Final = 4.0
 MARGIN_S: Final = 1.0
@@ -50,7 +48,8 @@ def swaps(system: System, rate_per_s: float, count: int, series: str, by: str) -
         rate_per_s: Rate of the load.
         count: Swaps.
         series: One of `SERIES`.
-        by: One of `BY`.
+        by: Who swaps: "side-car" (`sync --watch`, woken by MLflow's webhook), or "command" (`sync`,
+            started for each swap).
     """
     turns = [str(i + 1) for i in range(SERIES[series])]
     # So that all, or the next one only, are not loaded.

@@ -127,15 +127,19 @@ def is_met_fault(fault: Fault, record: Record) -> bool:
 
 
 def meanings(document: Record) -> str:
-    """What was done for each fault, the bound, and what was not scored, a run."""
+    """What was done for each fault, the bounds, and what was not scored."""
     rows = []
     for name, fault in FAULTS.items():
         record = document.get("faults", {}).get(name)
         if record is None:
             continue
         bound = "-" if fault.back_within_s is None else f"{fault.back_within_s:g} s"
+        bound += f"; {fault.holds}" if fault.holds else ""
         rows.append([fault.title, fault.does, bound, _reasons(record), _notes(record)])
-    return table(["fault", "what was done", "back within", "not scored", "seen besides"], rows)
+    return (
+        "Wanted: back within, and how many it may fail or lose a time (none if not said).\n\n"
+        + table(["fault", "what was done", "wanted", "not scored", "seen besides"], rows)
+    )
 
 
 def _reasons(record: Record) -> str:

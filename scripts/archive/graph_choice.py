@@ -17,8 +17,8 @@ import mlflow
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint, runtime
 from iqa.network.model import Network
-from iqa.network.own import is_own
 from iqa.network.runtime import GRAPH_FILE, PRECISIONS
+from iqa.network.user_network import is_own
 from iqa.tasks.heads import HEADS_FILE
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from scripts.batch import listing, output
 from scripts.batch.journal import Journal
 from scripts.batch.model import Model
+from scripts.batch.place import Place
 from scripts.batch.progress import Progress
 from scripts.batch.rows import (
     DIGEST,
@@ -35,7 +36,6 @@ from scripts.batch.rows import (
     columns_of,
     refused,
 )
-from scripts.server.file_lock import locked
 
 logger = logging.getLogger(__name__)
 
@@ -71,70 +71,6 @@ class Summary:
     scored: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     rate_per_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """
-    Where a run keeps what it needs.
-
-    Attributes:
-        output: The file of results.
-    """
-
-    output: Path
-
-    @property
-    def folder(self) -> Path:
-        """The folder that is there while the run is not finished."""
-        return self.output.with_name(f".{self.output.name}.run")
-
-    @property
-    def facts(self) -> Path:
-        """What the run is of; there once the listing is complete."""
-        return self.folder / "run.json"
-
-    @property
-    def listing(self) -> Path:
-        """The names, in order."""
-        return self.folder / "listing.jsonl"
-
-    @property
-    def journal(self) -> Path:
-        """The rows so far."""
-        return self.folder / "journal.jsonl"
-
-    @property
-    def earlier(self) -> Path:
-        """The output of an earlier, finished run, whose rows stay."""
-        return self.folder / f"earlier{self.output.suffix}"
-
-
-@contextmanager
-def reserved(place: Place, resume: bool) -> Iterator[None]:
-    """
-    Keep other runs off this output.
-
-    Args:
-        place: Of the run.
-        resume: Keep what an unfinished run left.
-
-    Raises:
-        TimeoutError: Another process is at it.
-    """
-    output.format_of(place.output)
-    place.output.parent.mkdir(parents=True, exist_ok=True)
-    lock = place.output.with_name(f".{place.output.name}.lock")
-    with locked(lock, 0.0, f"another run that writes {place.output}"):
-        if not resume:
-            shutil.rmtree(place.folder, ignore_errors=True)
-        place.folder.mkdir(exist_ok=True)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            if not place.facts.exists():  # nothing that could be taken up
-                shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def run(

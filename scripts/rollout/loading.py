@@ -16,7 +16,7 @@ from scripts.rollout import capacity, drain, unload
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import Loaded, LoadRefused, NotNow, get_json
-from scripts.server.process import load_failure
+from scripts.server.log_lines import load_failure
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +18,7 @@ import psutil
 
 from console.paths import ROOT
 from scripts.server import process_start
-from scripts.server.addresses import LOOPBACK, Hosts, Ports
+from scripts.server.addresses import Hosts, Ports
 from scripts.server.client import (
     LOOK_TIMEOUT_S,
     LoadRefused,
@@ -29,52 +27,12 @@ from scripts.server.client import (
     TorchServe,
     ready_workers,
 )
+from scripts.server.log_lines import last_words, load_failure
 from scripts.server.state import Server, StateDir
 
 START_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
-
-
-def expect_free(
-    ports: Ports, front: int | None = None, health: int = 0, web: int | None = None
-) -> None:
-    """
-    Check that a server can bind all its ports.
-
-    Args:
-        ports: TorchServe's own.
-        front: The port of the front; None without one.
-        health: The supervisor's port; 0 without one.
-        web: The gateway's port; None without one.
-
-    Raises:
-        ValueError: A port is out of range, doubled, or taken.
-    """
-    numbers = ports.by_name()
-    if front is not None:
-        numbers = {k.replace("INFERENCE", "BACKEND"): v for k, v in numbers.items()}
-        numbers["INFERENCE_PORT"] = front
-    if health:
-        numbers["HEALTH_PORT"] = health
-    if web is not None:
-        numbers["WEB_PORT"] = web
-    if len(set(numbers.values())) < len(numbers):
-        raise ValueError(f"ports: expected {len(numbers)} different ones, got {numbers}.")
-    for name, port in numbers.items():
-        if not 1024 <= port <= 65535:
-            raise ValueError(f"{name}: expected a port in 1024..65535, got {port}.")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError as error:
-                raise ValueError(
-                    f"port {port} ({name}): expected it free, got: {error.strerror}. "
-                    "Choose others, e.g. --inference-port 18080 --management-port 18081 "
-                    "--metrics-port 18082 --health-port 18083 --backend-port 18084 "
-                    "--web-port 18085, or stop what listens there."
-                ) from error
 
 
 def start(
@@ -144,7 +102,7 @@ def start(
             ports=ports,
         )
     except (OSError, ValueError, psutil.NoSuchProcess) as error:
-        raise RuntimeError(f"TorchServe did not start: {_last_words(state.console_log)}") from error
+        raise RuntimeError(f"TorchServe did not start: {last_words(state.console_log)}") from error
     try:
         for name, mar in mars.items():
             server = load(server, name, mar, workers[name], state)
@@ -180,7 +138,7 @@ def load(server: Server, name: str, mar: Path, workers: int, state: StateDir) ->
             return dataclasses.replace(server, refused={**others, name: str(error)})
         mars = {**server.mars, name: str(mar)}
         return dataclasses.replace(server, mars=mars, refused=others)
-    raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
+    raise RuntimeError(f"TorchServe ended while starting: {last_words(state.console_log)}")
 
 
 def refuse(server: Server, name: str, reason: str) -> Server:
@@ -228,7 +186,7 @@ def wait_until_ready(
         if stopping is not None and stopping.is_set():
             raise KeyboardInterrupt
         if server.process() is None:
-            raise RuntimeError(f"TorchServe ended while starting: {_last_words(state.console_log)}")
+            raise RuntimeError(f"TorchServe ended while starting: {last_words(state.console_log)}")
         for name in sorted(waiting):
             ready, failure = _look(server, name, state)
             is_ready = ready >= workers[name]
@@ -245,7 +203,7 @@ def wait_until_ready(
     for name in waiting:
         late = (
             f"TorchServe: expected {workers[name]} ready workers within {START_TIMEOUT_S:g} s, got "
-            f"fewer: {_last_words(state.console_log)} (see {_relative(state.log_dir)})"
+            f"fewer: {last_words(state.console_log)} (see {_relative(state.log_dir)})"
         )
         if len(server.mars) == 1:
             raise RuntimeError(late)
@@ -263,29 +221,6 @@ def _look(server: Server, name: str, state: StateDir) -> tuple[int, str | None]:
         return 0, None
     thread = f"{name}_{entries[0]['modelVersion']}"
     return ready_workers(entries[0]), load_failure(state.model_log, thread=thread)
-
-
-def load_failure(model_log: Path, from_byte: int = 0, thread: str | None = None) -> str | None:
-    """
-    Return the last line of the first Python traceback that a worker printed, or None.
-
-    Args:
-        model_log: The log of all workers.
-        from_byte: Where to begin.
-        thread: Only of these workers, as model_version; None: of all.
-    """
-    try:
-        lines = model_log.read_bytes()[from_byte:].decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return None
-    if thread is not None:  # TorchServe's thread: W-<number>-<model>_<version>-stdout
-        lines = [line for line in lines if f"-{thread}-" in line]
-    starts = [i for i, line in enumerate(lines) if "Traceback (most recent call last)" in line]
-    for line in lines[starts[0] + 1 :] if starts else []:
-        text = _message(line)
-        if text and not text.startswith((" ", "Traceback")):  # the frames are indented
-            return text
-    return None
 
 
 def stop(server: Server, patience_s: float = STOP_TIMEOUT_S) -> None:
@@ -344,21 +279,6 @@ def _environment(
         "TS_DEFAULT_WORKERS_PER_MODEL": str(workers),
         "TS_METRICS_CONFIG": str(ROOT / "torchserve" / "metrics.yaml"),
     }
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if "ERROR" in line or "Exception" in line]
-    return _message((errors or said or ["it left no word"])[-1])
-
-
-def _message(line: str) -> str:
-    """Return what a line of a log says: the JSON of torchserve/log4j2.xml, or text after a dash."""
-    try:
-        return str(json.loads(line)["message"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return line.split(" - ", 1)[-1]
 
 
 def _relative(path: Path) -> str:

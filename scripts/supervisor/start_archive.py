@@ -205,7 +205,7 @@ def _choose(plan: Plan, sender: Connection) -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
 
     def command() -> int:
-        from scripts.supervisor.served_archive import NoArchive, served_archive
+        from scripts.supervisor.alias_archive import NoArchive, served_archive
 
         mars: dict[str, Path] = {}
         refused: dict[str, str] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from console.paths import ROOT
-from scripts.server.process import load_failure
+from scripts.server.log_lines import load_failure
 from tests.server import RunningServer
 
 PARROTS = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()

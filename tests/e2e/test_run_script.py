@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from scripts.build_mar import main as build_mar
-from scripts.server.process import load_failure
+from scripts.server.log_lines import load_failure
 from tests.deploying import wait_for
 from tests.server import RunningServer
 

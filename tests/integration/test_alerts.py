@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from console.paths import ROOT
+from scripts.serve import PORTS
 from tests.monitoring import (
     MONITORING,
     dashboard_queries,
@@ -42,6 +43,19 @@ def test_prometheus_takes_the_configuration_and_its_rules(name: str) -> None:
     done = promtool("check", "config", name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("rules found") == 3
+
+
+def test_prometheus_asks_each_process_of_a_default_server_at_its_own_port() -> None:
+    """The side-car's port, which people type as documented, is nobody's of the server."""
+    text = (MONITORING / "prometheus.local.yml").read_text()
+    ports = {
+        job["job_name"]: int(job["static_configs"][0]["targets"][0].rsplit(":", 1)[1])
+        for job in yaml.safe_load(text)["scrape_configs"]
+    }
+    assert ports["torchserve"] == PORTS["metrics"][0]
+    assert ports["supervisor"] == PORTS["health"][0]
+    assert ports["sidecar"] not in {port for port, _ in PORTS.values()}
+    assert f"--metrics-port {ports['sidecar']}\n" in text
 
 
 def test_each_alert_fires_when_it_must_and_not_otherwise() -> None:

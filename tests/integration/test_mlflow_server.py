@@ -22,7 +22,7 @@ from scripts.archive import published
 from scripts.build_mar import main as build_mar
 from scripts.rollout.records import Records
 from scripts.server.state import StateDir
-from scripts.supervisor.served_archive import NoArchive, served_archive
+from scripts.supervisor.alias_archive import NoArchive, served_archive
 from tests.ports import free_port
 from training.registry import address, model_versions, promotion, tracking
 
@@ -92,7 +92,7 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     program = (
         "import sys; from pathlib import Path; from scripts.rollout.records import Records; "
         "from scripts.server.state import StateDir; "
-        "from scripts.supervisor.served_archive import served_archive; "
+        "from scripts.supervisor.alias_archive import served_archive; "
         "records = Records(state=StateDir.at(Path(sys.argv[2])), model_name='iqa'); "
         "print(served_archive('iqa', 'staging', Path(sys.argv[1]), records))"
     )

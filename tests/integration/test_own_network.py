@@ -33,7 +33,7 @@ from training.graph.quantisation import quantise
 from training.loop.defaults import of_network
 from training.loop.starting_weights import start_from
 from training.networks import by_name
-from training.networks.own import OwnNetwork
+from training.networks.user_network import OwnNetwork
 from training.train import main as train
 
 GREY = Policy(fit=FIXED_SIZE, width_px=28, height_px=28, channels="L", min_side_px=7)

@@ -19,7 +19,7 @@ from console.command_line import TRACKING_VARIABLE
 from scripts import build_mar, model_info, register_pretrained, set_alias
 from scripts.rollout.records import Records
 from scripts.server.state import StateDir
-from scripts.supervisor.served_archive import served_archive
+from scripts.supervisor.alias_archive import served_archive
 from tests.conftest import make_checkpoint
 from training import evaluate
 from training.data import ratings

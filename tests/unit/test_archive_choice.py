@@ -15,7 +15,7 @@ from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.records import Good, Hold, Record, Records
 from scripts.server.client import NotNow
 from scripts.server.state import StateDir
-from scripts.supervisor import served_archive
+from scripts.supervisor import alias_archive
 from scripts.supervisor.start_archive import Served, after_a_crash
 
 
@@ -83,17 +83,17 @@ def test_a_start_serves_what_it_has_while_a_version_is_not_published_yet(
 ) -> None:
     """And says so; with nothing in the store it says what is to be published."""
     monkeypatch.setenv(published.VARIABLE, published.REGISTRY)
-    monkeypatch.setattr(served_archive, "connect", lambda **_: None)
-    monkeypatch.setattr(served_archive, "_resolve", lambda *_: ModelVersion("iqa", "2", 0))
+    monkeypatch.setattr(alias_archive, "connect", lambda **_: None)
+    monkeypatch.setattr(alias_archive, "_resolve", lambda *_: ModelVersion("iqa", "2", 0))
     known = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
     command = "build_mar --model-name iqa --version 2 --publish"
-    with pytest.raises(served_archive.NoArchive, match=f"{command}.*to fall back on"):
-        served_archive.served_archive("iqa", "staging", tmp_path, known)
+    with pytest.raises(alias_archive.NoArchive, match=f"{command}.*to fall back on"):
+        alias_archive.served_archive("iqa", "staging", tmp_path, known)
     mar = tmp_path / "iqa-1.mar"
     with zipfile.ZipFile(mar, "w") as archive:
         archive.writestr(mar_file.PROVENANCE, "{}")
     with caplog.at_level(logging.WARNING):
-        assert served_archive.served_archive("iqa", "staging", tmp_path, known) == mar
+        assert alias_archive.served_archive("iqa", "staging", tmp_path, known) == mar
     assert f"{command}; serving the last proven archive, iqa-1.mar" in caplog.text
 
 

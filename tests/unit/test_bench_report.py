@@ -125,11 +125,11 @@ def test_where_a_peer_wins_is_computed(made_up: Path) -> None:
     """LitServe is ahead with one client and at its start, and nowhere else."""
     told = peer_comparison.peer_wins(Figures(results=Results.read(made_up))).splitlines()
     assert [line.split(":")[0] for line in told] == [
-        "- scores/s, 0.2MP.jpg, 1 clients",
-        "- p99 ms, 0.2MP.jpg, 1 clients",
+        "- scores/s, 0.2MP.jpg x 1",
+        "- p99 ms, 0.2MP.jpg x 1",
         "- seconds to the first score",
     ]
-    assert "110, ours 100 (10% better)" in told[0]
+    assert "110, ours 100 (10%)" in told[0]
 
 
 def test_the_report_is_a_page_with_two_plots(made_up: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_report_is_a_page_with_two_plots(made_up: Path, tmp_path: Path) -> N
     assert report.main(["--results", str(made_up), "--out", str(out)]) == 0
     page = (out / "results.md").read_text()
     assert "made up (avx2), 2 usable cores" in page
-    assert "| iqa (this project) | 200.0 | 198.0 to 230.0 | 0.83 | 1.00 |" in page
+    assert "| ours | 200.0 | 198.0-230.0 | 0.83 | 1.00 |" in page
     assert "`bentoml` did not start: no such package\n" in page
     assert f"`memory/{OURS}` failed: RuntimeError" in page
     assert "`open/iqa/50` 10%" in page  # strangers

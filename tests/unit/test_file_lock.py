@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.server import file_lock, lock
+from scripts.server import file_lock, start_lock
 from scripts.server.state import StateDir
 
 
@@ -109,14 +109,14 @@ def test_a_start_under_way_refuses_another_one_and_can_be_ended(
     path: Path, holder: BaseProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second start says so at once; `--stop` ends the first and waits for its end."""
-    monkeypatch.setattr(lock, "LOCK_FILE", path.name)
+    monkeypatch.setattr(start_lock, "LOCK_FILE", path.name)
     state = StateDir.at(path.parent)
     with (
         pytest.raises(RuntimeError, match="another start is under way in this checkout"),
-        lock.one_start_at_a_time(state),
+        start_lock.one_start_at_a_time(state),
     ):
         raise AssertionError("not reached")
-    assert lock.interrupt_start(state) == holder.pid
-    assert lock.interrupt_start(state) is None
-    with lock.one_start_at_a_time(state):
+    assert start_lock.interrupt_start(state) == holder.pid
+    assert start_lock.interrupt_start(state) is None
+    with start_lock.one_start_at_a_time(state):
         assert path.read_text() == str(os.getpid())

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from iqa.errors import ImageRejected
-from iqa.imaging import boxes
+from iqa.imaging import heif_boxes
 from iqa.imaging.decoding import Limits, decode
 from PIL import Image
 
@@ -292,7 +292,7 @@ def test_no_decoder_of_heic_is_loaded_for_other_pictures() -> None:
 
 def test_boxes_that_lie_are_not_readable() -> None:
     """Each length and count is looked at."""
-    with pytest.raises(boxes.NotReadable):
-        boxes.read(HEIC[:40])
-    with pytest.raises(boxes.NotReadable):
-        boxes.read(box(b"ftyp", b"heic") + box(b"free", b"") * 5000)
+    with pytest.raises(heif_boxes.NotReadable):
+        heif_boxes.read(HEIC[:40])
+    with pytest.raises(heif_boxes.NotReadable):
+        heif_boxes.read(box(b"ftyp", b"heic") + box(b"free", b"") * 5000)

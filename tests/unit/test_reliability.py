@@ -314,7 +314,8 @@ def test_the_page_holds_every_figure_and_says_what_was_not_measured(tmp_path: Pa
         "| swaps, standby, by side-car: requests not scored | 0 | 0 of 1200, 1 swaps | yes |"
         in page
     )
-    assert "lost or failed but what it held, 2 at most; back in 5 s | 0 lost, 0 failed in 2" in page
+    assert "| faults that end as wanted below | all | 1 of 1 | yes |" in page
+    assert "| 5 s; 2 | nothing |" in page
     assert "## An hour of load\n\nNot measured." in page
     for name in ("swaps.svg", "faults.svg"):
         assert (tmp_path / "page" / name).stat().st_size > 1000

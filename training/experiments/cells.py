@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS
-from iqa.network.small import SMALL_NETWORKS
+from iqa.network.small_networks import SMALL_NETWORKS
 
 SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
 """Learning rate and epochs of the experiments."""

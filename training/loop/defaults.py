@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.network.own import is_own
+from iqa.network.user_network import is_own
 
 from training.networks import by_name
 from training.tasks.task_table import CLASSES, TASK_OF_DATASET

@@ -16,7 +16,7 @@ from training.compute.fast_layers import make_fast
 from training.data.ratings import Ratings
 from training.loop.config import TrainConfig
 from training.networks import by_name
-from training.networks.own import OwnNetwork
+from training.networks.user_network import OwnNetwork
 from training.tasks.task import TrainingTask
 
 

@@ -13,16 +13,16 @@ from typing import Any
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint
 from iqa.network.model import NETWORKS, ImageNetwork, Network
-from iqa.network.own import is_own
+from iqa.network.user_network import is_own
 from iqa.tasks.task import Head
 from iqa.tasks.task_table import task_of
 
-from training.networks import own
+from training.networks import user_network
 
 
 def network_name(text: str) -> str:
     """Check a name of `NETWORKS`, `module:function` or `timm:NAME`; for argparse."""
-    if text in NETWORKS or own.is_name(text):
+    if text in NETWORKS or user_network.is_name(text):
         return text
     raise argparse.ArgumentTypeError(
         f"expected one of {', '.join(NETWORKS)}, or module:function, or timm:NAME, got {text!r}."
@@ -51,9 +51,9 @@ def make(
         raise ValueError(
             f"--pooling: expected it left out with {name}, which pools by itself, got {pooling}."
         )
-    function = own.function_of(name)
-    return own.OwnNetwork(
-        name, own.parameters_of(function, name, head, policy, dropout), head, policy
+    function = user_network.function_of(name)
+    return user_network.OwnNetwork(
+        name, user_network.parameters_of(function, name, head, policy, dropout), head, policy
     )
 
 
@@ -68,7 +68,7 @@ def load(directory: Path) -> tuple[Network, checkpoint.Card]:
             trained.
     """
     network, card = checkpoint.load(directory, _network_of)
-    if isinstance(network, own.OwnNetwork):
+    if isinstance(network, user_network.OwnNetwork):
         network.expect_outputs(card["architecture"]["probe"])
     return network, card
 
@@ -82,7 +82,7 @@ def stated_defaults(name: str) -> dict[str, Any]:
     Raises:
         ValueError: There is no such network.
     """
-    return own.stated_defaults(name) if is_own(name) else {}
+    return user_network.stated_defaults(name) if is_own(name) else {}
 
 
 def _network_of(card: checkpoint.Card) -> Network:
@@ -90,4 +90,4 @@ def _network_of(card: checkpoint.Card) -> Network:
     if not is_own(told["backbone"]):
         return checkpoint.image_network(card)
     head, policy = task_of(card).head(card), checkpoint.policy_of(card)
-    return own.OwnNetwork(told["backbone"], told["parameters"], head, policy)
+    return user_network.OwnNetwork(told["backbone"], told["parameters"], head, policy)

@@ -1,7 +1,8 @@
 """
 What is refused before any pixel is decoded: by the body's size, its parts, and its header.
 
-The second step of the decode. `jpeg` and `structure` count the parts and hold their limits.
+The second step of the decode. `jpeg_limits` and `part_limits` count the parts and hold their
+limits.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging import jpeg, structure
+from iqa.imaging import jpeg_limits, part_limits
 from PIL import Image, TiffImagePlugin
 
 TILE_TAGS: Final = (322, 323)  # TIFF: TileWidth, TileLength
@@ -55,9 +56,9 @@ def parts(body: bytes, format_name: str) -> None:
         ImageRejected: More parts than a real file has (400).
     """
     if format_name == "JPEG":
-        jpeg.check_header(body)
+        jpeg_limits.check_header(body)
     elif format_name == "TIFF":
-        structure.check_tiff(body)
+        part_limits.check_tiff(body)
 
 
 def pixels(image: Image.Image, body: bytes, limits: Limits) -> None:
@@ -75,9 +76,9 @@ def pixels(image: Image.Image, body: bytes, limits: Limits) -> None:
     """
     _size(image, limits)
     if image.format in ("JPEG", "MPO"):
-        jpeg.check_scans(body, image.width * image.height)
+        jpeg_limits.check_scans(body, image.width * image.height)
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
-        jpeg.check_scans_in_tiff(body, image)
+        jpeg_limits.check_scans_in_tiff(body, image)
 
 
 def _size(image: Image.Image, limits: Limits) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from iqa.imaging import check, colour, heif, orientation, sniff, structure
+from iqa.imaging import check, colour, heif, orientation, part_limits, sniff
 from iqa.imaging.check import DEFAULT_LIMITS, Limits
 from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
@@ -135,7 +135,7 @@ def of_image(
 
 def _open(body: bytes, format_name: str, limits: Limits) -> Image.Image:
     """Read the header; of the accepted parsers, only the one of this format is asked."""
-    file = io.BytesIO(body) if format_name == "JPEG" else structure.CountedFile(body)
+    file = io.BytesIO(body) if format_name == "JPEG" else part_limits.CountedFile(body)
     try:
         return Image.open(file, formats=(format_name,))
     except ImageRejected:

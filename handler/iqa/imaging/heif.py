@@ -2,8 +2,9 @@
 AVIF and HEIC -> a loaded picture: Pillow decodes the first (dav1d), pi-heif the second (libde265).
 
 Both are containers of HEIF, so both are checked in one way before their decoder sees them: the
-items that make up the picture (`boxes`) and what they make the decoder produce (`coded_sizes`). The
-decoder gets them in a container written anew (`remux`). EXIF is read here.
+items that make up the picture (`heif_boxes`) and what they make the decoder produce
+(`heif_sizes`). The decoder gets them in a container written anew (`heif_rewrite`). EXIF is read
+here; colours that are numbers are in `heif_colour`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging import nclx
-from iqa.imaging.boxes import (
+from iqa.imaging import heif_colour
+from iqa.imaging.check import Limits
+from iqa.imaging.heif_boxes import (
     CODED,
     TURNING,
     Container,
@@ -21,10 +23,9 @@ from iqa.imaging.boxes import (
     NotReadable,
     read,
 )
-from iqa.imaging.check import Limits
-from iqa.imaging.coded_sizes import decoded_pixels, expect_consistent, payload
-from iqa.imaging.remux import rewritten
-from iqa.imaging.structure import MAX_EXIF_BYTES
+from iqa.imaging.heif_rewrite import rewritten
+from iqa.imaging.heif_sizes import decoded_pixels, expect_consistent, payload
+from iqa.imaging.part_limits import MAX_EXIF_BYTES
 from PIL import Image
 
 # Tiles stick out of a grid, alpha is decoded beside the colours, AVIF may have coarser layers.
@@ -81,7 +82,7 @@ def open_image(body: bytes, limits: Limits) -> Opened:
     colours = picture.property_of(b"colr") or coded[0].property_of(b"colr") or b""
     is_colour_known = True
     if not image.info.get("icc_profile") and colours.startswith(b"nclx"):
-        profile = nclx.profile(*(int.from_bytes(colours[i : i + 2]) for i in (4, 6)))
+        profile = heif_colour.profile(*(int.from_bytes(colours[i : i + 2]) for i in (4, 6)))
         is_colour_known = profile is not None
         if profile:
             image.info["icc_profile"] = profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from iqa.imaging.structure import MAX_EXIF_BYTES
+from iqa.imaging.part_limits import MAX_EXIF_BYTES
 from PIL import Image
 
 ORIENTATION_TAG: Final = 0x0112

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from iqa.imaging.structure import BIG_TIFF, MAX_TAGS
+from iqa.imaging.part_limits import BIG_TIFF, MAX_TAGS
 
 TGA_FOOTER: Final = b"TRUEVISION-XFILE.\0"  # of version 2.0, at the file's end
 TGA_DEPTHS: Final = {1: (8, 16), 2: (15, 16, 24, 32), 3: (1, 8, 16)}

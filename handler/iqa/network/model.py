@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 from iqa.network.logit_map import not_linear
-from iqa.network.small import SMALL_NETWORKS
+from iqa.network.small_networks import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
 from torchvision import models
@@ -45,7 +45,7 @@ class Network(nn.Module):
 
     Attributes:
         backbone: Its name: a key of `NETWORKS`, or of a user's own, see
-            `iqa.network.own`.
+            `iqa.network.user_network`.
         ends_in: Outputs and activation.
         n_channels: Channels of the input.
         example_px: Height and width of an input.

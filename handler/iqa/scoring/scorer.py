@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from iqa.drift.measures import Measures, of_features, of_file, of_pixels, of_reply, projection
 from iqa.imaging.decoding import DecodedImage, Limits, of_image
-from iqa.imaging.preprocessing import Policy, is_upscaled
+from iqa.imaging.preprocessing import Policy
 from iqa.imaging.statistics import pixel_statistics
 from iqa.network.intermediate_features import N_FEATURES
 from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
+from iqa.scoring.reply import compose
 from iqa.tasks.decision import DecisionThresholds
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import Reply
@@ -164,17 +165,10 @@ class Scorer:
         Raises:
             ValueError: The network's output means nothing, above all NaN.
         """
-        width, height = decoded.size
-        upscaled = ["upscaled"] if is_upscaled(width, height, self.policy) else []
         answer = self._read(seen.outputs, top_k)
-        return {
-            **answer,
-            **({} if self._thresholds is None else self._thresholds.reply(answer)),
-            **seen.told,
-            **({} if model is None else {"model": dict(model)}),
-            "image": {"width": width, "height": height, "format": decoded.format},
-            "warnings": [*decoded.warnings, *upscaled, *seen.warnings],
-        }
+        decision = {} if self._thresholds is None else self._thresholds.reply(answer)
+        whole = {**answer, **decision, **seen.told}
+        return compose(decoded, self.policy, whole, seen.warnings, model)
 
     def measures(self, decoded: DecodedImage, seen: Seen, reply: Reply) -> Measures:
         """Return what is measured of an image for drift; nothing of a scorer that does not."""

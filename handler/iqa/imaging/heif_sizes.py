@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from iqa.imaging.boxes import Item, NotReadable
+from iqa.imaging.heif_boxes import Item, NotReadable
 
 MAX_UNITS: Final = 4096  # of one item: parameter sets, slices, tiles
 HEADER_BYTES: Final = 256  # of a parameter set, as much as is before the size

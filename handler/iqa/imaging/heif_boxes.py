@@ -3,7 +3,7 @@ The container of AVIF and HEIC taken apart: which items make up the picture, and
 
 ISO/IEC 14496-12 (boxes), 23008-12 (HEIF), 23000-22 (MIAF). Read before any decoder is: what is
 decoded, its size, what turns it, and its colours come from here. What the coded pictures themselves
-say of their size: `coded_sizes`.
+say of their size: `heif_sizes`.
 """
 
 from __future__ import annotations

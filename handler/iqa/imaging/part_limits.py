@@ -3,7 +3,7 @@ Files made of very many parts, refused before they cost anything.
 
 Pillow walks the parts of a file in Python, microseconds each, and keeps what it finds: 32 MB of
 parts of a few bytes take it minutes, or gigabytes. Real files stay far below the limits here.
-What is special about JPEG's header: `iqa.imaging.jpeg`.
+What is special about JPEG's header: `iqa.imaging.jpeg_limits`.
 """
 
 from __future__ import annotations

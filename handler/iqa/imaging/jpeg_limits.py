@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging.structure import MAX_EXIF_BYTES
+from iqa.imaging.part_limits import MAX_EXIF_BYTES
 from PIL import TiffImagePlugin
 
 # As libtiff's limit for the JPEGs inside it. Encoders write 10 or so.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from iqa.imaging.boxes import Container
-from iqa.imaging.coded_sizes import payload
+from iqa.imaging.heif_boxes import Container
+from iqa.imaging.heif_sizes import payload
 
 ESSENTIAL: Final = (b"av1C", b"hvcC", b"irot", b"imir", b"clap", b"a1op", b"lsel")
 KEPT: Final = (*ESSENTIAL, b"ispe", b"colr", b"pixi", b"auxC", b"a1lx")

@@ -108,6 +108,6 @@ lock:  ## compile the pinned requirements anew (needs uv)
 	  --no-header tests/requirements.in -o tests/requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/kubernetes/requirements.in -o tests/kubernetes/requirements.txt
-	for part in training training/dvc torchserve torchserve/front web docker/front docker/mlflow docker/no-torch docker/score scripts/batch training/networks; do uv pip compile -q --universal --python-version 3.11 \
+	for part in training training/dvc torchserve torchserve/front web docker/front docker/mlflow docker/no-torch docker/sidecar-slim docker/score scripts/batch training/networks; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

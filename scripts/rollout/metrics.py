@@ -76,9 +76,8 @@ class SidecarMetrics:
         held_back: float | None = None
         with contextlib.suppress(NotNow):  # else no version and no ready worker
             plan = self._find()
-            if plan.fleet is not None:
-                refusal = plan.fleet.refusal()
-                held_back = float(refusal.version) if refusal else 0.0
+            refusal = plan.fleet.refusal() if plan.fleet is not None else None
+            held_back = float(refusal.version) if refusal else 0.0
             served = plan.server.default(ASK_TIMEOUT_S)
         record = self._records.read()
         wanted = record.alias_version

@@ -1,4 +1,5 @@
-# Six images: torchserve, front, web, score, mlflow, sidecar. What each holds and why: docs/docker.md.
+# Seven images: torchserve, front, web, sidecar-slim, score, mlflow, sidecar. What each holds and why:
+# docs/docker.md.
 #
 #   docker build --target torchserve -t iqa-torchserve .
 #
@@ -125,6 +126,27 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
 CMD ["uvicorn", "web.api:app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
      "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75", \
      "--timeout-graceful-shutdown", "30"]
+
+# ---- what follows the alias where archives come from the registry: it builds none, so no torch
+FROM builder AS sidecar-slim-venv
+COPY docker/sidecar-slim/requirements.txt /build/sidecar-slim/requirements.txt
+RUN python /build/install.py /build/sidecar-slim/requirements.txt
+
+FROM base AS sidecar-slim
+COPY --from=sidecar-slim-venv /opt/venv /opt/venv
+COPY config.properties ./
+COPY handler/iqa/ handler/iqa/
+COPY console/ console/
+# Of training what asks MLflow.
+COPY training/__init__.py training/
+COPY training/registry/ training/registry/
+COPY scripts/ scripts/
+COPY docker/sidecar.py docker/
+ENV IQA_STATE_DIR=/state PYTHONPATH=/app:/app/handler IQA_ARCHIVES=registry GIT_PYTHON_REFRESH=quiet
+USER iqa
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["python", "docker/is_healthy.py", "http://127.0.0.1:8085/metrics"]
+CMD ["python", "docker/sidecar.py", "--metrics-port", "8085", "--metrics-host", "0.0.0.0"]
 
 # ---- what scores a folder: `docker run IMAGE --input_path ... --output_path ...` (docs/scale.md)
 FROM builder AS score-venv

@@ -10,8 +10,8 @@ help:  ## list the targets
 
 FAST := tests/unit tests/integration
 # They count every answer of a server under load, or time it: one after another.
-ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py front.py gateway.py prediction_log.py \
-  reliability.py run_script.py supervisor.py two_models.py)
+ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py fleet.py front.py gateway.py \
+  prediction_log.py reliability.py run_script.py supervisor.py two_models.py)
 BOTH_CORES := --numprocesses 2 --dist loadfile
 
 setup:  ## make .venv from the pinned requirements, tests and tools included
@@ -108,6 +108,6 @@ lock:  ## compile the pinned requirements anew (needs uv)
 	  --no-header tests/requirements.in -o tests/requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header tests/kubernetes/requirements.in -o tests/kubernetes/requirements.txt
-	for part in training training/dvc torchserve torchserve/front web docker/front docker/mlflow docker/no-torch docker/score scripts/batch training/networks; do uv pip compile -q --universal --python-version 3.11 \
+	for part in training training/dvc torchserve torchserve/front web docker/front docker/mlflow docker/no-torch docker/sidecar-slim docker/score scripts/batch training/networks; do uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -c tests/requirements.txt \
 	  $$part/requirements.in -o $$part/requirements.txt; done

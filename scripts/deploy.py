@@ -16,10 +16,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from console import command_line
 from scripts.archive import mar_file
 from scripts.rollout import cleanup, drain, status
+from scripts.rollout.fleet import Fleet
 from scripts.rollout.settings import CanarySteps, Deployment
 from scripts.server.addresses import Addresses
 from scripts.server.client import NotNow, TorchServe, get_json
@@ -34,10 +36,10 @@ OPTIONS_OF: Final = {
     "sync": {
         "watch", "retry", "poll_s", "watch_s", "webhook_port", "webhook_host", "metrics_port",
         "metrics_host", "no_standby", "wait", "all", "from_registry", "canary", "shadow", "step_s",
-        "min_answers", "score_shift",
+        "min_answers", "score_shift", "fleet", "replica", "max_unavailable",
     },
     "rollback": {"wait"},
-    "status": {"json", "all"},
+    "status": {"json", "all", "fleet", "replica"},
     "versions": {"all"},
     "drain": {"version", "end"},
     "tidy": {"no_standby", "all"},
@@ -126,6 +128,21 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         "--from-registry", action="store_true",
         help="take archives that build_mar --publish stored with their versions, build none: no "
         "torch is needed [IQA_ARCHIVES=registry]",
+    )  # fmt: skip
+    sync.add_argument(
+        "--fleet", type=Path, default=os.environ.get("IQA_FLEET"), metavar="DIR",
+        help="sync, status: several servers of this machine follow the alias, and their side-cars "
+        "share this folder: they take a version one after the other, and one that refuses it "
+        "holds it back on the rest [IQA_FLEET]",
+    )  # fmt: skip
+    sync.add_argument(
+        "--replica", default=os.environ.get("IQA_REPLICA"),
+        help="with --fleet: name of this server (default: its management address) [IQA_REPLICA]",
+    )  # fmt: skip
+    sync.add_argument(
+        "--max-unavailable", type=int, default=1, metavar="N",
+        help="with --fleet: how many servers may be between two versions, or away, at once "
+        "(default: %(default)d)",
     )  # fmt: skip
     sync.add_argument(
         "--watch-s", type=float, default=10.0,
@@ -442,6 +459,13 @@ def _plan(arguments: argparse.Namespace) -> Deployment:
             step_s=arguments.step_s,
             min_answers=arguments.min_answers,
             score_shift=arguments.score_shift / 100,
+        ),
+        fleet=arguments.fleet
+        and Fleet(
+            folder=Path(arguments.fleet).absolute(),
+            model_name=arguments.model_name,
+            replica=arguments.replica or urlsplit(addresses.management).netloc,
+            max_unavailable=arguments.max_unavailable,
         ),
     )
 

@@ -17,6 +17,7 @@ import os
 import sys
 
 from console import command_line
+from scripts.nginx.fleet import render_fleet
 from scripts.nginx.settings import HELP, defaults, render
 
 
@@ -37,11 +38,21 @@ def main(argv: list[str] | None = None) -> int:
             dest=variable, default=os.environ.get(variable) or value,
             help=f"{HELP[variable]} [{variable}] (default: {value})",
         )  # fmt: skip
+    parser.add_argument(
+        "--replicas", default=os.environ.get("FRONT_REPLICAS"), metavar="HOST:PORT,...",
+        help="print the configuration of one address before these servers, each with a front of "
+        "its own, instead: X-Sticky-Key always leads to the same one (docs/scale.md) "
+        "[FRONT_REPLICAS]",
+    )  # fmt: skip
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        print(render({variable: getattr(arguments, variable) for variable in HELP}), end="")
+        settings = {variable: getattr(arguments, variable) for variable in HELP}
+        if arguments.replicas:
+            print(render_fleet(settings, arguments.replicas), end="")
+        else:
+            print(render(settings), end="")
         return 0
 
     return command_line.run(command, arguments.debug)

@@ -55,6 +55,9 @@ options=()
 for file in "${requirements[@]}"; do options+=(-r "$file"); done
 if command -v uv >/dev/null; then
   "$venv/bin/python" -c "" 2>/dev/null || uv venv --clear --quiet --python "$python" "$venv"
+  # pip compiles what it installs, uv leaves that to the first import. Where Python may not write
+  # (as in many containers), each start would compile MLflow again: 6 s more.
+  [[ -z ${PYTHONDONTWRITEBYTECODE:-} ]] || options+=(--compile-bytecode)
   uv pip install --quiet --python "$venv/bin/python" --require-hashes "${options[@]}"
 else
   # An environment without pip is one that uv made, or that was interrupted.

@@ -18,7 +18,7 @@ from benchmarks.load import Request
 from benchmarks.open_loop import Phase, Sending, open_loop
 
 LEAD_S: Final = 0.2
-READY_S: Final = 30.0
+READY_S: Final = 90.0
 REPLIES_S: Final = 45.0
 """Longer than the server may take for a request (responseTimeout: 30 s), so none is given up."""
 

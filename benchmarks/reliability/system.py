@@ -182,6 +182,18 @@ class System:
             check=False,
         )
 
+    def start_deploy(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `python -m scripts.deploy`, what it prints and what it logs in one pipe."""
+        return subprocess.Popen(
+            self._command(*arguments),
+            cwd=ROOT,
+            env=self._environment,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def request(self) -> Request:
         """Return what the load sends."""
         body, headers = raw(make(SMALL))

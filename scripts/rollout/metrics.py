@@ -58,7 +58,12 @@ class SidecarMetrics:
             self._rounds[outcome] += 1
             if outcome == "served":
                 self._last_success_s = time.time()
-            if outcome in ("served", "refused", "registry_away"):  # the others may not have asked
+            if outcome in (
+                "served",
+                "refused",
+                "held",
+                "registry_away",
+            ):  # the others may not have asked
                 self._is_registry_there = outcome != "registry_away"
 
     def answer(self) -> Answer:
@@ -68,8 +73,12 @@ class SidecarMetrics:
     def families(self) -> list[Metric]:
         """Ask TorchServe, and return all metrics; what is not known is left out."""
         served: Loaded | None = None
+        held_back: float | None = None
         with contextlib.suppress(NotNow):  # else no version and no ready worker
-            served = self._find().server.default(ASK_TIMEOUT_S)
+            plan = self._find()
+            refusal = plan.fleet.refusal() if plan.fleet is not None else None
+            held_back = float(refusal.version) if refusal else 0.0
+            served = plan.server.default(ASK_TIMEOUT_S)
         record = self._records.read()
         wanted = record.alias_version
         with self._lock:
@@ -108,6 +117,11 @@ class SidecarMetrics:
             gauge(
                 "iqa_quarantined_version", "Version in quarantine; 0: none.",
                 of_model(float(record.quarantine.version) if record.quarantine else 0.0),
+            ),
+            gauge(
+                "iqa_fleet_refused_version",
+                "Version that a server of the fleet refused, so the others leave it; 0: none.",
+                of_model(held_back),
             ),
             gauge(
                 "iqa_held_version", "Version of a rollback that MLflow does not know; 0: none.",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from scripts.rollout import cleanup
+from scripts.rollout.fleet import HeldBack
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.rollout.sync import sync
 from scripts.server.client import NotNow
@@ -25,9 +26,10 @@ from training.registry.model_versions import RegistryUnavailable
 
 logger = logging.getLogger(__name__)
 
-Outcome = Literal["served", "refused", "registry_away", "not_now", "crashed"]
-"""How a round ends: what is wanted is served; the version is refused; MLflow does not answer; the
-circumstances do not allow it; a fault of our own."""
+Outcome = Literal["served", "refused", "held", "registry_away", "not_now", "crashed"]
+"""How a round ends: what is wanted is served; the version is refused; another server of the fleet
+refused it or is away; MLflow does not answer; the circumstances do not allow it; a fault of our
+own."""
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 LONGEST_PAUSE_S: Final = 300.0
 END_S: Final = 20.0
@@ -171,7 +173,7 @@ def _follow(
         said_once.next_round()
         outcome = _round(model.find, retry=retry)
         model.round_ended(outcome)
-        if outcome in ("served", "refused"):
+        if outcome in ("served", "refused", "held"):
             _tidy(model.find, model.moved)
         # A quarantined version costs one question a round and is not tried, and MLflow's return
         # should be seen soon: no back-off for these.
@@ -192,6 +194,9 @@ def _round(find: Callable[[], Deployment], *, retry: bool) -> Outcome:
     except RegistryUnavailable as error:
         logger.warning("%s What is served stays.", error)
         return "registry_away"
+    except HeldBack as error:
+        logger.error("%s What is served stays.", error)
+        return "held"
     except (NotNow, OSError) as error:
         logger.warning("not now: %s", error)
         return "not_now"

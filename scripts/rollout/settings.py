@@ -2,6 +2,7 @@
 The settings of a deployment, and the errors it may end with.
 
     NotNow                the circumstances: try again later (from management_api)
+      HeldBack            the other servers of the fleet (from fleet)
       Superseded          the alias moved or a rollback came: look again, at once
     VersionFailed         the version: quarantined, not tried again by itself
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from scripts.rollout.fleet import Fleet
 from scripts.rollout.records import Records
 from scripts.server.client import NotNow, TorchServe
 from scripts.server.state import StateDir
@@ -76,6 +78,7 @@ class Deployment:
         longest_request_s: The server ends any request after this time.
         keeps_previous: Whether the version before stays loaded, for a rollback at once.
         canary: How it gets the requests; None: all at once.
+        fleet: The servers that follow the same alias, one after the other; None: it is alone.
     """
 
     server: TorchServe
@@ -88,6 +91,7 @@ class Deployment:
     longest_request_s: float = 30.0
     keeps_previous: bool = True
     canary: CanarySteps | None = None
+    fleet: Fleet | None = None
 
     @property
     def model_name(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,13 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from scripts.rollout.metrics import SidecarMetrics, answer_of
-from scripts.rollout.reconcile import Followed, follow
+from scripts.rollout.reconcile import Followed, Outcome, follow
 from scripts.rollout.records import Records
 from scripts.rollout.settings import Deployment
 from scripts.rollout.webhook import Deliveries, listening
 from scripts.server import health
+from scripts.server.client import Loaded, NotNow
 from scripts.server.models import ServedModel
 from scripts.server.state import StateDir
+
+logger = logging.getLogger(__name__)
 
 SECRET: Final = "IQA_WEBHOOK_SECRET"
 
@@ -82,6 +87,10 @@ def watch(
         for model, told in zip(models, metrics, strict=True)
     ]
     with contextlib.ExitStack() as stack:
+        followed = [
+            dataclasses.replace(one, round_ended=_Present(one, stack).round_ended)
+            for one in followed
+        ]
         if ears.webhook_port is not None:
             secret = os.environ.get(SECRET)
             if not secret:
@@ -95,3 +104,28 @@ def watch(
         pages = {"/metrics": functools.partial(answer_of, metrics)}
         stack.enter_context(health.listening(ears.metrics_host, ears.metrics_port, pages))
         return follow(followed, poll_s, retry=retry)
+
+
+class _Present:
+    """A side-car's place in its fleet, from its first round on: tells what its server serves."""
+
+    def __init__(self, followed: Followed, stack: contextlib.ExitStack) -> None:
+        self._followed, self._stack = followed, stack
+        self._is_counted = False
+
+    def round_ended(self, outcome: Outcome) -> None:
+        """Pass the round on, and tell the others."""
+        self._followed.round_ended(outcome)
+        served: Loaded | None = None
+        try:
+            plan = self._followed.find()
+            if plan.fleet is None:
+                return
+            with contextlib.suppress(NotNow):
+                served = plan.server.default()
+            if not self._is_counted:
+                self._stack.enter_context(plan.fleet.present())
+                self._is_counted = True
+            plan.fleet.tell(served)
+        except (NotNow, OSError) as error:  # a TimeoutError too: the name is another's
+            logger.warning("the fleet does not know of this server: %s", error)

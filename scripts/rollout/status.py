@@ -25,7 +25,8 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         that serve no more and are still loaded: in how many seconds each may be unloaded),
         is_tidying (whether a process waits to unload them), trial (a version that has a share of
         the requests or sees copies: kind, version, share, step, steps, since_s; is_on: false where
-        its tool is gone), last_error.
+        its tool is gone), fleet (None: it is alone; else replica, its own name, members, {name:
+        served version; None: away}, refused, see `fleet.Refusal`), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error
@@ -56,6 +57,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         "retired": {version: round(left_s, 1) for version, left_s in remaining_s.items()},
         "is_tidying": plan.records.is_tidying(),
         "trial": _trial_of(plan, record),
+        "fleet": _fleet_of(plan),
         "last_error": last_error or registry_error,
     }
 
@@ -77,6 +79,8 @@ def sentence(status: dict[str, Any]) -> str:
         lines.append(_trial(status["trial"]))
     if status["previous_version"]:
         lines.append(f"a rollback leads to version {status['previous_version']}")
+    if status["fleet"]:
+        lines += _fleet(status["fleet"])
     if status["hold"]:
         lines.append(f"held: {status['hold']}")
     if status["quarantine"]:
@@ -90,6 +94,32 @@ def sentence(status: dict[str, Any]) -> str:
     if status["last_error"]:
         lines.append(f"last error: {status['last_error']}")
     return "\n".join(lines)
+
+
+def _fleet_of(plan: Deployment) -> dict[str, Any] | None:
+    if plan.fleet is None:
+        return None
+    refusal = plan.fleet.refusal()
+    return {
+        "replica": plan.fleet.replica,
+        "members": {member.replica: member.served for member in plan.fleet.members()},
+        "refused": dataclasses.asdict(refusal) if refusal else None,
+    }
+
+
+def _fleet(fleet: dict[str, Any]) -> list[str]:
+    members = ", ".join(
+        f"{name} serves version {served}" if served else f"{name} is away"
+        for name, served in fleet["members"].items()
+    )
+    lines = [f"fleet: {members or 'no side-car is there'}"]
+    refused = fleet["refused"]
+    if refused:
+        lines.append(
+            f"fleet: version {refused['version']} is held back, {refused['replica']} refused it: "
+            f"{refused['reason']}"
+        )
+    return lines
 
 
 def _trial_of(plan: Deployment, record: records.Record) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from typing import Final
 from scripts.archive import golden, last_known_alias, mar_file
 from scripts.archive.golden import Golden
 from scripts.rollout import loading, records, trial, unload, watching
+from scripts.rollout.fleet import Turn
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
@@ -40,6 +41,7 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
 
     Raises:
         VersionFailed: The version is refused and quarantined; another one serves.
+        HeldBack: Another server of the fleet refused the version; what is served stays.
         RegistryUnavailable: MLflow does not answer; what is served stays.
         NotNow: The circumstances do not allow it; what is served stays.
     """
@@ -47,6 +49,8 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
         if retry:
             with plan.records.changing() as record:
                 record.quarantine = record.hold = record.no_standby = None
+            if plan.fleet is not None:
+                plan.fleet.forgive()
         if plan.records.read().trial is not None:  # of a process that died
             trial.forget(plan)
         try:
@@ -79,7 +83,7 @@ def _sync(plan: Deployment, retry: bool) -> str:
         said = f"{plan.model_name} version {served.version} is served, as wanted"
     else:
         try:
-            said = _swap(plan, target, served, retry)
+            said = _swap_in_turn(plan, target, served, retry)
         except VersionFailed as error:
             with plan.records.changing() as record:
                 record.refuse(target.version, str(error))
@@ -90,7 +94,22 @@ def _sync(plan: Deployment, retry: bool) -> str:
     return said
 
 
-def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) -> str:
+def _swap_in_turn(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) -> str:
+    """Swap while no more servers of the fleet than may be are between two versions."""
+    fleet = plan.fleet
+    if fleet is None or served is None or served.version == target.version:
+        return _swap(plan, target, served, retry, Turn())  # nobody is served worse meanwhile
+    with fleet.turn(target.version, lambda: expect_still_wanted(plan, target)) as turn:
+        try:
+            said = _swap(plan, target, served, retry, turn)
+        except VersionFailed as error:
+            fleet.refuse(target.version, str(error))  # before the turn ends
+            raise
+        fleet.forgive(target.version)
+        return said
+
+
+def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, turn: Turn) -> str:
     """
     Find, load and prove a version, let it serve, watch it.
 
@@ -100,12 +119,14 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
         served: The default version now. It is the wanted one after a start of the server, or
             where a sync was killed before it put that on record.
         retry: Put an altered archive aside and build it anew.
+        turn: Ended once a version serves that was good here before: a way back is not to wait.
     """
     if served is not None and served.version != target.version:
         _put_on_record(plan, served)
     by_steps = _goes_by_steps(plan, target, served)
     good, reading = find_archive(plan, target, retry=retry)
     before = _one_to_go_back_to(plan, good, served)
+    was_good = plan.records.read().find(good.version) == good
     answers = plan.server.answers()
     if served is not None and served.version == good.version:
         loaded = served
@@ -130,6 +151,8 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool) 
             if not has_clients:  # else it is retired, and unloaded once it has answered them
                 loading.take_away(plan, good.version, is_only=served is None)
             raise
+    if was_good:
+        turn.end()
     if before is not None:
         usual = watching.between(answers, plan.server.answers())
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import requests
+import yaml
 
+from console.paths import ROOT
 from tests.kubernetes.hardening import amount
 from tests.kubernetes.images import environment
 from tests.kubernetes.rendered import Document, Pod, image_of
@@ -37,8 +40,24 @@ def docker(*words: str, fails: bool = False) -> str:
 def image(container: Document) -> str:
     """Return the engine's own image for a container; TORCHSERVE_IMAGE and the like name others."""
     name = image_of(container)
-    variable = f"{name.removeprefix('iqa-').upper()}_IMAGE"
-    return os.environ.get(variable) or name
+    return os.environ.get(_variable(name)) or name
+
+
+def build(name: str) -> None:
+    """Build an image that no service of compose has, as compose would; not one that is named."""
+    if os.environ.get(_variable(name)):
+        return
+    told = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-build-arguments"]
+    arguments = {
+        key: re.sub(r"\$\{(\w+):-(.*)\}", lambda one: os.environ.get(one[1]) or one[2], value)
+        for key, value in told.items()
+    }
+    words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    docker("build", "--target", name.removeprefix("iqa-"), "-t", name, *words, str(ROOT))
+
+
+def _variable(name: str) -> str:
+    return name.removeprefix("iqa-").replace("-", "_").upper() + "_IMAGE"
 
 
 @dataclass

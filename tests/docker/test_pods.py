@@ -1,6 +1,7 @@
 """
-The pods of kubernetes/ on a Docker engine, with the images of `docker-compose build`.
+The pods of kubernetes/ on a Docker engine.
 
+The images are those of `docker-compose build`; the side-car's without torch is built here.
 `python -m pytest tests/docker/test_pods.py`; in the order of this file, some six minutes.
 """
 
@@ -18,7 +19,8 @@ import requests
 
 from scripts.archive import mar_file
 from scripts.docker_up import SAMPLE
-from tests.docker.pods import Cluster, Load, RunningPod, docker, image
+from tests.docker.pods import Cluster, Load, RunningPod, build, docker, image
+from tests.kubernetes.images import SIDE_CAR
 from tests.kubernetes.rendered import Pod, documents, pods
 
 PROPAGATION_S = 3.0
@@ -44,6 +46,7 @@ def cluster() -> Iterator[Cluster]:
         for doc in documents(name)
         if doc["kind"] == "ConfigMap"
     }
+    build(SIDE_CAR)
     made = Cluster(f"iqa-pods-{os.getpid()}", maps)
     try:
         registry = pod_of("registry", "mlflow")

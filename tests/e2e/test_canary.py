@@ -258,22 +258,38 @@ def test_a_killed_tool_leaves_nothing_that_serves_and_the_next_sync_finishes(
     assert (status["served_version"], status["trial"]) == (version, None)
 
 
+def _nice(serving: RunningServer, version: str) -> int:
+    """Return the priority of a version's workers, the same for all of their threads."""
+    entry = next(one for one in serving.manage("/all") if one["modelVersion"] == version)
+    pids = [worker["pid"] for worker in entry["workers"]]
+    threads = [thread.id for pid in pids for thread in psutil.Process(pid).threads()]
+    (nice,) = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    return nice
+
+
 def test_a_shadow_serves_nobody_and_tells_how_scores_differ(
     serving: RunningServer, deploy: Deployer, front: SplitFront
 ) -> None:
-    """Copies of half of the requests: pairs by request id, the difference, what it costs."""
+    """
+    Copies of half of the requests: pairs by request id, the difference, what it costs.
+
+    Its workers stand back, so on a busy machine it scores few.
+    """
     before = _served(serving)
     version = add_version(serving.model_store, _with(WRONG))
     _stage(version)
     with _load(serving) as load:
-        done = deploy.run("sync", "--shadow", "50", "--step-s", "6")
+        done = deploy.start("sync", "--shadow", "50", "--step-s", "10")
+        wait_for(lambda: _has_share(front), "the first copies", 120)
+        assert _nice(serving, version) == min(_nice(serving, before) + 10, 19)
+        assert done.wait() == 0, done.err
     load.expect_nothing_lost()
     assert {answer.version for answer in load.answers() if answer.status == 200} == {before}
     found = re.search(
         r"(\d+) pictures were scored by both: scores differ by (\S+) points", done.out
     )
     assert found is not None, done.out + done.err
-    assert int(found[1]) >= 15
+    assert int(found[1]) >= 3
     assert float(found[2]) == pytest.approx(-40, abs=0.01)
     assert "(95% interval -40.0" in done.out
     assert re.search(r"cost: \d+ ms of a core a copy", done.out)

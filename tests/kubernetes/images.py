@@ -14,6 +14,8 @@ from tests.kubernetes.rendered import Document, image_of
 COMPOSE: Final[dict[str, Document]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
     "services"
 ]
+SIDE_CAR: Final = "iqa-sidecar-slim"
+"""Of a pod: it takes archives and builds none. A Job that publishes has `iqa-sidecar`."""
 DOCKERFILE: Final = (ROOT / "Dockerfile").read_text()
 
 
@@ -37,7 +39,7 @@ def stage(image: str) -> tuple[list[str], dict[str, str]]:
 
 def service(image: str) -> Document:
     """Return compose's service of an image of ours; empty if it has none."""
-    return COMPOSE.get(image.removeprefix("iqa-"), {})
+    return COMPOSE.get(image.removeprefix("iqa-").removesuffix("-slim"), {})
 
 
 def environment(container: Document, maps: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from scripts.serve import PORTS
-from tests.kubernetes.images import option
+from tests.kubernetes.images import SIDE_CAR, option
 from tests.kubernetes.rendered import Document, Pod, image_of
 
 ROLES: Final = {
@@ -78,7 +78,7 @@ def _listeners(pod: Pod, settings: dict[str, dict[str, str]]) -> dict[int, Liste
         elif image in ("iqa-web", "iqa-mlflow"):
             role = image.removeprefix("iqa-")
             add(role, name, option(words, "port"), option(words, "host"))
-        elif image == "iqa-sidecar" and "docker/sidecar.py" in words:
+        elif image == SIDE_CAR and "docker/sidecar.py" in words:
             add("sidecar", name, option(words, "metrics-port"), option(words, "metrics-host"))
         elif image == "postgres":
             add("postgres", name, 5432, "0.0.0.0")

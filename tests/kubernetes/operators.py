@@ -1,4 +1,4 @@
-"""What operators do with the documents: autoscalers, the Prometheus operator, KServe."""
+"""What operators do with the documents: autoscalers, Prometheus' operator, KServe, a Gateway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.kubernetes.references import SECRETS, title
+from tests.kubernetes.references import SECRETS, SERVERS, title
 from tests.kubernetes.rendered import KUBERNETES, Document
 
 IN_FLIGHT: Final = "3"
@@ -18,7 +18,7 @@ IN_FLIGHT: Final = "3"
 
 def problems(docs: list[Document]) -> list[str]:
     """Return what an operator would not find, or would do wrongly."""
-    return [*_scaling(docs), *_monitors(docs), *_kserve(docs)]
+    return [*_scaling(docs), *_monitors(docs), *_kserve(docs), *_routes(docs)]
 
 
 @functools.cache
@@ -100,6 +100,35 @@ def _monitors(docs: list[Document]) -> Iterator[str]:
             yield f"{title(doc)}: expected {sorted(map(str, ports))} as jobs, got {scraped}"
         if jobs - set(scraped.values()):
             yield f"{title(doc)}: the rules ask for {jobs}"
+
+
+def _routes(docs: list[Document]) -> Iterator[str]:
+    services = {doc["metadata"].get("name"): doc["spec"] for doc in docs
+                if doc.get("kind") == "Service"}  # fmt: skip
+    aliases = {
+        one.get("data", {}).get("MODELS") for one in docs if one.get("kind") == "ConfigMap"
+    }  # fmt: skip
+    for doc in docs:
+        if doc.get("kind") != "HTTPRoute":
+            continue
+        if aliases != {"iqa", "iqa@candidate"}:
+            yield f"{title(doc)}: expected servers of two aliases, got {aliases}"
+        spec = doc["spec"]
+        if spec.get("parentRefs") != [{"name": "public", "namespace": "gateways"}]:
+            yield f"{title(doc)}: expected the Gateway of docs/kubernetes.md"
+        (rule, *more) = spec.get("rules") or [{}]
+        if more or rule.get("matches") != [{"path": {"type": "PathPrefix", "value": "/"}}]:
+            yield f"{title(doc)}: expected one rule for all paths"
+        weights = {}
+        for backend in rule.get("backendRefs", []):
+            name, service = backend.get("name"), services.get(backend.get("name"), {})
+            if backend.get("port") not in [port.get("port") for port in service.get("ports", [])]:
+                yield f"{title(doc)}: no Service {name} with port {backend.get('port')}"
+            weights[name] = backend.get("weight", 1)
+        if list(weights) != list(SERVERS) or sum(weights.values()) != 100:
+            yield f"{title(doc)}: expected percent for {SERVERS}, got {weights}"
+        if not weights.get(SERVERS[0], 0) > weights.get(SERVERS[1], 100):
+            yield f"{title(doc)}: expected the candidate to begin with the smaller share"
 
 
 def _kserve(docs: list[Document]) -> Iterator[str]:

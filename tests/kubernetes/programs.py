@@ -136,11 +136,7 @@ def _variables(container: Document, told: dict[str, str]) -> list[str]:
         for name, value in told.items()
         if re.search(r"(^|/)(front|torchserve|web):\d", value)
     ]
-    if (
-        image == "iqa-sidecar"
-        and "docker/sidecar.py" in words
-        and told.get("IQA_ARCHIVES") != "registry"
-    ):
+    if "docker/sidecar.py" in words and told.get("IQA_ARCHIVES") != "registry":
         found.append("env: expected IQA_ARCHIVES=registry")
     for reference in re.findall(r"\$\((\w+)\)", words + " ".join(told.values())):
         if reference not in names:

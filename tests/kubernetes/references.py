@@ -28,13 +28,18 @@ NEEDS: Final = {
                "ServiceAccount": 2},
 }  # fmt: skip
 NEEDS["gpu"] = NEEDS["single"]
+NEEDS["gateway"] = {**NEEDS["single"], "Deployment": 2, "Service": 3, "NetworkPolicy": 3,
+                    "ConfigMap": 2, "HTTPRoute": 1}  # fmt: skip
 WATCHED: Final = {**NEEDS["single"], "ServiceMonitor": 1, "PrometheusRule": 1}
 NEEDS["autoscaled"] = {**WATCHED, "HorizontalPodAutoscaler": 1}
 NEEDS["keda"] = {**WATCHED, "ScaledObject": 1}
 """How many of each kind a kustomization has."""
 DNS: Final = ["53", "53"]
+SERVERS: Final = ("iqa", "iqa-candidate")
+"""Deployments that score, and their Services."""
 FLOWS: Final = {
     "iqa": (["http", "sidecar", "supervisor", "torchserve"], sorted(["5000", *DNS])),
+    "iqa-candidate": (["http", "sidecar", "supervisor", "torchserve"], sorted(["5000", *DNS])),
     "iqa-predictor": (["8080", "8082", "8083"], sorted(["443", *DNS])),
     "mlflow": (["http"], sorted(["443", "5432", *DNS])),
     "postgres": (["postgres"], []),
@@ -141,7 +146,10 @@ def _workload(doc: Document, own: list[Pod], _: list[Pod]) -> Iterator[str]:
     if doc["kind"] == "StatefulSet" and spec.get("serviceName") != pod.name:
         yield f"serviceName: no Service {spec.get('serviceName')}"
     strategy = spec.get("strategy", {})
-    if pod.name == "iqa" and strategy.get("rollingUpdate") != {"maxSurge": 1, "maxUnavailable": 0}:
+    if pod.name in SERVERS and strategy.get("rollingUpdate") != {
+        "maxSurge": 1,
+        "maxUnavailable": 0,
+    }:
         yield "strategy: expected one more before one less"
     if pod.name == "mlflow" and strategy.get("type") != "Recreate":
         yield "strategy: expected Recreate, two would migrate one database"
@@ -164,7 +172,8 @@ def _service(doc: Document, own: list[Pod], _: list[Pod]) -> Iterator[str]:
                 yield f"port {port.get('port')}: without an address of its own it is the pod's"
     numbers = {port.get("name"): port.get("port") for port in spec.get("ports", [])}
     wanted = {
-        "iqa": {"http": 80}, "mlflow": {"http": 5000}, "postgres": {"postgres": 5432},
+        "iqa": {"http": 80}, "iqa-candidate": {"http": 80}, "mlflow": {"http": 5000},
+        "postgres": {"postgres": 5432},
         "iqa-metrics": {"torchserve": 8082, "supervisor": 8083, "sidecar": 8085},
     }.get(doc["metadata"].get("name"))  # fmt: skip
     if numbers != wanted:

@@ -16,7 +16,7 @@ import yaml
 from console.paths import ROOT
 
 KUBERNETES: Final = ROOT / "kubernetes"
-OVERLAYS: Final = ("single", "autoscaled", "keda", "gpu", "kserve")
+OVERLAYS: Final = ("single", "autoscaled", "keda", "gpu", "kserve", "gateway")
 PLACES: Final = {
     **{name: KUBERNETES / "overlays" / name for name in OVERLAYS},
     "registry": KUBERNETES / "registry",

@@ -46,6 +46,11 @@ def problems(doc: Document, version: str = NEWEST) -> list[str]:
     ]
 
 
+def is_custom(doc: Document) -> bool:
+    """Tell whether a document is of an operator's kind, and not of the API's own."""
+    return (doc.get("apiVersion"), doc.get("kind")) in _custom()
+
+
 @functools.cache
 def _folder(version: str) -> Any:
     package = resources.files("kubernetes_validate") / "kubernetes-json-schema"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.kubernetes.hardening import amount
-from tests.kubernetes.images import COMPOSE, service
+from tests.kubernetes.images import COMPOSE, SIDE_CAR, service
 from tests.kubernetes.rendered import Document, Pod, image_of
 
 SERVED: Final = "iqa"
@@ -91,7 +91,7 @@ def _memory(pod: Pod, container: Document, told: dict[str, str]) -> list[str]:
         if told.get("NVIDIA_DRIVER_CAPABILITIES") != capabilities:
             found.append(f"NVIDIA_DRIVER_CAPABILITIES: expected {capabilities}")
     least = re.search(r":-(\d+)([mg])\}", str(service(image).get("mem_limit")))
-    if least and image != "iqa-sidecar":
+    if least and image not in (SIDE_CAR, "iqa-sidecar"):
         bytes_ = int(least[1]) * (2**20 if least[2] == "m" else 2**30)
         if amount(limits.get("memory")) < bytes_:
             found.append(f"memory: expected at least compose's {least[1]}{least[2]}")
@@ -134,13 +134,13 @@ def _order(pod: Pod, settings: dict[str, dict[str, str]]) -> list[str]:
     if "iqa-front" in images:
         wanted = {"iqa-front", "iqa-web", "iqa-torchserve"}
         if pod.kind == "Deployment":
-            wanted.add("iqa-sidecar")
+            wanted.add(SIDE_CAR)
         if set(images) != wanted:
             found.append(f"expected {sorted(wanted)}, got {images}")
         grace_s = 15 + sum(
-            int(str(COMPOSE[image.removeprefix("iqa-")]["stop_grace_period"]).rstrip("s"))
+            int(str(service(image)["stop_grace_period"]).rstrip("s"))
             for image in images
-            if image.removeprefix("iqa-") in COMPOSE
+            if service(image)
         )
         if pod.spec.get("terminationGracePeriodSeconds", 30) < min(grace_s, 190):
             found.append(f"terminationGracePeriodSeconds: expected {grace_s}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import shutil
 import site
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,9 @@ def test_the_serving_image_runs_the_archive_s_code(tmp_path: Path) -> None:
     assert Path(done.stdout.strip()).parent == archive / "iqa", done.stderr
 
 
-@pytest.mark.parametrize("name", ["torchserve", "front", "web", "mlflow", "sidecar"])
+@pytest.mark.parametrize(
+    "name", ["torchserve", "front", "web", "mlflow", "sidecar", "sidecar-slim"]
+)
 def test_every_image_runs_without_rights_and_tells_its_health(name: str) -> None:
     """A user of its own, a health check, TERM to an init that hands it on."""
     instructions = stage(name)
@@ -122,8 +126,53 @@ def test_the_serving_image_starts_without_a_front(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("None 8080\n", 0), done.stderr
 
 
+SLIM = """
+import runpy
+runpy.run_path('docker/sidecar.py')
+import scripts.deploy, scripts.rollout.side_car, scripts.rollout.rollback, scripts.rollout.status
+import scripts.supervisor.served_archive
+from scripts.archive import published
+import sys
+print(published.is_source(), sorted({'torch', 'openvino', 'pandas', 'PIL'} & set(sys.modules)))
+try:
+    import torch
+except ModuleNotFoundError:
+    print('no torch')
+for command in ('sync', 'rollback', 'status'):
+    try:
+        scripts.deploy.main([command, '--help'])
+    except SystemExit as end:
+        assert end.code == 0
+"""
+
+
+def test_the_slim_side_car_needs_what_its_lock_names_and_no_torch(tmp_path: Path) -> None:
+    """Its files and its locked packages alone: all that a watch, a rollback and a status import."""
+    packages, image = tmp_path / "packages", tmp_path / "image"
+    packages.mkdir()
+    lock = (ROOT / "docker" / "sidecar-slim" / "requirements.txt").read_text()
+    names = re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)
+    assert "torch" not in names
+    for name in names:
+        # The test's own environment has MLflow as a whole: its folder serves as skinny's.
+        for file in importlib.metadata.distribution(name).files or ():
+            top = file.parts[0]
+            link = packages / top
+            if top != ".." and not link.is_symlink():
+                link.symlink_to(Path(str(file.locate())).parents[len(file.parts) - 1] / top)
+    environment = dict(re.findall(r"(IQA_ARCHIVES)=(\S+)", stage("sidecar-slim")))
+    image.mkdir()
+    done = run_in_stage("sidecar-slim", SLIM, image, packages=[str(packages)], **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["True []", "no torch"]
+
+
 def run_in_stage(
-    name: str, program: str, folder: Path, **environment: str
+    name: str,
+    program: str,
+    folder: Path,
+    packages: Sequence[str] = tuple(SITE_PACKAGES),
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """
     Run some Python in a folder of the files that a stage copies, without nginx on PATH.
@@ -141,7 +190,7 @@ def run_in_stage(
                 into.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, into)
     finds_iqa = "iqa-torchserve.pth" in stage(f"{name}-venv") or "/app/handler" in stage(name)
-    last = [*SITE_PACKAGES, *([str(folder / "handler")] if finds_iqa else [])]
+    last = [*packages, *([str(folder / "handler")] if finds_iqa else [])]
     return subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path += {last}\n{program}"], cwd=folder,
         env={"PYTHONPATH": str(folder), **environment},

@@ -11,12 +11,12 @@ from starlette.types import ASGIApp
 
 from web.batch import Batch
 from web.forwarding import Inference
-from web.inference import Infer
+from web.infer import Infer
+from web.inference_client import Upstream
 from web.predict import Predict
 from web.readiness import Readiness
 from web.reload import Reload
 from web.settings import Settings
-from web.upstream import Upstream
 
 OptionalName = Annotated[
     str | None, Query(alias="model", description="Which model.", examples=["iqa"])

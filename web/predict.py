@@ -29,8 +29,8 @@ from web.forwarding import (
     respond,
     with_top_k,
 )
+from web.inference_client import Headers
 from web.refusals import Refused
-from web.upstream import Headers
 
 MAX_FIELDS: Final = 250
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from web.upstream import Unreachable, Upstream
+from web.inference_client import Unreachable, Upstream
 
 LOOK_S: Final = 2.0
 

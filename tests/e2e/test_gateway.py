@@ -31,7 +31,7 @@ from tests.conftest import python
 from tests.deploying import wait_for
 from tests.server import RunningServer
 from training.registry import address, model_versions
-from web.upstream import REPEATABLE_BYTES
+from web.inference_client import REPEATABLE_BYTES
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 PICTURE = PARROTS.read_bytes()

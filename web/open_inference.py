@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's paths (version 2, REST); what they carry: `tensors.py`."""
+"""The Open Inference Protocol's paths (version 2, REST); what they carry: `infer_messages.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
-from web import request_bodies, responses, schemas, tensors
+from web import infer_messages, request_bodies, responses, schemas
 from web.dependencies import Parts, add_passing
 from web.predict import known_model
 from web.refusals import Refused
@@ -119,10 +119,14 @@ def model_metadata(name: str, version: str | None) -> dict[str, Any]:
         "name": name,
         "versions": [] if version is None else [version],
         "platform": "torchserve",
-        "inputs": [tensors.INPUT],
+        "inputs": [infer_messages.INPUT],
         "outputs": [
-            {"name": one, "datatype": tensors.DATATYPES[one], "shape": shapes.get(one, [-1])}
-            for one in tensors.OUTPUTS
+            {
+                "name": one,
+                "datatype": infer_messages.DATATYPES[one],
+                "shape": shapes.get(one, [-1]),
+            }
+            for one in infer_messages.OUTPUTS
         ],
     }
 

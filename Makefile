@@ -27,7 +27,7 @@ test: setup  ## all tests, with a real TorchServe and a real MLflow server
 	$(PYTHON) -m pytest $(ALONE)
 
 test-fast: setup  ## unit and integration tests: no Java, no server
-	$(PYTHON) -m pytest $(FAST) tests/test_project.py $(BOTH_CORES)
+	$(PYTHON) -m pytest $(FAST) tests/test_*.py $(BOTH_CORES)
 
 # A machine without AVX-512 and bf16, made of any: what limits torch, oneDNN, numpy and OpenVINO.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 WITHOUT_BF16=1

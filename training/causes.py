@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         folder: Path = arguments.checkpoint
         weights, card = checkpoint.load(folder)
-        backbone = expect_taps(card)
+        backbone, policy = expect_taps(card), checkpoint.policy_of(card)
         config = dataclasses.replace(data_config(arguments), limit=None)
         split = ratings.load(config, ("train",)).split("train")
         tests = pictures_of(arguments.test_pictures)
@@ -87,8 +87,9 @@ def main(argv: list[str] | None = None) -> int:
                 runtime,
                 cache / "camera_damaged",
                 "damage",
+                policy,
             )
-            unseen = collect(tests, distorted, runtime, cache / "distorted", "test")
+            unseen = collect(tests, distorted, runtime, cache / "distorted", "test", policy)
         causes = fit(samples, tuple(arguments.causes), arguments.seed)
         report = evaluate_causes.judge(causes, unseen)
         facts = {

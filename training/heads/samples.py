@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from iqa.imaging.decoding import decode
-from iqa.imaging.preprocessing import preprocess
+from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess
 from iqa.imaging.statistics import pixel_statistics
 from iqa.network.runtime import Runtime
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ def collect(
     runtime: Runtime,
     cache: Path,
     title: str,
+    policy: Policy = DEFAULT,
 ) -> Samples:
     """
     Return the samples of pictures, made once.
@@ -93,6 +94,7 @@ def collect(
         runtime: Opened with the backbone's features.
         cache: Folder for this network, these sources and these variants; made if missing.
         title: Of the progress bar.
+        policy: How an image becomes the network's input.
     """
     cache.mkdir(parents=True, exist_ok=True)
     files = []
@@ -101,7 +103,7 @@ def collect(
         path = cache / f"{key}.npz"
         if not path.exists():
             rng = np.random.default_rng(int(key[:15], 16))
-            _write(path, _sampled(name, variants(opened(), rng), runtime))
+            _write(path, _sampled(name, variants(opened(), rng), runtime, policy))
         files.append(path)
     return _read(files)
 
@@ -164,11 +166,11 @@ def opened(path: ImageFile) -> Callable[[], Image.Image]:
 
 
 def _sampled(
-    name: str, variants: Iterable[Variant], runtime: Runtime
+    name: str, variants: Iterable[Variant], runtime: Runtime, policy: Policy
 ) -> dict[str, NDArray[np.generic]]:
     rows = []
     for done, strengths, image in variants:
-        pixels = preprocess(image)
+        pixels = preprocess(image, policy=policy)
         outputs, features = runtime.outputs_and_features(pixels[None])
         seen = pixel_statistics(pixels)
         rows.append((f"{name}|{done}", features[0].copy(), seen, strengths, float(outputs[0])))

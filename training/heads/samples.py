@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,7 @@ KINDS: Final = tuple(DAMAGE)
 Float = NDArray[np.float32]
 Variant = tuple[str, Float, Image.Image]
 """What was done, the strength by kind of `KINDS` (NaN: not known), and the picture."""
+Changed = Callable[[Image.Image, np.random.Generator], Image.Image]
 Variants = Callable[[Image.Image, np.random.Generator], Iterator[Variant]]
 
 CAUSE_OF_DISTORTION: Final = {
@@ -80,8 +81,10 @@ class Samples:
 def collect(
     sources: Sequence[tuple[str, Callable[[], Image.Image]]],
     variants: Variants,
+    *,
     runtime: Runtime,
     cache: Path,
+    folder: str,
     title: str,
     policy: Policy = DEFAULT,
 ) -> Samples:
@@ -92,10 +95,12 @@ def collect(
         sources: A name that stands for the picture's content, and what opens it.
         variants: What is made of each; its generator is seeded by the name.
         runtime: Opened with the backbone's features.
-        cache: Folder for this network, these sources and these variants; made if missing.
+        cache: Folder for this network.
+        folder: In it, for these sources and these variants; made if missing.
         title: Of the progress bar.
         policy: How an image becomes the network's input.
     """
+    cache = cache / folder
     cache.mkdir(parents=True, exist_ok=True)
     files = []
     for name, opened in tqdm(sources, desc=title, unit="picture"):
@@ -154,6 +159,16 @@ def distorted(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]
             strengths = nothing.copy()
             strengths[KINDS.index(cause)] = level
             yield f"{name} {level}", strengths, DISTORTIONS[name](image, level, rng)
+
+
+def variants_of(kinds: Mapping[str, Changed]) -> Variants:
+    """Return what makes one picture of each kind of a photograph, of which no strength is known."""
+
+    def made(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]:
+        for name, change in kinds.items():
+            yield name, np.full(len(KINDS), np.nan, np.float32), change(image, rng)
+
+    return made
 
 
 def opened(path: ImageFile) -> Callable[[], Image.Image]:

@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 FAST := tests/unit tests/integration
 # They count every answer of a server under load, or time it: one after another.
-ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py front.py gateway.py prediction_log.py \
+ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py front.py prediction_log.py \
   reliability.py run_script.py supervisor.py two_models.py)
 BOTH_CORES := --numprocesses 2 --dist loadfile
 

@@ -18,11 +18,13 @@ from iqa.network.model import ImageNetwork
 from console.paths import ROOT
 from tests.ports import free_ports
 from tests.server import SECRETS, RunningServer
+from tests.shared import made_once
 from training.registry import address, tracking
 
 # Programs, and a package of an environment of its own.
 PROGRAMS = ("cc", "chromium", "dvc", "nginx", "prometheus", "promtool", "ray", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
+ARCHIVE = "iqa-1.mar"
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
     "mae_100": 10.0, "rmse_100": 20.0, "n": 10.0, "srocc_ci95": [0.4, 0.6],
@@ -83,12 +85,14 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables and nothing in them: making them takes seconds."""
-    import mlflow
 
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    mlflow.set_tracking_uri(f"sqlite:///{path}")
-    mlflow.search_experiments()
-    return path
+    def make(folder: Path) -> None:
+        import mlflow
+
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'empty.db'}")
+        mlflow.search_experiments()
+
+    return made_once(tmp_path_factory, "empty-store", make) / "empty.db"
 
 
 @pytest.fixture
@@ -138,11 +142,33 @@ def make_server(
 
 
 @pytest.fixture(scope="session")
-def server(make_server: Callable[..., RunningServer]) -> RunningServer:
-    """The shipped model, served by TorchServe alone: one server for all tests that mean that."""
+def server(
+    make_server: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> RunningServer:
+    """
+    The shipped model, served by TorchServe alone: one server for all tests that mean that.
+
+    The first of a run starts as on a fresh machine: it registers, builds and proves. Those of other
+    processes get copies of its archive and its registry.
+    """
     server = make_server()
-    done = server.run("--detach", "--no-front")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
+    registry = Path(server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
+
+    def start() -> None:
+        done = server.run("--detach", "--no-front")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
+
+    def first_start(folder: Path) -> None:
+        start()
+        shutil.copyfile(server.model_store / ARCHIVE, folder / ARCHIVE)
+        shutil.copyfile(registry, folder / registry.name)
+
+    made = made_once(tmp_path_factory, "first-start", first_start)
+    if not registry.exists():
+        server.model_store.mkdir()
+        shutil.copyfile(made / ARCHIVE, server.model_store / ARCHIVE)
+        shutil.copyfile(made / registry.name, registry)
+        start()
     return server
 
 

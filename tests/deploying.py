@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import multiprocessing
@@ -22,6 +23,7 @@ import requests
 
 SURPLUS = ("expired", "overloaded")
 """What a machine that does other work as well may refuse of so little."""
+DEPLOY = "scripts.deploy"
 WAIT_S = 150.0  # a build on a machine that does other work as well
 
 
@@ -72,6 +74,7 @@ class _Trapped(logging.Handler):
 
 
 def _run(
+    program: str,
     argv: list[str],
     environment: dict[str, str],
     told: str,
@@ -89,13 +92,11 @@ def _run(
         logging.getLogger("scripts").addHandler(_Trapped(trap))
     if max_bytes is not None:  # what a full disk does, to this process and those it starts
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
-    from scripts.deploy import main
-
-    sys.exit(main(argv))
+    sys.exit(importlib.import_module(program).main(argv))
 
 
 class Command:
-    """One `python -m scripts.deploy` that runs or ran."""
+    """One command that runs or ran."""
 
     def __init__(self, process: ForkServerProcess, told: Path, said: Path) -> None:
         self._process, self._told, self._said = process, told, said
@@ -124,7 +125,9 @@ class Command:
 
 class Deployer:
     """
-    Runs `scripts.deploy` in processes of its own, forked from one that has MLflow imported.
+    Runs `scripts.deploy`, or another command, in processes of their own.
+
+    They are forked from one that has MLflow imported: that alone takes seconds.
 
     Args:
         folder: For what they print.
@@ -141,23 +144,30 @@ class Deployer:
                 "scripts.rollout.reconcile",
                 "scripts.rollout.rollback",
                 "scripts.rollout.sync",
+                "scripts.set_alias",
             ]
         )
         os.environ.update(environment)
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 
-    def start(self, *argv: str, trap: Trap | None = None, max_bytes: int | None = None) -> Command:
-        """Start a command with short times to wait."""
+    def start(
+        self,
+        *argv: str,
+        program: str = DEPLOY,
+        trap: Trap | None = None,
+        max_bytes: int | None = None,
+    ) -> Command:
+        """Start a command, `scripts.deploy` with short times to wait."""
         self._count += 1
         told, said = (self._folder / f"{self._count}.{kind}" for kind in ("out", "err"))
         arguments = [*argv]
-        if "--longest-request-s" not in argv:
+        if program == DEPLOY and "--longest-request-s" not in argv:
             arguments += ["--longest-request-s", "0.5"]
         if argv[0] == "sync" and "--watch-s" not in argv:
             arguments += ["--watch-s", "0.5"]
         process = self._context.Process(
             target=_run,
-            args=(arguments, dict(os.environ), str(told), str(said), trap, max_bytes),
+            args=(program, arguments, dict(os.environ), str(told), str(said), trap, max_bytes),
             daemon=True,
         )
         process.start()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from iqa.imaging.decoding import decode
 
-from tests.images import ODD_INPUTS
+from tests.odd_inputs import ODD_INPUTS
 
 FILE = Path(__file__).with_suffix(".json")
 ACCEPTED = [name for name, odd in ODD_INPUTS.items() if odd.status == 200]

@@ -28,15 +28,9 @@ from tests.attack.pieces import (
     webp_extended,
     webp_picture,
 )
-from tests.images import (
-    GREY,
-    OddInput,
-    bomb,
-    icc_profile,
-    jpeg_of_many_scans,
-    png,
-    png_chunk,
-)
+from tests.icc_profiles import icc_profile
+from tests.images import GREY, bomb, jpeg_of_many_scans, png, png_chunk
+from tests.odd_inputs import OddInput
 
 FULL: Final = 31 * 1024 * 1024
 """Bytes: nearly the largest body that is read."""

@@ -31,7 +31,8 @@ from tests.attack.pieces import (
     webp_extended,
     webp_picture,
 )
-from tests.images import GREY, OddInput, cmyk, encode, flat, frames, photograph, png, png_chunk
+from tests.images import GREY, cmyk, encode, flat, frames, photograph, png, png_chunk
+from tests.odd_inputs import OddInput
 
 NO_NUMBER: Final = (float("nan"), float("inf"), float("-inf"), -0.0, 1e308, 5e-324)
 

@@ -20,7 +20,7 @@ from tests.attack.broken import BROKEN
 from tests.attack.disguises import DISGUISES, LAUGHS
 from tests.attack.heif_corpus import HEIF_BOMBS, HEIF_BROKEN
 from tests.attack.pieces import SMALL_JPEG, SMALL_PNG
-from tests.images import ODD_INPUTS, OddInput
+from tests.odd_inputs import ODD_INPUTS, OddInput
 
 FILES: Final[dict[str, OddInput]] = {
     **ODD_INPUTS, **DISGUISES, **BROKEN, **BOMBS, **HEIF_BROKEN, **HEIF_BOMBS,

@@ -21,7 +21,8 @@ from tests.attack.pieces import (
     run_length_bmp,
     scored,
 )
-from tests.images import GREY, OddInput, encode, photograph
+from tests.images import GREY, encode, photograph
+from tests.odd_inputs import OddInput
 
 LAUGHS: Final = (
     b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a0 "ha">'

@@ -29,7 +29,7 @@ from tests.attack.broken import BROKEN
 from tests.attack.disguises import DISGUISES
 from tests.attack.heif_corpus import HEIF_BROKEN
 from tests.attack.trial import Bounds
-from tests.images import ODD_INPUTS
+from tests.odd_inputs import ODD_INPUTS
 
 ROOT: Final = Path(__file__).parents[2]
 MAX_FINDINGS: Final = 10

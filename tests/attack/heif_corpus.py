@@ -22,7 +22,8 @@ from tests.heif_files import (
     nclx,
     picture,
 )
-from tests.images import OddInput, encode, quarters
+from tests.images import encode, quarters
+from tests.odd_inputs import OddInput
 
 FULL: Final = 31 * 1024 * 1024
 Build = Callable[[], bytes]

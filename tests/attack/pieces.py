@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tests.images import OddInput, encode, photograph, png, png_chunk
+from tests.images import encode, photograph, png, png_chunk
+from tests.odd_inputs import OddInput
 
 SMALL_JPEG = encode(photograph(48, 40), "JPEG", quality=85)
 SMALL_PNG = encode(photograph(40, 36), "PNG")

@@ -17,7 +17,7 @@ from iqa.tasks.score import ScoreScale
 
 from console.paths import ROOT
 from scripts.archive.build import prove
-from tests.images import ODD_INPUTS
+from tests.odd_inputs import ODD_INPUTS
 from tests.server import RunningServer
 
 TOLERANCE = 0.01  # of a point

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from console.paths import ROOT
-from tests.images import ODD_INPUTS
+from tests.odd_inputs import ODD_INPUTS
 from tests.server import RunningServer
 
 TOLERANCE = 0.01  # of a point

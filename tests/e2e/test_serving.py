@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 import pytest
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.preprocessing import is_upscaled
-from telemetry import FLUSH_INTERVAL_S
 
 from console.paths import ROOT
-from tests.images import ODD_INPUTS
+from tests.deploying import wait_for
+from tests.odd_inputs import ODD_INPUTS
 from tests.server import RunningServer
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
@@ -165,12 +164,18 @@ def test_the_metrics_count_scores_rejections_and_seconds(server: RunningServer) 
     """Port 8082 serves the handler's own metrics, with their labels."""
     label = server.score(PARROTS.read_bytes())["label"]
     server.post(b"no picture")
-    time.sleep(2 * FLUSH_INTERVAL_S)  # workers report in bundles
+    wanted = [
+        f'iqa_scores_total{{label="{label}",',
+        'iqa_rejections_total{reason="undecodable",',
+        *(
+            f'iqa_latency_seconds_bucket{{stage="{stage}",le="+Inf",ModelVersion="1",'
+            for stage in ("decode", "network")
+        ),
+    ]
+    wait_for(  # workers report in bundles
+        lambda: all(name in server.metrics() for name in wanted), f"on the page: {wanted}"
+    )
     page = server.metrics()
-    assert f'iqa_scores_total{{label="{label}",' in page
-    assert 'iqa_rejections_total{reason="undecodable",' in page
-    for stage in ("decode", "network"):
-        assert f'iqa_latency_seconds_bucket{{stage="{stage}",le="+Inf",ModelVersion="1",' in page
     reasons = {line.split('reason="')[1].split('"')[0] for line in page.splitlines()
                if line.startswith("iqa_rejections_total{")}  # fmt: skip
     assert reasons <= set(STATUS_OF_REASON)
@@ -193,8 +198,12 @@ def test_a_request_writes_no_line(server: RunningServer) -> None:
     def lines() -> int:
         return sum(path.read_bytes().count(b"\n") for path in log_dir.rglob("*.log*"))
 
-    picture, before = PARROTS.read_bytes(), lines()
+    def scores() -> float:
+        rows = [row for row in server.metrics().splitlines() if row.startswith("iqa_scores_total{")]
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
+
+    picture, before, scored = PARROTS.read_bytes(), lines(), scores()
     for _ in range(20):
         server.score(picture)
-    time.sleep(2 * FLUSH_INTERVAL_S)
+    wait_for(lambda: scores() >= scored + 20, "what the workers report")
     assert lines() == before

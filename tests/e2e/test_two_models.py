@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +16,8 @@ import mlflow
 import pytest
 import requests
 
-from console.paths import ROOT
 from tests.conftest import python
-from tests.deploying import SURPLUS, WAIT_S, Load, wait_for
+from tests.deploying import SURPLUS, Command, Deployer, Load, wait_for
 from tests.server import RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -45,9 +43,16 @@ for name in sys.argv[3:]:
 
 
 @pytest.fixture(scope="module")
-def both(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
+def both(
+    server: RunningServer,
+    make_server: Callable[..., RunningServer],
+    empty_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> RunningServer:
     """The shipped model under two names, one worker each; both have two versions."""
-    serving = make_server()
+    registry = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    shutil.copyfile(empty_store, registry)
+    serving = make_server(f"sqlite:///{registry}")
     serving.model_store.mkdir()
     mar = server.model_store / "iqa-1.mar"  # once built is enough
     names = ("iqa", "iqa", OTHER, OTHER)
@@ -55,29 +60,31 @@ def both(server: RunningServer, make_server: Callable[..., RunningServer]) -> Ru
         "-c", REGISTER, str(mar), str(serving.model_store), *names, **serving.environment
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for name in ("iqa", OTHER):
-        set_alias(serving, "1", name)
     done = serving.run("--detach", MODELS=f"iqa,{OTHER}", WORKERS="1")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{serving.logs()}"
     serving.first_words = done.stdout
     return serving
 
 
-def set_alias(serving: RunningServer, version: str, name: str = OTHER) -> None:
+@pytest.fixture(scope="module")
+def commands(both: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployer]:
+    """Runs commands with that server's environment."""
+    before = dict(os.environ)
+    yield Deployer(tmp_path_factory.mktemp("commands"), both.environment)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def set_alias(commands: Deployer, version: str, name: str = OTHER) -> None:
     """Let a model's alias name a version."""
-    done = python(
-        "-m", "scripts.set_alias", name, version, "--alias", "staging", **serving.environment
-    )
-    assert done.returncode == 0, done.stderr
+    commands.run(name, version, "--alias", "staging", program="scripts.set_alias")
 
 
-def deploy(serving: RunningServer, *words: str, expected: int = 0) -> str:
+def deploy(commands: Deployer, *words: str, expected: int = 0) -> str:
     """Run `scripts.deploy` for the other model, or for all; return what it said."""
     about = () if "--all" in words else ("--model-name", OTHER)
-    short = ["--longest-request-s", "0.5"] + (["--watch-s", "0.5"] if words[0] == "sync" else [])
-    done = python("-m", "scripts.deploy", *words, *about, *short, **serving.environment)
-    assert done.returncode == expected, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    done = commands.run(*words, *about, expected=expected)
+    return done.out + done.err
 
 
 def kill_java(serving: RunningServer) -> None:
@@ -88,19 +95,14 @@ def kill_java(serving: RunningServer) -> None:
 
 
 @contextlib.contextmanager
-def watching(serving: RunningServer, log: Path) -> Iterator[None]:
+def watching(commands: Deployer) -> Iterator[Command]:
     """Follow both aliases by one `sync --watch --all`."""
     words = ["--all", "--watch", "--poll-s", "0.2", "--watch-s", "0.2", "--longest-request-s", "1"]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.deploy", "sync", *words],
-            cwd=ROOT, env=serving.environment, stdout=out, stderr=out,
-        )  # fmt: skip
+    watch = commands.start("sync", *words)
     try:
-        yield
+        yield watch
     finally:
-        process.terminate()
-        assert process.wait(WAIT_S) == 0, log.read_text()
+        assert watch.terminate() == 0, watch.err
 
 
 def served(serving: RunningServer) -> dict[str, str | None]:
@@ -141,31 +143,31 @@ def test_readiness_is_told_for_each_and_for_all(both: RunningServer) -> None:
     assert both.health("/ready/unknown").status_code == 404
 
 
-def test_one_is_swapped_and_rolled_back_alone(both: RunningServer) -> None:
+def test_one_is_swapped_and_rolled_back_alone(both: RunningServer, commands: Deployer) -> None:
     """A sync and a rollback of one model leave the other's version and record as they are."""
-    deploy(both, "sync")  # version 1 is on record as good from here on
-    set_alias(both, "2")
-    assert f"{OTHER} version 2 is served; version 1 was before" in deploy(both, "sync")
+    deploy(commands, "sync")  # version 1 is on record as good from here on
+    set_alias(commands, "2")
+    assert f"{OTHER} version 2 is served; version 1 was before" in deploy(commands, "sync")
     assert served(both) == {"iqa": "1", OTHER: "2"}
-    assert f"{OTHER} version 1 is served again" in deploy(both, "rollback")
+    assert f"{OTHER} version 1 is served again" in deploy(commands, "rollback")
     assert served(both) == {"iqa": "1", OTHER: "1"}
     records = {path.name for path in (both.state_dir / "rollouts").glob("*.json")}
     assert records == {f"{OTHER}.json"}
 
 
-def test_one_is_quarantined_alone(both: RunningServer) -> None:
+def test_one_is_quarantined_alone(both: RunningServer, commands: Deployer) -> None:
     """An altered archive of one model is refused; the other goes on, and so does its good one."""
-    set_alias(both, "2")
+    set_alias(commands, "2")
     archive = both.model_store / f"{OTHER}-2.mar"
     original = archive.read_bytes()
-    deploy(both, "sync")
-    deploy(both, "rollback")
+    deploy(commands, "sync")
+    deploy(commands, "rollback")
     both.torchserve(OTHER).unload("2")
     archive.write_bytes(original + b" ")
-    set_alias(both, "2")
+    set_alias(commands, "2")
     try:
-        assert "sha256" in deploy(both, "sync", expected=1)
-        assert f"--model-name {OTHER} --retry" in deploy(both, "sync", expected=1)
+        assert "sha256" in deploy(commands, "sync", expected=1)
+        assert f"--model-name {OTHER} --retry" in deploy(commands, "sync", expected=1)
     finally:
         archive.write_bytes(original)
     record = json.loads((both.state_dir / "rollouts" / f"{OTHER}.json").read_text())
@@ -183,19 +185,21 @@ def test_a_crash_brings_both_back(both: RunningServer) -> None:
     assert served(both) == before
 
 
-def test_commands_speak_of_all_models(both: RunningServer) -> None:
+def test_commands_speak_of_all_models(both: RunningServer, commands: Deployer) -> None:
     """--all is a block for each model; with --json an object by name."""
     for name in ("iqa", OTHER):
-        set_alias(both, "1", name)
-    said = deploy(both, "sync", "--all")
+        set_alias(commands, "1", name)
+    said = deploy(commands, "sync", "--all")
     assert "iqa version 1 is served" in said
     assert f"{OTHER} version 1 is served" in said
-    told = json.loads(deploy(both, "status", "--all", "--json"))
+    told = json.loads(deploy(commands, "status", "--all", "--json"))
     assert {name: one["served_version"] for name, one in told.items()} == {"iqa": "1", OTHER: "1"}
     assert all(one["ready"] for one in told.values())
 
 
-def test_one_watch_follows_every_alias_and_loses_nothing(both: RunningServer) -> None:
+def test_one_watch_follows_every_alias_and_loses_nothing(
+    both: RunningServer, commands: Deployer
+) -> None:
     """Swaps of one model, and one of the other, under load on both: every request is scored."""
     urls = {name: both.url("INFERENCE_PORT", f"/predictions/{name}") for name in ("iqa", OTHER)}
     uri = both.environment["MLFLOW_TRACKING_URI"]
@@ -207,9 +211,8 @@ def test_one_watch_follows_every_alias_and_loses_nothing(both: RunningServer) ->
         model = both.torchserve(name)
         wait_for(lambda: (now := model.default()) and now.version == version, f"{name} {version}")
 
-    log = both.state_dir / "watch.log"
     with (
-        watching(both, log),
+        watching(commands) as watch,
         Load(urls["iqa"], PARROTS, RATE_PER_S) as ours,
         Load(urls[OTHER], PARROTS, RATE_PER_S) as theirs,
     ):
@@ -225,13 +228,15 @@ def test_one_watch_follows_every_alias_and_loses_nothing(both: RunningServer) ->
         assert [*others] == refused, others
         assert set(scored) == {"1", "2"}
         assert scored.total() > others.total()
-    assert f"{OTHER}: {OTHER} version 2 is served" in log.read_text()
+    assert f"{OTHER}: {OTHER} version 2 is served" in watch.out + watch.err
 
 
-def test_a_crash_with_a_damaged_archive_of_one_brings_the_other_back(both: RunningServer) -> None:
+def test_a_crash_with_a_damaged_archive_of_one_brings_the_other_back(
+    both: RunningServer, commands: Deployer
+) -> None:
     """The one that is left serves and says so; a sync loads the other once it is mended."""
-    set_alias(both, "1")
-    deploy(both, "sync")
+    set_alias(commands, "1")
+    deploy(commands, "sync")
     whole = {path: path.read_bytes() for path in both.model_store.glob(f"{OTHER}-*.mar")}
     workers = len(both.torchserve(OTHER).loaded()["1"].pids)
     for path, content in whole.items():
@@ -246,13 +251,15 @@ def test_a_crash_with_a_damaged_archive_of_one_brings_the_other_back(both: Runni
     finally:
         for path, content in whole.items():
             path.write_bytes(content)
-    deploy(both, "sync")
+    deploy(commands, "sync")
     wait_for(lambda: both.health("/ready").status_code == 200, "both ready")
     assert len(both.torchserve(OTHER).loaded()["1"].pids) == workers  # as at the start
     assert score(both, OTHER)["model"]["name"] == OTHER
 
 
-def test_a_start_with_a_damaged_archive_of_one_serves_the_other(both: RunningServer) -> None:
+def test_a_start_with_a_damaged_archive_of_one_serves_the_other(
+    both: RunningServer, commands: Deployer
+) -> None:
     """The start says what is not served and why, and a sync brings it."""
     assert both.run("--stop").returncode == 0
     archive = both.model_store / f"{OTHER}-1.mar"
@@ -266,15 +273,12 @@ def test_a_start_with_a_damaged_archive_of_one_serves_the_other(both: RunningSer
     assert f"{OTHER} is not served: " in done.stderr
     assert f"--model-name {OTHER} --retry" in done.stderr
     assert score(both, "iqa")["model"]["version"] == "1"
-    deploy(both, "sync", "--retry")
+    deploy(commands, "sync", "--retry")
     assert score(both, OTHER)["model"]["version"] == "1"
     wait_for(lambda: both.health("/ready").status_code == 200, "both ready")
 
 
-def test_an_unknown_model_is_refused_with_the_way_to_start_it(both: RunningServer) -> None:
+def test_an_unknown_model_is_refused_with_the_way_to_start_it(commands: Deployer) -> None:
     """A sync of a model that this server was not started with changes nothing."""
-    done = python(
-        "-m", "scripts.deploy", "sync", "--model-name", "cats", **both.environment
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "--models iqa,portraits,cats" in done.stderr
+    done = commands.run("sync", "--model-name", "cats", expected=1)
+    assert "--models iqa,portraits,cats" in done.err

@@ -12,20 +12,9 @@ from iqa.imaging.decoding import decode
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.images import (
-    ODD_INPUTS,
-    QUARTERS,
-    WIDE_GAMUT_GAMMA,
-    WIDE_GAMUT_TO_XYZ,
-    cmyk,
-    encode,
-    flat,
-    photograph,
-    quarters,
-    ramp16,
-    srgb_of_xyz,
-    wide_gamut_profile,
-)
+from tests.icc_profiles import WIDE_GAMUT_GAMMA, WIDE_GAMUT_TO_XYZ, srgb_of_xyz, wide_gamut_profile
+from tests.images import QUARTERS, cmyk, encode, flat, photograph, quarters, ramp16
+from tests.odd_inputs import ODD_INPUTS
 
 
 def pixels_of(body: bytes) -> NDArray[np.int64]:
@@ -138,7 +127,7 @@ def test_cmyk_goes_through_its_profile() -> None:
     paper = Image.new("CMYK", cmyk().size)
     profile = decode(ODD_INPUTS["cmyk_profile_jpeg"].body)
     assert profile.warnings == ()
-    from tests.images import cmyk_profile
+    from tests.icc_profiles import cmyk_profile
 
     white = pixels_of(encode(paper, "JPEG", icc_profile=cmyk_profile()))
     assert white.min() >= 250

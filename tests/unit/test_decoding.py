@@ -17,7 +17,6 @@ from iqa.imaging.preprocessing import preprocess
 from PIL import Image
 
 from tests.images import (
-    ODD_INPUTS,
     PLAIN_FORMATS,
     bomb,
     encode,
@@ -29,6 +28,7 @@ from tests.images import (
     quarters,
     with_orientation,
 )
+from tests.odd_inputs import ODD_INPUTS
 
 ACCEPTED = sorted(name for name, odd in ODD_INPUTS.items() if odd.status == 200)
 REFUSED = sorted(name for name, odd in ODD_INPUTS.items() if odd.status != 200)

@@ -18,7 +18,7 @@ from scripts.drift_report.references import references_at
 from scripts.drift_report.traffic import traffic_of
 from scripts.prediction_log import parquet
 from scripts.prediction_log.reading import rows_of
-from tests.unit.test_prediction_log import row, writer_of
+from tests.prediction_rows import row, writer_of
 from training.drift.fit import fit
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

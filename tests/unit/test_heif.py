@@ -28,14 +28,8 @@ from tests.heif_files import (
     nclx,
     picture,
 )
-from tests.images import (
-    QUARTERS,
-    encode,
-    quarters,
-    srgb_of_xyz,
-    stored_for,
-    wide_gamut_profile,
-)
+from tests.icc_profiles import srgb_of_xyz, wide_gamut_profile
+from tests.images import QUARTERS, encode, quarters, stored_for
 
 AVIF = encode(quarters(), "AVIF", quality=95, subsampling="4:4:4")
 HEIC = picture("quarters.heic")

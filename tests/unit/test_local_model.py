@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from console.paths import ROOT
-from tests.images import ODD_INPUTS, encode, photograph, with_orientation
+from tests.images import encode, photograph, with_orientation
+from tests.odd_inputs import ODD_INPUTS
 
 PIXELS = photograph(160, 120)
 GOLDEN = ROOT / "handler" / "golden" / "parrots.jpg"

@@ -1,0 +1,162 @@
+"""What a machine can check of the commands: help pages, MLflow, the one list."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from console import listing
+from console.paths import ROOT
+from tests.commands import COMMANDS
+
+HELP_PAGES = """
+import contextlib, io, json, runpy, sys
+pages = {}
+for command in sys.argv[1:]:
+    sys.argv = [command, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as page:
+        try:
+            runpy.run_module(command, run_name="__main__", alter_sys=True)
+            code = None
+        except SystemExit as end:
+            code = end.code
+    pages[command] = [code, page.getvalue()]
+print(json.dumps(pages))
+"""
+
+
+@pytest.fixture(scope="module")
+def help_pages() -> dict[str, tuple[int, str]]:
+    """What each command exits with and prints for --help; in one process, so torch loads once."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::RuntimeWarning", "-c", HELP_PAGES, *COMMANDS],
+        cwd=ROOT,
+        env={"PATH": "", "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}", "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {command: (code, page) for command, (code, page) in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(
+    command: str, help_pages: dict[str, tuple[int, str]]
+) -> None:
+    """--help exits 0 and names the command as it is called."""
+    code, page = help_pages[command]
+    assert code == 0, page
+    name = "run_torchserve.sh" if command == "scripts.serve" else command
+    assert name in page
+
+
+@functools.cache
+def imported_names(path: Path) -> frozenset[str]:
+    """Return what a file imports, wherever in it: modules, and the names taken from them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def reaches_mlflow(command: str) -> bool:
+    """Tell whether a command's module imports `connect`, itself or by what it imports."""
+    seen, waiting = {command}, [command]
+    while waiting:
+        names = imported_names(ROOT / f"{waiting.pop().replace('.', '/')}.py")
+        if any(name.endswith("registry.address.connect") for name in names):
+            return True
+        ours = {name for name in names if (ROOT / f"{name.replace('.', '/')}.py").is_file()}
+        waiting += ours - seen
+        seen |= ours
+    return False
+
+
+# A benchmark starts an MLflow of its own, and so does the demo, in commands of their own.
+REACH_MLFLOW = [
+    command
+    for command in COMMANDS
+    if not command.startswith("benchmarks.") and reaches_mlflow(command)
+]
+
+
+@pytest.mark.parametrize("command", REACH_MLFLOW)
+def test_every_command_that_reaches_mlflow_takes_its_address(
+    command: str, help_pages: dict[str, tuple[int, str]]
+) -> None:
+    """--tracking-uri is in its help, in the words of the one function that adds it."""
+    _, page = help_pages[command]
+    assert re.search(r"--tracking-uri URI\s+MLflow \[MLFLOW_TRACKING_URI\]", page), page
+
+
+def test_the_commands_that_reach_mlflow_are_found() -> None:
+    """The list above is derived; these are some that it must hold, by both ways of importing."""
+    assert {"training.train", "training.evaluate", "scripts.deploy"} <= set(REACH_MLFLOW)
+    assert {"scripts.serve", "scripts.score_reference", "scripts.build_mar"} <= set(REACH_MLFLOW)
+    assert not {"training.demo_data", "scripts.score_image", "scripts.front"} & set(REACH_MLFLOW)
+    assert reaches_mlflow("docker.sidecar")
+    assert "command_line.add_tracking_uri(parser)" in (ROOT / "docker" / "sidecar.py").read_text()
+
+
+def test_how_long_to_wait_for_mlflow_is_said_in_one_place() -> None:
+    """Its variables for retries and timeouts are named in one file."""
+    naming = {
+        path.name
+        for folder in ("training", "scripts", "docker", "handler")
+        for path in (ROOT / folder).rglob("*.py")
+        if "MLFLOW_HTTP_REQUEST" in path.read_text()
+    }
+    assert naming == {"address.py"}
+
+
+def test_a_versions_files_are_had_in_one_way() -> None:
+    """Only the registry's `download` turns a version into files: it says what else it may be."""
+    naming = {
+        path.name
+        for folder in ("training", "scripts", "docker")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(
+            r"download_artifacts\(\s*f?\"models:|load_model\(\s*f?\"models:", path.read_text()
+        )
+    }
+    assert naming == {"model_versions.py"}
+
+
+def test_the_list_of_commands_is_the_same_everywhere() -> None:
+    """scripts/README.md shows what `python -m scripts` and `python -m training` print."""
+    text = (ROOT / "scripts" / "README.md").read_text()
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", text, re.MULTILINE))
+    wanted = {
+        name: line
+        for package in ("scripts", "training")
+        for found in (listing.commands(package), listing.packages(package))
+        for name, line in found.items()
+    }
+    assert listed == wanted
+    for package in ("scripts", "training"):
+        printed = subprocess.run(
+            [sys.executable, "-m", package], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(f"python -m {name} " in printed for name in listing.commands(package))
+
+
+def test_a_client_of_mlflow_names_its_registry_too() -> None:
+    """Given its store alone, it asks the registry to which something else connected before."""
+    calls = [
+        (path, call)
+        for folder in ("benchmarks", "docker", "scripts", "tests", "training", "web")
+        for path in (ROOT / folder).rglob("*.py")
+        for call in re.findall(r"MlflowClient\(([^()]+)\)", path.read_text())
+    ]
+    assert [call for call in calls if call[1].count(",") != 1] == []

@@ -177,7 +177,6 @@ class Run:
         self._up[name] = server, own
         self._results.servers[name] = {
             "title": CONTENDERS[name].title,
-            "note": CONTENDERS[name].note,
             "startup_s": server.startup_s,
             "warm_up": warmed,
         }

@@ -51,15 +51,13 @@ class Contender:
     One row of the tables.
 
     Attributes:
-        title: For the tables.
-        note: What a reader must know to judge it.
+        title: For the tables; what it is, benchmarks/README.md says.
         launch: Prepares its files and says how it is started; None for the limit: see
             `limit_rate`.
         is_scored: False where the reply is no score.
     """
 
     title: str
-    note: str
     launch: Callable[[Site], Launch] | None
     is_scored: bool = True
 
@@ -103,55 +101,43 @@ class Running:
 CONTENDERS: Final[dict[str, Contender]] = {
     "iqa": Contender(
         title="ours",
-        note="TorchServe 0.12, the settings and the archive that `make serve` serves",
         launch=launches.iqa,
     ),
     "limit": Contender(
         title="limit, no server",
-        note="decode, preprocess and graph in a loop, one bare process a worker",
         launch=None,
     ),
     "torchserve_noop": Contender(
         title="TorchServe floor",
-        note="our settings, a handler that does nothing: the floor of the server itself",
         launch=launches.torchserve_noop,
         is_scored=False,
     ),
     "torchserve_eager": Contender(
         title="TorchServe eager, 1 thread",
-        note="stock settings, BaseHandler, torch eager float32, OMP_NUM_THREADS=1",
         launch=launches.torchserve_eager,
     ),
     "torchserve_eager_default": Contender(
         title="TorchServe eager",
-        note="the same without OMP_NUM_THREADS: the workers' thread pools may strangle each other",
         launch=launches.torchserve_eager_default,
     ),
     "fastapi_eager": Contender(
         title="FastAPI eager",
-        note="one uvicorn process, torch eager float32, file upload, thread pool: the tutorial",
         launch=launches.fastapi_eager,
     ),
     "fastapi_openvino": Contender(
         title="FastAPI",
-        note="one uvicorn process a worker (uvloop, httptools), raw body, the same graph",
         launch=launches.fastapi_openvino,
     ),
     "litserve": Contender(
         title="LitServe",
-        note="LitServe 0.2, the same graph, base64 in JSON, its own queue and API servers",
         launch=launches.litserve,
     ),
     "bentoml": Contender(
         title="BentoML",
-        note="BentoML 1.4, multipart, the same graph in the event loop",
         launch=launches.bentoml,
     ),
     "mlflow_serve": Contender(
         title="mlflow models serve",
-        note="torch eager float32, 1 thread a worker; takes pixels as JSON (2.7 MB), which it "
-        "parses twice and copies number by number: over a second a request, and ten at 16 clients; "
-        "the client decodes, and that work is not counted",
         launch=launches.mlflow_serve,
     ),
 }

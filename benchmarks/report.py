@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from benchmarks import plots, tables, targets
 from benchmarks.aggregates import Figures
-from benchmarks.contenders import CONTENDERS
 from benchmarks.peer_comparison import opening_table, peer_wins
 from benchmarks.peers.launches import ROOT
 from benchmarks.results import Results
@@ -140,11 +139,7 @@ def page(figures: Figures) -> str:
         "## Where a peer wins\n",
         "By how much, in brackets; `PICTURE x N`: closed loop, N clients.\n",
         peer_wins(figures),
-        "## What was compared\n",
-        table(
-            ["contender", "what it is"],
-            [[CONTENDERS[name].title, CONTENDERS[name].note] for name in figures.measured()],
-        ),
+        "What each contender is: [benchmarks](../../benchmarks/README.md).\n",
     ]
     return "\n".join(parts)
 

@@ -302,9 +302,11 @@ class Load:
     def _send(self) -> None:
         while not self._ends.is_set():
             said = ""
-            for _ in range(1 + self.retries):
-                self._turn += 1
-                pod = self.endpoints[self._turn % len(self.endpoints)]
+            self._turn += 1
+            first = self._turn
+            for attempt in range(1 + self.retries):
+                # Again to another one: not to whose turn it is, which the other threads move on.
+                pod = self.endpoints[(first + attempt) % len(self.endpoints)]
                 try:
                     address = f"http://{pod.address}:8080/predictions/iqa"
                     reply = requests.post(address, data=self._body, timeout=(2, 60))

@@ -13,9 +13,10 @@ help:  ## list the targets
 unexport PYTHONDONTWRITEBYTECODE
 
 FAST := tests/unit tests/integration
-# They count every answer of a server under load, or time it: one after another.
-ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py fleet.py front.py gateway.py \
-  prediction_log.py reliability.py run_script.py supervisor.py two_models.py)
+# They time a server under load, or expect an answer to each request at a fixed rate: one after
+# another. What counts its own server's answers, or waits for a condition, runs side by side.
+ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py fleet.py front.py \
+  prediction_log.py reliability.py supervisor.py)
 BOTH_CORES := --numprocesses 2 --dist loadfile
 
 setup:  ## make .venv from the pinned requirements, tests and tools included

@@ -11,16 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
-from iqa.network import checkpoint, runtime
-from iqa.network.model import ImageNetwork
 
 from console.paths import ROOT
 from tests.ports import free_ports
 from tests.server import SECRETS, RunningServer
 from tests.shared import made_once
-from training.registry import address, tracking
 
+# Torch and MLflow are imported where they are used: the process of pytest-xdist that only hands
+# out tests needs neither.
 # Programs, and a package of an environment of its own.
 PROGRAMS = ("cc", "chromium", "dvc", "nginx", "prometheus", "promtool", "ray", "wrk")
 MAY_SKIP = ("KONIQ_LABELS", *(f"{program} is not installed" for program in PROGRAMS))
@@ -43,6 +41,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
     """Write a checkpoint of an untrained MobileNetV2, with a complete card."""
+    import torch
+    from iqa.network import checkpoint
+    from iqa.network.model import ImageNetwork
+
     torch.manual_seed(seed)
     network = ImageNetwork("mobilenet_v2").eval()
     metrics = {**MEASURED, "srocc": srocc}
@@ -64,6 +66,8 @@ def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Torch on tiny pictures: a second thread on a busy machine only waits for the first."""
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -72,6 +76,8 @@ def _plain_cpu() -> Iterator[None]:
     """With WITHOUT_BF16 in the environment, OpenVINO's part of `make test-avx2`."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("WITHOUT_BF16"):  # oneDNN inside OpenVINO takes no limit
+            from iqa.network import runtime
+
             patch.setattr(runtime, "has_bf16", lambda: False)
         yield
 
@@ -98,6 +104,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty MLflow store of the test's own, connected; its URI."""
+    from training.registry import address, tracking
+
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -97,7 +97,7 @@ PLACE = (
 )
 NO_PLACES = {
     "none", "imagenet", "docs/model/test.json", "docs/model/calibration.json",
-    "docs/model/causes.json",
+    "docs/model/causes.json", "training/pretrained/model.safetensors",
 }  # fmt: skip
 WRITTEN = {
     "data/x", "runs/x", "demo/x", "build/x", ".env", "metrics.json", "metrics.worst.csv",

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,20 +76,18 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         folder: Path = arguments.checkpoint
         weights, card = checkpoint.load(folder)
-        backbone = expect_taps(card)
+        backbone, policy = expect_taps(card), checkpoint.policy_of(card)
         config = dataclasses.replace(data_config(arguments), limit=None)
         split = ratings.load(config, ("train",)).split("train")
         tests = pictures_of(arguments.test_pictures)
         cache = arguments.features / card["weights_sha256"][:12]
         with features_of(weights, arguments.graph, backbone) as runtime:
-            samples = collect(
-                well_rated(split, arguments.pictures, arguments.well_rated),
-                camera_damaged,
-                runtime,
-                cache / "camera_damaged",
-                "damage",
-            )
-            unseen = collect(tests, distorted, runtime, cache / "distorted", "test")
+            taken = partial(collect, runtime=runtime, cache=cache, policy=policy)
+            samples = taken(
+                well_rated(split, arguments.pictures, arguments.well_rated), camera_damaged,
+                folder="camera_damaged", title="damage",
+            )  # fmt: skip
+            unseen = taken(tests, distorted, folder="distorted", title="test")
         causes = fit(samples, tuple(arguments.causes), arguments.seed)
         report = evaluate_causes.judge(causes, unseen)
         facts = {

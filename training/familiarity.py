@@ -1,9 +1,10 @@
 """
-Fit the head that tells photographs from graphics: plots, text, windows, drawings, noise.
+Fit the head that tells photographs from graphics, and usual photographs from unusual ones.
 
-Photographs, damaged ones and badly rated ones too, against graphics that are drawn here. The
-threshold of the warning is chosen on photographs that the head did not learn from, and measured on
-others, against graphics by other code.
+Photographs, damaged ones and badly rated ones too, against graphics that are drawn here and against
+simulated views through other lenses and sensors. The thresholds of both warnings are chosen on
+photographs that the head did not learn from, and measured on others, against graphics by other code
+and against unusual photographs, simulated by other code and real ones.
 """
 
 from __future__ import annotations
@@ -12,39 +13,50 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
-from iqa.network.runtime import Runtime
-from iqa.tasks.heads import FAMILIARITY, NOT_A_PHOTOGRAPH, SmallNetwork, head_inputs
+from iqa.tasks.heads import (
+    FAMILIARITY,
+    NOT_A_PHOTOGRAPH,
+    UNLIKE_TRAINING,
+    Familiarity,
+    SmallNetwork,
+    head_inputs,
+    probabilities,
+)
 from numpy.typing import NDArray
-from PIL import Image
 
 from console import command_line
 from training.causes import add_common, expect_taps, features_of, pictures_of
-from training.data import graphics, ratings
+from training.data import graphics, ratings, unusual
 from training.data.config import data_config
-from training.data.graphics import Graphic
-from training.heads import network, screen_graphics
-from training.heads.samples import Samples, camera_damaged, collect, distorted, originals
-from training.heads.sources import Source, any_rated, well_rated
+from training.heads import evaluate_familiarity, network
+from training.heads.samples import (
+    Samples,
+    camera_damaged,
+    collect,
+    originals,
+    variants_of,
+)
+from training.heads.sources import any_rated, well_rated
 
 FALSE_ALARMS: Final = 0.01
 """Share of the photographs that choose the threshold which are warned of."""
-HIDDEN: Final = 16
+HIDDEN: Final = 24
 EPOCHS: Final = 30
-Vector = NDArray[np.float64]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Fit from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.familiarity",
-        description="Fit the head that tells photographs from graphics, measure it on photographs "
-        "and graphics that it never saw, and write it beside a checkpoint.",
+        description="Fit the head that tells photographs from graphics, and usual photographs from "
+        "unusual ones, measure it on pictures that it never saw, and write it beside a checkpoint.",
         epilog="Example: python -m training.familiarity --checkpoint training/pretrained "
         "--dataset biq2021 --data-dir data/biq2021 --graph training/pretrained/precision/bf16",
     )
@@ -58,6 +70,15 @@ def main(argv: list[str] | None = None) -> int:
         help="screenshots and icons each to test on, where the machine has a browser and an icon "
         "theme (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--unusual", type=int, default=40,
+        help="photographs of which unusual ones are simulated, of each kind (default: %(default)s)",
+    )  # fmt: skip
+    for name, what in (("graphics", "graphics"), ("unusual", "unusual photographs")):
+        parser.add_argument(
+            f"--{name}-in", type=Path, nargs="+", default=[], metavar="FOLDER",
+            help=f"folders of more {what} to test on, --screens of each",
+        )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("familiarity.json"),
                         help="file of the figures (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args(argv)
@@ -68,46 +89,47 @@ def main(argv: list[str] | None = None) -> int:
         backbone = expect_taps(card)
         data = ratings.load(data_config_of(arguments))
         with features_of(weights, arguments.graph, backbone) as runtime:
-            cache = arguments.features / card["weights_sha256"][:12]
-            photographs, drawn = _learnt_from(arguments, data, runtime, cache)
-            tests = _tests(arguments, data, runtime, cache)
+            taken = partial(
+                collect,
+                runtime=runtime,
+                cache=arguments.features / card["weights_sha256"][:12],
+                policy=checkpoint.policy_of(card),
+            )
+            photographs, drawn, odd = _learnt_from(arguments, data, taken)
+            tests = evaluate_familiarity.unseen(
+                arguments, data.split("test"), pictures_of(arguments.test_pictures), taken
+            )
         learns = _is_learnt(photographs.names)
         inputs = _inputs(photographs)
-        fitted = _fit(inputs[learns], _inputs(drawn), arguments.seed)
-        threshold = float(np.quantile(_familiarity(fitted, inputs[~learns]), FALSE_ALARMS))
+        fitted = _fit(inputs[learns], _inputs(drawn), _inputs(odd), arguments.seed)
+        floors = np.quantile(probabilities(fitted(inputs[~learns])), FALSE_ALARMS, axis=0)
+        head = Familiarity(
+            network=fitted,
+            not_a_photograph=round(float(floors[0]), 4),
+            unlike_training=round(float(floors[1]), 4),
+        )
         report: dict[str, Any] = {
-            "threshold": round(threshold, 4),
+            NOT_A_PHOTOGRAPH: head.not_a_photograph,
+            UNLIKE_TRAINING: head.unlike_training,
             "chosen_on": int((~learns).sum()),
-            "tests": {
-                name: _share_warned(fitted, samples, threshold) for name, samples in tests.items()
-            },
+            **evaluate_familiarity.judge(head, tests),
         }
-        report |= _sums(report["tests"])
         facts = {
-            NOT_A_PHOTOGRAPH: round(threshold, 4),
+            NOT_A_PHOTOGRAPH: head.not_a_photograph,
+            UNLIKE_TRAINING: head.unlike_training,
             "photographs": int(learns.sum()),
             "graphics": len(drawn),
+            "unusual": len(odd),
             "measured": report,
         }
         network.store(folder, FAMILIARITY, fitted, backbone, facts)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-        print(markdown(report))
+        print(evaluate_familiarity.markdown(report))
         print(f"written: {arguments.out}, {folder / checkpoint.CARD_FILE} and its heads")
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def markdown(report: Mapping[str, Any]) -> str:
-    """Return the table of a report, for a document."""
-    lines = ["| pictures | n | warned of |", "|---|---|---|"]
-    for name, row in report["tests"].items():
-        lines.append(f"| {name} | {row['n']} | {100 * row['warned']:.1f} % |")
-    for name in ("photographs", "graphics"):
-        row = report[name]
-        lines.append(f"| **all {name}** | {row['n']} | {100 * row['warned']:.1f} % |")
-    return "\n".join(lines) + "\n"
 
 
 def data_config_of(arguments: argparse.Namespace) -> Any:
@@ -117,69 +139,24 @@ def data_config_of(arguments: argparse.Namespace) -> Any:
 
 
 def _learnt_from(
-    arguments: argparse.Namespace, data: ratings.Ratings, runtime: Runtime, cache: Path
-) -> tuple[Samples, Samples]:
-    damaged = collect(
-        well_rated(data.split("train"), arguments.pictures, arguments.well_rated),
-        camera_damaged,
-        runtime,
-        cache / "camera_damaged",
-        "damage",
-    )
-    rated = collect(
-        any_rated(data.split("val"), len(data.split("val"))), originals, runtime,
-        cache / "originals", "rated",
+    arguments: argparse.Namespace, data: ratings.Ratings, taken: Callable[..., Samples]
+) -> tuple[Samples, Samples, Samples]:
+    """Return photographs, graphics, and unusual photographs."""
+    good = well_rated(data.split("train"), arguments.pictures, arguments.well_rated)
+    damaged = taken(good, camera_damaged, folder="camera_damaged", title="damage")
+    rated = taken(
+        any_rated(data.split("val"), len(data.split("val"))), originals,
+        folder="originals", title="rated",
     )  # fmt: skip
-    drawn = collect(
-        _drawn(graphics.FOR_TRAINING, arguments.graphics), originals, runtime,
-        cache / "graphics", "graphics",
+    drawn = taken(
+        evaluate_familiarity.drawn(graphics.FOR_TRAINING, arguments.graphics), originals,
+        folder="graphics", title="graphics",
     )  # fmt: skip
-    return _together(damaged, rated), drawn
-
-
-def _tests(
-    arguments: argparse.Namespace, data: ratings.Ratings, runtime: Runtime, cache: Path
-) -> dict[str, Samples]:
-    """Return what nothing was learnt from; names of photographs begin with `photographs`."""
-    unseen = {
-        "photographs, rated, test split": collect(
-            any_rated(data.split("test"), arguments.pictures * 2), originals, runtime,
-            cache / "originals", "rated, test",
-        ),
-        "photographs, distorted": collect(
-            pictures_of(arguments.test_pictures), distorted, runtime, cache / "distorted", "test"
-        ),
-    }  # fmt: skip
-    for kind, draw in graphics.FOR_TESTING.items():
-        unseen[kind] = collect(
-            _drawn({kind: draw}, arguments.graphics), originals, runtime, cache / "graphics", kind
-        )
-    for name, made in (
-        ("screenshot", screen_graphics.screenshots), ("icon", screen_graphics.icons),
-    ):  # fmt: skip
-        found = list(_ready(made(arguments.screens)))
-        if found:
-            unseen[name] = collect(found, originals, runtime, cache / "graphics", name)
-    return unseen
-
-
-def _drawn(kinds: Mapping[str, Graphic], n: int) -> list[Source]:
-    """Return what draws n graphics of each kind, each as it would be sent."""
-
-    def draw(kind: str, number: int) -> Image.Image:
-        rng = np.random.default_rng((number, *kind.encode()))
-        return graphics.as_sent(kinds[kind](rng), rng)
-
-    return [
-        (f"{kind} {number}", lambda kind=kind, number=number: draw(kind, number))  # type: ignore[misc]
-        for kind in kinds
-        for number in range(n)
-    ]
-
-
-def _ready(pictures: Iterator[tuple[str, Image.Image]]) -> Iterator[Source]:
-    for name, image in pictures:
-        yield name, lambda image=image: image  # type: ignore[misc]
+    odd = taken(
+        good[: arguments.unusual], variants_of(unusual.FOR_TRAINING),
+        folder="unusual", title="unusual",
+    )  # fmt: skip
+    return _together(damaged, rated), drawn, odd
 
 
 def _together(a: Samples, b: Samples) -> Samples:
@@ -202,41 +179,32 @@ def _inputs(samples: Samples) -> NDArray[np.float32]:
     return head_inputs(samples.features, samples.statistics)
 
 
-def _fit(photographs: NDArray[np.float32], drawn: NDArray[np.float32], seed: int) -> SmallNetwork:
-    inputs = np.concatenate([photographs, drawn])
-    is_photograph = np.arange(len(inputs)) < len(photographs)
-    # Both sides weigh the same, however many of each there are.
-    weights = np.where(is_photograph, 0.5 / len(photographs), 0.5 / len(drawn)) * len(inputs)
+def _fit(
+    photographs: NDArray[np.float32],
+    drawn: NDArray[np.float32],
+    odd: NDArray[np.float32],
+    seed: int,
+) -> SmallNetwork:
+    """
+    Learn both outputs at once: is it a photograph, is it a usual one.
+
+    Whether an unusual one is to count as a photograph is left open, and a graphic is not asked
+    whether it is usual: the two only meet in the hidden units.
+    """
+    inputs = np.concatenate([photographs, drawn, odd])
+    targets = np.full((len(inputs), 2), np.nan, np.float32)
+    targets[: len(photographs)] = 1
+    targets[len(photographs) : len(photographs) + len(drawn), 0] = 0
+    targets[len(photographs) + len(drawn) :, 1] = 0
+    # All three weigh the same, however many of each there are.
+    parts = (photographs, drawn, odd)
+    weights = np.concatenate([np.full(len(part), len(inputs) / 3 / len(part)) for part in parts])
     return network.in_half_precision(
         network.fit(
-            inputs, is_photograph[:, None].astype(np.float32), weights.astype(np.float32),
+            inputs, targets, weights.astype(np.float32),
             loss="logistic", hidden=HIDDEN, epochs=EPOCHS, seed=seed, title="fit familiarity",
         )
     )  # fmt: skip
-
-
-def _familiarity(fitted: SmallNetwork, inputs: NDArray[np.float32]) -> Vector:
-    logits = np.clip(fitted(inputs)[:, 0].astype(np.float64), -30, 30)
-    told: Vector = 1 / (1 + np.exp(-logits))
-    return told
-
-
-def _share_warned(fitted: SmallNetwork, samples: Samples, threshold: float) -> dict[str, float]:
-    told = _familiarity(fitted, _inputs(samples))
-    return {
-        "n": len(told),
-        "warned": float((told < threshold).mean()),
-        "median_familiarity": round(float(np.median(told)), 3),
-    }
-
-
-def _sums(tests: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    sums = {}
-    for side, is_photograph in (("photographs", True), ("graphics", False)):
-        rows = [r for name, r in tests.items() if name.startswith("photographs") == is_photograph]
-        n = sum(row["n"] for row in rows)
-        sums[side] = {"n": n, "warned": sum(row["n"] * row["warned"] for row in rows) / n}
-    return sums
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from iqa.network import checkpoint
 from iqa.tasks.score import ScoreScale
 
 from console import command_line
@@ -63,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         network, card = load_model(arguments.model)
         pictures = read_pictures(arguments.pictures)
-        scores = score_pictures(network, ScoreScale.of_card(card), pictures, arguments.seed)
+        scores = score_pictures(
+            network, ScoreScale.of_card(card), pictures, arguments.seed, checkpoint.policy_of(card)
+        )
         report = {
             "backbone": card["architecture"]["backbone"],
             "weights_sha256": card["weights_sha256"],

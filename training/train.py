@@ -254,7 +254,7 @@ def report(registered: promotion.Registered | None) -> int:
 
 
 _LOCAL_SETTINGS = frozenset(
-    {"data_dir", "cache", "labels", "out", "resume", "restart", "weights", "digests"}
+    {"data_dir", "cache", "labels", "out", "resume", "restart", "weights", "teacher", "digests"}
 )
 """Settings that may name places on this machine: they stay out of the card that is shipped."""
 

@@ -49,7 +49,7 @@ class Score(_Reply):
     )
     main_cause: str | None = Field(default=None, description="The fault that leads, if one does.")
     familiarity: float | None = Field(
-        default=None, ge=0, le=1, description="How like a photograph the image is."
+        default=None, ge=0, le=1, description="How like the photographs of training the image is."
     )
     predicted_class: int | None = Field(default=None, description="Of a model of classes.")
     predicted_label: str | None = None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 from iqa.drift.reference import Reference
-from telemetry import FLUSH_INTERVAL_S
 
 from console.paths import ROOT
+from tests.deploying import wait_for
 from tests.server import RunningServer
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
@@ -28,7 +27,14 @@ def test_a_scored_picture_is_counted_in_one_bin_of_each_measure(server: RunningS
     assert reference is not None
     before = counted(server.metrics(), "iqa_drift_pictures_total")
     server.score(PARROTS.read_bytes())
-    time.sleep(2 * FLUSH_INTERVAL_S)  # workers report in bundles
+
+    def measures_risen() -> set[str]:
+        now = counted(server.metrics(), "iqa_drift_pictures_total")
+        return {
+            name for (name, label), value in now.items() if value > before.get((name, label), 0)
+        }
+
+    wait_for(lambda: measures_risen() >= {*reference.spreads}, "the picture in each measure")
     page = server.metrics()
     after = counted(page, "iqa_drift_pictures_total")
     known = counted(page, "iqa_drift_reference_pictures")

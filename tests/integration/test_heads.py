@@ -13,7 +13,8 @@ from iqa.tasks.heads import Heads
 from PIL import Image
 
 from tests.images import photograph
-from training import causes
+from training import causes, familiarity
+from training.data import unusual
 from training.data.camera_damage import DAMAGE
 from training.data.graphics import FOR_TESTING, FOR_TRAINING
 
@@ -46,6 +47,20 @@ def test_a_graphic_is_the_same_for_the_same_seed(kind: str) -> None:
     assert first.size != other.size or not np.array_equal(np.asarray(first), np.asarray(other))
 
 
+@pytest.mark.parametrize("kind", [*unusual.FOR_TRAINING, *unusual.FOR_TESTING])
+def test_an_unusual_photograph_is_the_same_for_the_same_seed(kind: str) -> None:
+    """RGB, large enough to be scored, not flat, and the photograph it is made of stays."""
+    make = {**unusual.FOR_TRAINING, **unusual.FOR_TESTING}[kind]
+    image = Image.fromarray(photograph(240, 180))
+    before = np.asarray(image).copy()
+    first, again, other = (make(image, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.mode == "RGB" and min(first.size) >= 64
+    assert np.asarray(first).std() > 1
+    assert np.array_equal(np.asarray(first), np.asarray(again))
+    assert first.size != other.size or not np.array_equal(np.asarray(first), np.asarray(other))
+    assert np.array_equal(np.asarray(image), before)
+
+
 def test_causes_are_fitted_into_a_checkpoint(
     untrained: Path, rated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,3 +88,38 @@ def test_causes_are_fitted_into_a_checkpoint(
     assert causes.main(options) == 0  # nothing is computed again, and the fit is the same
     assert [path.stat().st_mtime_ns for path in kept] == times
     assert json.loads((folder / "model.json").read_text()) == card
+
+
+def test_familiarity_is_fitted_with_both_warnings(
+    untrained: Path, rated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two outputs, two thresholds, a row of the table for each set, folders of one's own too."""
+    folder = Path(shutil.copytree(untrained, tmp_path / "model"))
+    for name in ("tests", "drawings", "odd"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(photograph(128, 96)).save(tmp_path / name / "one.png")
+    options = [
+        "--checkpoint", str(folder), "--dataset", "koniq10k", "--data-dir", str(rated),
+        "--pictures", "2", "--test-pictures", str(tmp_path / "tests"), "--well-rated", "0.2",
+        "--features", str(tmp_path / "kept"), "--graphics", "1", "--unusual", "1", "--screens", "1",
+        "--graphics-in", str(tmp_path / "drawings"), "--unusual-in", str(tmp_path / "odd"),
+        "--out", str(tmp_path / "out" / "familiarity.json"),
+    ]  # fmt: skip
+    assert familiarity.main(options) == 0
+    card = json.loads((folder / "model.json").read_text())
+    found = Heads.of_card(folder, card)
+    assert found is not None and found.familiarity is not None
+    assert found.familiarity.network.outputs.shape[1] == 2
+    assert 0 <= found.familiarity.not_a_photograph <= 1
+    assert found.familiarity.unlike_training is not None
+    assert 0 <= found.familiarity.unlike_training <= 1
+    report = json.loads((tmp_path / "out" / "familiarity.json").read_text())
+    rows = report["tests"]
+    assert {"distorted", "fractal", "drawings", "tissue", "odd"} <= set(rows)
+    assert {row["of"] for row in rows.values()} == {"photographs", "graphics", "unusual"}
+    for side in ("photographs", "graphics", "unusual"):
+        mine = [row for row in rows.values() if row["of"] == side]
+        warned = sum(row["n"] * row["unlike_training"] for row in mine)
+        assert report[side]["n"] == sum(row["n"] for row in mine)
+        assert report[side]["unlike_training"] == pytest.approx(warned / report[side]["n"])
+    assert "| odd | 1 |" in capsys.readouterr().out

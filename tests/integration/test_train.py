@@ -23,6 +23,7 @@ from training.data import ratings
 from training.loop.config import TrainConfig
 from training.loop.optimiser import average_of, evaluated_network
 from training.loop.run_state import STATE_FILE
+from training.loop.teacher import taught
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.tasks.losses import LOSSES
@@ -89,6 +90,46 @@ def test_the_same_seed_gives_the_same_network(few: Path, tmp_path: Path) -> None
     first, second, other = (_weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_student_of_a_smaller_input_learns_from_its_teacher(few: Path, tmp_path: Path) -> None:
+    """It starts from the teacher's last layer, asks it once, and its card says its own area."""
+    train(config_for(few, tmp_path / "large", epochs=1))
+    teacher = tmp_path / "large" / "best"
+    weights = str(teacher / checkpoint.WEIGHTS_FILE)
+    settings = {
+        "epochs": 1, "weights": weights, "keep_head": True, "teacher": teacher, "area_px": 9216,
+        "teacher_share": 1.0, "norm": "frozen", "lr": 1e-9,
+    }  # fmt: skip
+    train(config_for(few, tmp_path / "small", **settings))
+    card = checkpoint.load_card(tmp_path / "small" / "best")
+    assert checkpoint.policy_of(card).area_px == 9216 and card["format"] == 3
+    assert card["training"]["teacher"].endswith(checkpoint.sha256_of(Path(weights)))
+    # At a rate of almost nothing it still is its teacher, the last layer included.
+    expected, found = _weights(tmp_path / "large"), _weights(tmp_path / "small")
+    assert all(torch.allclose(expected[name], found[name], atol=1e-5) for name in expected)
+    kept = np.load(tmp_path / "small" / "teacher.npz")
+    data = ratings.load(config_for(few, tmp_path / "small"))
+    asked = replace(data.splits["train"], paths=[tmp_path / "none.png"] * len(kept["names"]))
+    again = taught(asked, teacher, 0.25, tmp_path / "small", torch.device("cpu"), 0)
+    assert np.allclose(again.target, 0.75 * asked.target + 0.25 * kept["scores"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep_head": True}, "--keep-head: expected it with --weights FILE"),
+        ({"area_px": 900}, "--area-px: expected at least 1024, got 900"),
+        ({"teacher_share": 0.0}, "--teacher-share: expected a share above 0"),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused(
+    few: Path, tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    """The option is named, with what was expected of it."""
+    with pytest.raises(ValueError, match=message):
+        config_for(few, tmp_path / "run", **settings)
 
 
 def test_the_moving_average_lags_and_is_what_is_evaluated() -> None:

@@ -81,6 +81,38 @@ def test_a_picture_of_low_familiarity_is_warned_of(logit: float, warned: bool) -
     assert warnings == (["not_a_photograph"] if warned else [])
 
 
+@pytest.mark.parametrize(
+    ("logits", "told", "warned"),
+    [
+        ((4.0, 4.0), 0.982, []),
+        ((4.0, -1.0), 0.269, ["unlike_training"]),
+        ((-1.0, 4.0), 0.269, ["not_a_photograph"]),
+        ((-1.0, -3.0), 0.047, ["not_a_photograph"]),  # one warning says enough
+    ],
+)
+def test_a_photograph_unlike_those_of_training_is_warned_of(
+    logits: tuple[float, float], told: float, warned: list[str]
+) -> None:
+    """A second output has a threshold of its own; familiarity is the lower probability."""
+    head = Familiarity(network=constant(*logits), not_a_photograph=0.6, unlike_training=0.3)
+    assert head.reply(np.zeros(SIZE, np.float32)) == (told, warned)
+
+
+def test_a_card_says_how_many_outputs_familiarity_has(with_heads: Path) -> None:
+    """With a second threshold the network needs a second output; without, it has one."""
+    card = json.loads((with_heads / checkpoint.CARD_FILE).read_text())
+    found = Heads.of_card(with_heads, card)
+    assert found is not None and found.familiarity is not None
+    assert found.familiarity.unlike_training is None
+    facts = {heads.NOT_A_PHOTOGRAPH: 0.6, heads.UNLIKE_TRAINING: 0.3}
+    with pytest.raises(CheckpointMismatch, match="of shape"):
+        Heads.of_card(with_heads, card | {heads.FAMILIARITY: facts})
+    network.store(with_heads, heads.FAMILIARITY, constant(0.0, 1.0), BACKBONE, facts)
+    found = Heads.of_card(with_heads, checkpoint.load_card(with_heads))
+    assert found is not None and found.familiarity is not None
+    assert found.familiarity.unlike_training == 0.3
+
+
 def test_a_model_with_heads_tells_causes_and_one_without_does_not(
     with_heads: Path, untrained: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from iqa.imaging.preprocessing import (
     input_size,
     is_upscaled,
     preprocess,
+    with_area,
 )
 from numpy.typing import NDArray
 from PIL import Image
@@ -244,12 +245,23 @@ def test_the_default_policy_is_what_every_card_has_recorded_so_far() -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "expected"),
+    [((512, 512), (320, 320)), ((4000, 3000), (368, 272)), ((600, 900), (256, 384))],
+)
+def test_a_smaller_area_keeps_the_shape(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Half of the usual pixels, in the image's own aspect ratio; of all of them it is the usual."""
+    assert input_size(*size, with_area(AREA_PX // 2)) == expected
+    assert with_area(AREA_PX) == DEFAULT
+
+
+@pytest.mark.parametrize(
     "policy",
     [
         THUMBNAIL,
         Policy(fit=FIXED_SIZE, width_px=224, height_px=224),
         Policy(fit=KEEP_ASPECT, width_px=224 * 224, height_px=1, channels="L"),
         Policy(min_side_px=8),
+        with_area(AREA_PX // 2),
     ],
 )
 def test_a_policy_comes_back_from_a_card_as_it_was(policy: Policy) -> None:

@@ -230,10 +230,53 @@ def badge(rng: Generator) -> Image.Image:
     return image
 
 
+def turbulence(rng: Generator) -> Image.Image:
+    """Colour waves that bend in smooth noise of many sizes, as marble, clouds and fire are made."""
+    width, height = _size(rng)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    noise = np.zeros((height, width))
+    for octave in range(int(rng.integers(2, 7))):
+        cells = 2 ** (octave + 2)
+        coarse = rng.normal(size=(cells + 4, cells + 4))
+        places = [y * cells + 1.5, x * cells + 1.5]
+        noise += ndimage.map_coordinates(coarse, places, order=3) / 2**octave
+    if rng.random() < 0.5:
+        noise = np.abs(noise)
+    angle = rng.uniform(0, 6.28)
+    waves = rng.uniform(0, 12) * (x * math.cos(angle) + y * math.sin(angle))
+    share = 0.5 + 0.5 * np.sin(waves + rng.uniform(1, 6) * noise)
+    stops = np.linspace(0, 1, int(rng.integers(2, 8)))
+    palette = np.array([_colour(rng) for _ in stops], dtype=float)
+    return _picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))
+
+
+def balls(rng: Generator) -> Image.Image:
+    """Render shaded balls with highlights before a ramp or a chequered floor."""
+    width, height = _size(rng)
+    y, x = np.mgrid[0:height, 0:width].astype(float)
+    pixels = np.linspace(_colour(rng), _colour(rng), height)[:, None, :] * np.ones((1, width, 1))
+    horizon = int(height * rng.uniform(0.4, 0.8))
+    if rng.random() < 0.6:
+        depth = 40 / (y[horizon:] - horizon + 1)
+        odd = (np.floor((x[horizon:] - width / 2) * depth / 30) + np.floor(6 * depth)) % 2
+        pixels[horizon:] = np.where(odd[..., None] > 0, _colour(rng), _colour(rng))
+    light = np.array([0, -1, 1.5]) + rng.normal(size=3)
+    light /= np.linalg.norm(light)
+    for _ in range(int(rng.integers(1, 9))):
+        radius = rng.uniform(0.05, 0.25) * height
+        u, v = (x - rng.uniform(0, width)) / radius, (y - rng.uniform(0, height)) / radius
+        inside = u**2 + v**2 < 1
+        normal = np.stack([u, v, np.sqrt(np.clip(1 - u**2 - v**2, 0, 1))], -1)
+        shade = np.clip(normal @ light, 0, 1)[..., None]
+        colour = np.array(_colour(rng)) * (0.2 + 0.8 * shade) + 255 * shade ** rng.uniform(10, 60)
+        pixels[inside] = colour[inside]
+    return _picture(pixels)
+
+
 FOR_TRAINING: Final[dict[str, Graphic]] = {
     "plot": plot, "text": text, "scan": scan, "window": window, "shapes": shapes,
     "drawing": drawing, "symbol": symbol, "ramp": ramp, "pattern": pattern, "static": static,
-    "field": field, "curves": curves, "badge": badge,
+    "field": field, "curves": curves, "badge": badge, "turbulence": turbulence, "balls": balls,
 }  # fmt: skip
 
 

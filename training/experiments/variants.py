@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from iqa.imaging import colour
 from iqa.imaging.decoding import decode
+from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
 from iqa.tasks.score import ScoreScale
@@ -72,7 +73,11 @@ CHANGES: Final[dict[str, Callable[[Image.Image], bytes]]] = {
 
 
 def score_pictures(
-    network: Network, scale: ScoreScale, pictures: dict[str, bytes], seed: int = 0
+    network: Network,
+    scale: ScoreScale,
+    pictures: dict[str, bytes],
+    seed: int = 0,
+    policy: Policy = DEFAULT,
 ) -> dict[str, PictureScores]:
     """
     Score every variant of every picture with the exported graph, as the server does on a CPU.
@@ -82,6 +87,7 @@ def score_pictures(
         scale: The score scale of the network's card.
         pictures: Files by name.
         seed: Seed of the noise; every image has noise of its own.
+        policy: How an image becomes the network's input.
 
     Raises:
         ValueError: A picture, or its half size, cannot be scored; names it.
@@ -91,7 +97,7 @@ def score_pictures(
         runtime = OpenVINORuntime(Path(directory) / GRAPH_FILE, threads=os.cpu_count() or 1)
 
         def score(body: bytes) -> float:
-            pixels = decode(body, NO_LIMITS).pixels()
+            pixels = decode(body, NO_LIMITS, policy).pixels()
             return scale.score(float(runtime.outputs(pixels[None])[0]))
 
         scores = {}

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from iqa.imaging.decoding import decode
-from iqa.imaging.preprocessing import preprocess
+from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess
 from iqa.imaging.statistics import pixel_statistics
 from iqa.network.runtime import Runtime
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ KINDS: Final = tuple(DAMAGE)
 Float = NDArray[np.float32]
 Variant = tuple[str, Float, Image.Image]
 """What was done, the strength by kind of `KINDS` (NaN: not known), and the picture."""
+Changed = Callable[[Image.Image, np.random.Generator], Image.Image]
 Variants = Callable[[Image.Image, np.random.Generator], Iterator[Variant]]
 
 CAUSE_OF_DISTORTION: Final = {
@@ -80,9 +81,12 @@ class Samples:
 def collect(
     sources: Sequence[tuple[str, Callable[[], Image.Image]]],
     variants: Variants,
+    *,
     runtime: Runtime,
     cache: Path,
+    folder: str,
     title: str,
+    policy: Policy = DEFAULT,
 ) -> Samples:
     """
     Return the samples of pictures, made once.
@@ -91,9 +95,12 @@ def collect(
         sources: A name that stands for the picture's content, and what opens it.
         variants: What is made of each; its generator is seeded by the name.
         runtime: Opened with the backbone's features.
-        cache: Folder for this network, these sources and these variants; made if missing.
+        cache: Folder for this network.
+        folder: In it, for these sources and these variants; made if missing.
         title: Of the progress bar.
+        policy: How an image becomes the network's input.
     """
+    cache = cache / folder
     cache.mkdir(parents=True, exist_ok=True)
     files = []
     for name, opened in tqdm(sources, desc=title, unit="picture"):
@@ -101,7 +108,7 @@ def collect(
         path = cache / f"{key}.npz"
         if not path.exists():
             rng = np.random.default_rng(int(key[:15], 16))
-            _write(path, _sampled(name, variants(opened(), rng), runtime))
+            _write(path, _sampled(name, variants(opened(), rng), runtime, policy))
         files.append(path)
     return _read(files)
 
@@ -154,6 +161,16 @@ def distorted(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]
             yield f"{name} {level}", strengths, DISTORTIONS[name](image, level, rng)
 
 
+def variants_of(kinds: Mapping[str, Changed]) -> Variants:
+    """Return what makes one picture of each kind of a photograph, of which no strength is known."""
+
+    def made(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]:
+        for name, change in kinds.items():
+            yield name, np.full(len(KINDS), np.nan, np.float32), change(image, rng)
+
+    return made
+
+
 def opened(path: ImageFile) -> Callable[[], Image.Image]:
     """Return what opens a file as the server would, at full size where it is not huge."""
 
@@ -164,11 +181,11 @@ def opened(path: ImageFile) -> Callable[[], Image.Image]:
 
 
 def _sampled(
-    name: str, variants: Iterable[Variant], runtime: Runtime
+    name: str, variants: Iterable[Variant], runtime: Runtime, policy: Policy
 ) -> dict[str, NDArray[np.generic]]:
     rows = []
     for done, strengths, image in variants:
-        pixels = preprocess(image)
+        pixels = preprocess(image, policy=policy)
         outputs, features = runtime.outputs_and_features(pixels[None])
         seen = pixel_statistics(pixels)
         rows.append((f"{name}|{done}", features[0].copy(), seen, strengths, float(outputs[0])))

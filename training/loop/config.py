@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from iqa.imaging.preprocessing import AREA_PX, MIN_SIDE_PX
 from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS, POOLINGS
 
 from training.data.config import DataConfig, option, values_of
@@ -39,6 +40,9 @@ class TrainConfig(DataConfig):
     )
     weights: str = option(
         "imagenet", "where the backbone starts: imagenet (downloaded), none, or a file"
+    )
+    keep_head: bool = option(
+        False, "start from the last layer of --weights FILE as well", action="store_true"
     )
     epochs: int = option(5, "passes over the training pictures", type=int)
     lr: float = option(3e-4, "peak learning rate of the backbone", type=float)
@@ -94,6 +98,19 @@ class TrainConfig(DataConfig):
     crop_px: int = option(
         384, "side of the square training crop, of quality; not rescaled", type=int
     )
+    area_px: int = option(
+        AREA_PX,
+        "area of the network's input, of quality: each image keeps its own shape",
+        type=int,
+    )
+    teacher: Path | None = option(
+        None,
+        "folder of a checkpoint of quality whose scores of the training images are learned as well",
+        type=Path,
+    )
+    teacher_share: float = option(
+        0.5, "share of the teacher in each target, of 1; the rest is the rating", type=float
+    )
     image_size: tuple[int, int] | None = option(
         None,
         "of the network's input, for classes (default: 224 224)",
@@ -143,6 +160,12 @@ class TrainConfig(DataConfig):
             _expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)", getattr(self, name))
         needed = self.norm == "batch" or self.weights != "none"
         _expect(needed, "norm", "batch, as --weights none has no statistics", self.norm)
+        needed = not self.keep_head or self.weights not in ("imagenet", "none")
+        _expect(needed, "keep_head", "it with --weights FILE", f"--weights {self.weights}")
+        fits = self.area_px >= MIN_SIDE_PX**2
+        _expect(fits, "area_px", f"at least {MIN_SIDE_PX**2}", self.area_px)
+        fits = 0 < self.teacher_share <= 1
+        _expect(fits, "teacher_share", "a share above 0, at most 1", self.teacher_share)
         _expect(self.patience >= 0, "patience", "0 or more", self.patience)
         sides = self.image_size or (1, 1)
         _expect(min(sides) > 0, "image_size", "sides above 0", self.image_size)

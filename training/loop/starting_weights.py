@@ -45,6 +45,8 @@ def starting_network(
         _expect_known_parts(network, config)
         return network.to(device)
     task.start_head(network.head, train.target)
+    if config.keep_head:
+        keep_head(network, config.weights)
     make_fast(network.features, is_norm_frozen=config.norm == "frozen")
     network.to(device)
     # Faster on CPU and GPU; torch's stubs lack the argument.
@@ -97,6 +99,29 @@ def start_from(network: Network, weights: str) -> None:
         network.features.load_state_dict(_as_features(network, _download(network.backbone)))
     elif weights != "none":
         network.features.load_state_dict(_as_features(network, _read(Path(weights))))
+
+
+def keep_head(network: ImageNetwork, weights: str) -> None:
+    """
+    Load the last layer as well, from a checkpoint of the same architecture.
+
+    Args:
+        network: Changed in place.
+        weights: Path of a checkpoint's weights.
+
+    Raises:
+        ValueError: The file has no such layer.
+    """
+    state = _read(Path(weights))
+    prefix = "head."
+    found = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    shapes = {name: t.shape for name, t in network.head.state_dict().items()}
+    if {name: t.shape for name, t in found.items()} != shapes:
+        raise ValueError(
+            f"--keep-head: expected {prefix}weight and {prefix}bias of {network.backbone} in "
+            f"{Path(weights).name}, got {', '.join(found) or 'neither'}. Leave the option out."
+        )
+    network.head.load_state_dict(found)
 
 
 def identity_of(weights: str) -> str:

@@ -32,6 +32,7 @@ from training.loop.run_state import Interruption, RunState
 from training.loop.schedule import rate_scheduler
 from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
+from training.loop.teacher import taught
 from training.loop.trained_part import freeze
 from training.measure.predict import BATCH_SIZE, predict, torch_predictor
 from training.registry import dvc_lock, tracking
@@ -81,6 +82,11 @@ class Trainer:
         self._train, self._val = (
             kept_in_memory(data.splits[name], name) for name in ("train", "val")
         )
+        if config.teacher is not None:
+            self._train = taught(
+                self._train, config.teacher, config.teacher_share, config.run_dir, self.device,
+                config.workers,
+            )  # fmt: skip
         self.network = starting_network(config, task, data, self.device)
         self._frozen = freeze(self.network, config.train)
         self._step = Step(config, self.network, task, processes, self._train.target)
@@ -123,6 +129,8 @@ class Trainer:
             if self.state.run_id is None:
                 self.state.run_id = run_id
                 weights = {"starting_weights": identity_of(config.weights)}
+                if config.teacher is not None:
+                    weights["teacher"] = identity_of(str(config.teacher / checkpoint.WEIGHTS_FILE))
                 self.state.provenance = {
                     **tracking.provenance(),
                     **weights,

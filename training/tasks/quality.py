@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqa.imaging.preprocessing import Policy, with_area
 from iqa.tasks.quality import Quality
 from iqa.tasks.score import ScoreScale
 from iqa.tasks.task import Card
@@ -13,7 +14,15 @@ from iqa.tasks.task import Card
 from training.data.layouts import Layout
 from training.data.ratings import Split
 from training.data.targets import mos_targets
-from training.tasks.task import Array, Loss, LossSettings, Metric, Metrics, TrainingTask
+from training.tasks.task import (
+    Array,
+    ImageSettings,
+    Loss,
+    LossSettings,
+    Metric,
+    Metrics,
+    TrainingTask,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +42,10 @@ class QualityTraining(Quality, TrainingTask):
     def targets(self, layout: Layout) -> tuple[Array, dict[str, Any]]:
         """Return the ratings in [0, 1]; see `mos_targets`."""
         return mos_targets(layout)
+
+    def policy_of(self, settings: ImageSettings) -> Policy:
+        """Return the usual one, or one of another area."""
+        return with_area(settings.area_px)
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Set the bias to the mean rating, which saves the first steps."""

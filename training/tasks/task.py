@@ -90,6 +90,10 @@ class ImageSettings(Protocol):
         """Side of the training crop."""
 
     @property
+    def area_px(self) -> int:
+        """Area of the network's input, where each image keeps its own shape."""
+
+    @property
     def image_size(self) -> tuple[int, int] | None:
         """Width and height of the network's input, where they are fixed."""
 

@@ -110,9 +110,8 @@ class Policy:
         told: dict[str, Any] = {key: value for key, value in named.items() if key in sizes}
         try:
             if named["fit"] == KEEP_ASPECT:
-                told |= {"width_px": int(named["area_px"]), "height_px": 1}
-                if named["area_px"] == AREA_PX:
-                    told |= {"width_px": cls.width_px, "height_px": cls.height_px}
+                usual = with_area(int(named["area_px"]))
+                told |= {"width_px": usual.width_px, "height_px": usual.height_px}
             policy = cls(fit=named["fit"], channels=named["channels"], **told)
             is_known = policy.fit in (KEEP_ASPECT, FIXED_SIZE) and policy.channels in ("RGB", "L")
             is_same = is_known and policy.parameters() == dict(named)
@@ -124,6 +123,11 @@ class Policy:
                 f"{dict(named)}. Train or export again."
             )
         return policy
+
+
+def with_area(area_px: int) -> Policy:
+    """Return the default policy with another area, in pixels; of it only the product counts."""
+    return Policy() if area_px == AREA_PX else Policy(width_px=area_px, height_px=1)
 
 
 DEFAULT: Final = Policy()

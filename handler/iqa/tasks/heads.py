@@ -104,24 +104,40 @@ class Familiarity:
     How like the photographs of training a picture is.
 
     Attributes:
-        network: Its one output is the logit of being a photograph.
-        not_a_photograph: Familiarity below which a picture is warned of.
+        network: Its first output is the logit of being a photograph and no graphic; the second,
+            where there is one, that of being like those that people rated.
+        not_a_photograph: Probability of a photograph below which a picture is warned of.
+        unlike_training: Probability of being like the rated ones below which a photograph is
+            warned of; None where the network has one output.
     """
 
     network: SmallNetwork
     not_a_photograph: float
+    unlike_training: float | None = None
 
     def reply(self, inputs: Float) -> tuple[float, list[str]]:
         """
-        Return the familiarity, in [0, 1], and the warnings.
+        Return the familiarity, in [0, 1], and at most one warning.
 
         Args:
             inputs: float32, shape (D,).
+
+        Returns:
+            The lower one of the two probabilities; `not_a_photograph`, else `unlike_training`.
         """
-        logit = float(np.clip(self.network(inputs)[0], -30, 30))
-        familiarity = round(float(1 / (1 + np.exp(-logit))), 3)
-        is_graphic = familiarity < self.not_a_photograph
-        return familiarity, [NOT_A_PHOTOGRAPH] if is_graphic else []
+        likely = probabilities(self.network(inputs))
+        familiarity = round(float(likely.min()), 3)
+        if round(float(likely[0]), 3) < self.not_a_photograph:
+            return familiarity, [NOT_A_PHOTOGRAPH]
+        if self.unlike_training is not None and round(float(likely[1]), 3) < self.unlike_training:
+            return familiarity, [UNLIKE_TRAINING]
+        return familiarity, []
+
+
+def probabilities(logits: Float) -> NDArray[np.float64]:
+    """Return the logistic function of logits of any shape; they are cut off at 30."""
+    told: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -30, 30)))
+    return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +197,12 @@ class Heads:
                     lead=float(facts["lead"]),
                 )
             if FAMILIARITY in card:
+                facts = card[FAMILIARITY]
+                has_two = UNLIKE_TRAINING in facts
                 familiarity = Familiarity(
-                    network=_network(tensors, FAMILIARITY, 1),
-                    not_a_photograph=float(card[FAMILIARITY][NOT_A_PHOTOGRAPH]),
+                    network=_network(tensors, FAMILIARITY, 2 if has_two else 1),
+                    not_a_photograph=float(facts[NOT_A_PHOTOGRAPH]),
+                    unlike_training=float(facts[UNLIKE_TRAINING]) if has_two else None,
                 )
             return cls(
                 backbone=str(card["heads"]["backbone"]), causes=causes, familiarity=familiarity

@@ -93,6 +93,7 @@ export default {
   "warning.icc_profile_ignored": "The colour profile is broken or not supported.",
   "warning.upscaled": "Small picture: the score speaks of it enlarged.",
   "warning.not_a_photograph": "This does not look like a photograph: the score means little.",
+  "warning.unlike_training": "Unlike the photographs that people rated: the score may be far off.",
   "warning.other": "Note of the server: {name}",
 
   "refused": "Not scored",

@@ -93,6 +93,7 @@ export default {
   "warning.icc_profile_ignored": "Hồ sơ màu bị hỏng hoặc không được hỗ trợ.",
   "warning.upscaled": "Ảnh nhỏ: điểm được chấm trên ảnh đã phóng to.",
   "warning.not_a_photograph": "Đây không giống ảnh chụp: điểm số ít có ý nghĩa.",
+  "warning.unlike_training": "Khác với các ảnh mà mọi người đã chấm: điểm số có thể sai nhiều.",
   "warning.other": "Ghi chú của máy chủ: {name}",
 
   "refused": "Không chấm được",

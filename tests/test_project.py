@@ -54,7 +54,7 @@ MAY_IMPORT = {
         "training.data", "training.graph",
     },
     "training.loop": {
-        "iqa.network", "training.compute", "training.data", "training.measure",
+        "iqa.imaging", "iqa.network", "training.compute", "training.data", "training.measure",
         "training.tasks", "training.registry", "training.networks",
     },
     "training.experiments": {

@@ -15,7 +15,7 @@ from typing import Any
 from iqa.predictions.manifest import locked
 
 from console import command_line
-from scripts.prediction_log import counting, keeping
+from scripts.prediction_log import counts, maintenance
 from scripts.prediction_log.reading import flat, rows_of, segments
 from scripts.prediction_log.verify import Findings, verify
 
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         "--against", type=Path, metavar="FILE",
         help="with --verify: what --verify --json printed earlier must still be there",
     )  # fmt: skip
-    parser.add_argument("--by", choices=sorted(counting.STEPS), help="count by it (default: hour)")
+    parser.add_argument("--by", choices=sorted(counts.STEPS), help="count by it (default: hour)")
     parser.add_argument("--since", metavar="TIME", help="count from then on, UTC; 2026-11-29T14:00")
     parser.add_argument("--until", metavar="TIME", help="count what was before")
     form = parser.add_mutually_exclusive_group()
@@ -109,29 +109,29 @@ def _run_locked(arguments: argparse.Namespace) -> int:
     if arguments.id is not None:
         return _show(folder, arguments.id, arguments.csv)
     if arguments.erase_picture is not None:
-        count = keeping.erase(folder, arguments.erase_picture)
+        count = maintenance.erase(folder, arguments.erase_picture)
         _say({"erased": count}, f"{count} rows erased", arguments.json)
         return 0
     if arguments.verify:
         return _verify(folder, arguments.against, arguments.json)
     if arguments.compact:
-        done, refused = keeping.compact(folder)
+        done, refused = maintenance.compact(folder)
         text = "\n".join([f"{done} segments are Parquet now", *refused])
         _say({"compacted": done, "refused": refused}, text, arguments.json)
         return 1 if refused else 0
     if arguments.remove_before is not None:
-        moment = counting.moment_of("--remove-before", arguments.remove_before)
-        count = keeping.remove_before(folder, moment)
+        moment = counts.moment_of("--remove-before", arguments.remove_before)
+        count = maintenance.remove_before(folder, moment)
         _say({"removed": count}, f"{count} segments removed", arguments.json)
         return 0
-    frame = counting.answers(folder, arguments.since, arguments.until)
-    found = counting.summaries(frame, arguments.by or "hour")
+    frame = counts.answers(folder, arguments.since, arguments.until)
+    found = counts.summaries(frame, arguments.by or "hour")
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif arguments.csv:
         _print_csv([_with_words(one) for one in found])
     else:
-        print(counting.as_text(found) if found else "no answers")
+        print(counts.as_text(found) if found else "no answers")
     return 0
 
 
@@ -185,7 +185,7 @@ def _say(document: dict[str, Any], text: str, as_json: bool) -> None:
 def _with_words(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row whose lists and counts are texts, for a cell."""
     return {
-        name: counting.in_words(value)
+        name: counts.in_words(value)
         if isinstance(value, dict)
         else " ".join(map(str, value))
         if isinstance(value, list)

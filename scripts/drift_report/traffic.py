@@ -12,7 +12,7 @@ from iqa.drift.comparison import Columns, columns_of
 from iqa.drift.measures import FEATURES, PIXELS, SCORE, Measures, of_file
 from iqa.predictions.manifest import utc
 
-from scripts.prediction_log.counting import moment_of
+from scripts.prediction_log.counts import moment_of
 from scripts.prediction_log.reading import rows_of
 
 SCORED: Final = "iqa.prediction.scored"

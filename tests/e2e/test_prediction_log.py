@@ -18,7 +18,7 @@ import requests
 
 from console.paths import ROOT
 from scripts.archive.mar_file import sha256_of
-from scripts.prediction_log import keeping, reading
+from scripts.prediction_log import maintenance, reading
 from scripts.prediction_log.verify import verify
 from tests.conftest import python
 from tests.server import RunningServer
@@ -192,7 +192,7 @@ def test_a_picture_is_erased_while_the_server_writes(
 ) -> None:
     """Also the row of a moment ago; the next answers have rows as before."""
     talkative.post(LIGHTHOUSE, headers={"X-Request-ID": "row-6"})
-    keeping.compact(folder)  # what the killed workers left is Parquet now
+    maintenance.compact(folder)  # what the killed workers left is Parquet now
     picture = hashlib.sha256(LIGHTHOUSE).hexdigest()
     done = python("-m", "scripts.predictions", str(folder), "--erase-picture", picture)
     assert done.returncode == 0, done.stderr

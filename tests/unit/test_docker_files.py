@@ -130,7 +130,7 @@ SLIM = """
 import runpy
 runpy.run_path('docker/sidecar.py')
 import scripts.deploy, scripts.rollout.side_car, scripts.rollout.rollback, scripts.rollout.status
-import scripts.supervisor.served_archive
+import scripts.supervisor.alias_archive
 from scripts.archive import published
 import sys
 print(published.is_source(), sorted({'torch', 'openvino', 'pandas', 'PIL'} & set(sys.modules)))

@@ -24,7 +24,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from console.paths import ROOT
 from scripts.drift_report.traffic import traffic_of
-from scripts.prediction_log import keeping, reading
+from scripts.prediction_log import maintenance, reading
 from scripts.prediction_log.verify import verify
 
 MODEL = {"name": "iqa", "version": "7"}
@@ -89,7 +89,7 @@ def test_a_score_is_a_row_with_all_that_the_handler_knows(folder: Path) -> None:
             "queue_s": 0.002, "decode_s": 0.004, "network_s": 0.02, "whole_s": 0.0271,
         },
     }  # fmt: skip
-    assert keeping.compact(folder) == (1, [])  # Parquet has a column for each
+    assert maintenance.compact(folder) == (1, [])  # Parquet has a column for each
 
 
 @pytest.mark.parametrize("has_features", [True, False])
@@ -123,7 +123,7 @@ def test_a_class_is_a_row_with_its_confidence(folder: Path) -> None:
     told = {name: row["data"].get(name) for name in ("class", "label", "confidence", "score")}
     assert told == {"class": 3, "label": "dress", "confidence": 0.91, "score": None}
     assert row["data"]["request_id"] == "ts-0"
-    assert keeping.compact(folder) == (1, [])
+    assert maintenance.compact(folder) == (1, [])
 
 
 def test_refusals_and_failures_are_rows_and_a_description_is_none(folder: Path) -> None:
@@ -147,7 +147,7 @@ def test_refusals_and_failures_are_rows_and_a_description_is_none(folder: Path) 
     assert (rows[0]["subject"], rows[0]["data"]["bytes"]) == (f"sha256:{'e' * 64}", 0)
     assert not {"subject", "traceparent"} & rows[3].keys()
     assert "map" not in rows[3]["data"]
-    assert keeping.compact(folder) == (1, [])
+    assert maintenance.compact(folder) == (1, [])
 
 
 def test_without_a_folder_nothing_is_logged_and_no_digest_made(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.prediction_log import keeping
+from scripts.prediction_log import maintenance
 from tests.prediction_rows import OTHER, PICTURE, row, writer_of
 
 
 @pytest.fixture(autouse=True)
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writers of these tests are flushed before a picture is erased."""
-    monkeypatch.setattr(keeping, "WRITTEN_BY_NOW_S", 0.0)
+    monkeypatch.setattr(maintenance, "WRITTEN_BY_NOW_S", 0.0)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from iqa.predictions.chain import line_of
 from iqa.predictions.manifest import NAME
 from iqa.predictions.segment import SUFFIX
 
-from scripts.prediction_log import keeping, parquet, reading
+from scripts.prediction_log import maintenance, parquet, reading
 from scripts.prediction_log.verify import verify
 from tests.prediction_rows import row, segment_files, writer_of
 
@@ -37,7 +37,7 @@ def test_an_untouched_log_holds_and_says_its_heads(log: Path) -> None:
 def test_complete_segments_become_parquet_with_the_same_rows(log: Path) -> None:
     """To the last bit: the chain over them holds, and a tool reads typed columns."""
     before = list(reading.rows_of(log))
-    assert keeping.compact(log) == (2, [])
+    assert maintenance.compact(log) == (2, [])
     assert {path.suffix for path in segment_files(log)} == {".parquet"}
     assert list(reading.rows_of(log)) == before
     assert verify(log).problems == []
@@ -56,7 +56,7 @@ def test_a_field_that_parquet_has_no_column_for_stays_in_json(log: Path) -> None
     later["data"]["mood"] = "sunny"
     writer.add(later)
     writer.close()
-    done, (refused,) = keeping.compact(path)
+    done, (refused,) = maintenance.compact(path)
     assert done == 0
     assert "mood" in refused
     assert next(reading.rows_of(path))["data"]["mood"] == "sunny"
@@ -168,7 +168,7 @@ def test_what_was_done_to_a_row_is_found_and_named(
 ) -> None:
     """In JSON Lines and in Parquet; the other segment is not suspected."""
     if form == "parquet":
-        keeping.compact(log)
+        maintenance.compact(log)
     path = segment_files(log)[0]
     rows = [line.row for line in reading.lines_of(path) if line.row]
     tamper(rows)
@@ -234,7 +234,7 @@ def test_a_log_that_grew_is_what_it_was_earlier(log: Path) -> None:
     writer = writer_of(log)
     writer.add(row(9))
     writer.flush()
-    keeping.compact(log)
+    maintenance.compact(log)
     found = verify(log, earlier)
     assert (found.problems, found.rows) == ([], 10)
     writer.close()

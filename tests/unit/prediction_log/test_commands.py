@@ -10,7 +10,7 @@ import pytest
 from iqa.predictions.manifest import locked
 
 from scripts import predictions
-from scripts.prediction_log import keeping
+from scripts.prediction_log import maintenance
 from scripts.prediction_log.verify import Findings
 from tests.prediction_rows import PICTURE, row, run, segment_files, writer_of
 
@@ -19,7 +19,7 @@ def test_the_command_counts_by_hour_and_version(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same figures as a table, as JSON, as CSV; half of them from Parquet."""
-    keeping.compact(log)
+    maintenance.compact(log)
     writer = writer_of(log)
     writer.add(row(9))
     writer.flush()

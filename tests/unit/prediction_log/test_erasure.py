@@ -13,7 +13,7 @@ from iqa.predictions.chain import line_of, tombstone
 from iqa.predictions.manifest import NAME, Manifest
 
 from scripts import predictions
-from scripts.prediction_log import counting, keeping, parquet, reading
+from scripts.prediction_log import counts, maintenance, parquet, reading
 from scripts.prediction_log.verify import verify
 from tests.prediction_rows import OTHER, PICTURE, row, run, segment_files, writer_of
 
@@ -28,8 +28,8 @@ def test_an_erased_picture_leaves_tombstones_and_the_chain_holds(tmp_path: Path,
     if form != "open":
         writer.close()
     if form == "parquet":
-        keeping.compact(tmp_path)
-    assert keeping.erase(tmp_path, f"SHA256:{PICTURE.upper()}") == 2
+        maintenance.compact(tmp_path)
+    assert maintenance.erase(tmp_path, f"SHA256:{PICTURE.upper()}") == 2
     if form == "open":  # its writer goes on behind the tombstone
         writer.add(row(6))
         writer.close()
@@ -43,16 +43,16 @@ def test_an_erased_picture_leaves_tombstones_and_the_chain_holds(tmp_path: Path,
     assert not {"subject", "salt", "traceparent"} & stone.keys()
     found = verify(tmp_path)
     assert (found.problems, found.erased) == ([], 2)
-    assert keeping.erase(tmp_path, PICTURE) == 0
-    (summary,) = counting.summaries(counting.answers(tmp_path), "hour")
+    assert maintenance.erase(tmp_path, PICTURE) == 0
+    (summary,) = counts.summaries(counts.answers(tmp_path), "hour")
     assert (summary["scored"], summary["erased"]) == (len(rows), 2)
-    keeping.compact(tmp_path)
+    maintenance.compact(tmp_path)
     assert (verify(tmp_path).problems, verify(tmp_path).erased) == ([], 2)
 
 
 def test_an_edited_tombstone_is_found(log: Path) -> None:
     """Its contenthash is what the chain is made of."""
-    keeping.erase(log, PICTURE)
+    maintenance.erase(log, PICTURE)
     path = segment_files(log)[0]
     text = path.read_text()
     stone = json.loads(text.splitlines()[1])
@@ -74,8 +74,8 @@ def test_what_was_put_into_a_tombstone_is_found(
 ) -> None:
     """Its digest covers neither what was erased nor when."""
     if form == "parquet":
-        keeping.compact(log)
-    keeping.erase(log, PICTURE)
+        maintenance.compact(log)
+    maintenance.erase(log, PICTURE)
     path = segment_files(log)[0]
     rows = [line.row for line in reading.lines_of(path) if line.row]
     rows[1] = {**rows[1], **forged, "data": rows[1]["data"] | forged.get("data", {})}
@@ -90,8 +90,8 @@ def test_an_erasure_may_take_several_lines_of_the_manifest(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A picture that was scored very often; none of its rows is left."""
-    monkeypatch.setattr(keeping, "ROWS_A_LINE", 1)
-    assert keeping.erase(log, PICTURE) == 3
+    monkeypatch.setattr(maintenance, "ROWS_A_LINE", 1)
+    assert maintenance.erase(log, PICTURE) == 3
     assert (log / NAME).read_text().count('"event":"erased"') == 3
     found = verify(log)
     assert (found.problems, found.notes, found.erased) == ([], [], 3)
@@ -115,9 +115,9 @@ def test_a_first_row_that_is_not_yet_written_is_erased_too(
     writer = writer_of(tmp_path, flush_s=60)
     writer.add(row(0, PICTURE))
     waits = SimpleNamespace(sleep=lambda _: writer.flush())
-    monkeypatch.setattr(keeping, "time", waits)
+    monkeypatch.setattr(maintenance, "time", waits)
     assert not segment_files(tmp_path)
-    assert keeping.erase(tmp_path, PICTURE) == 1
+    assert maintenance.erase(tmp_path, PICTURE) == 1
     writer.close()
 
 
@@ -154,19 +154,19 @@ def test_an_erasure_that_was_interrupted_is_told(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is on record first; the same command ends it."""
-    monkeypatch.setattr(keeping, "_replace_lines", lambda *_: None)
-    keeping.erase(log, PICTURE)
+    monkeypatch.setattr(maintenance, "_replace_lines", lambda *_: None)
+    maintenance.erase(log, PICTURE)
     monkeypatch.undo()
     found = verify(log)
     assert found.problems == []
     assert all("were to be erased and are there" in note for note in found.notes)
-    assert keeping.erase(log, PICTURE) == 3
+    assert maintenance.erase(log, PICTURE) == 3
     assert (verify(log).notes, verify(log).erased) == ([], 3)
 
 
 def test_old_segments_are_removed_on_record(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whole ones that are closed, in either form; what is written stays."""
-    keeping.compact(log)
+    maintenance.compact(log)
     writer = writer_of(log)
     writer.add(row(9))
     writer.flush()
@@ -194,4 +194,4 @@ def test_what_is_no_time_removes_nothing(
 def test_what_is_no_digest_is_refused(log: Path) -> None:
     """A file's name would erase nothing, and look as if it had."""
     with pytest.raises(ValueError, match="expected a SHA-256"):
-        keeping.erase(log, "photo.jpg")
+        maintenance.erase(log, "photo.jpg")

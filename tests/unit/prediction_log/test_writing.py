@@ -13,7 +13,7 @@ from iqa.predictions.chain import line_of
 from iqa.predictions.manifest import NAME, Manifest
 from iqa.predictions.segment import close_left_over
 
-from scripts.prediction_log import keeping, reading
+from scripts.prediction_log import maintenance, reading
 from scripts.prediction_log.verify import verify
 from tests.prediction_rows import PICTURE, process_of, row, run, segment_files, writer_of
 
@@ -90,7 +90,7 @@ def test_a_torn_line_is_reported_as_torn_and_no_reader_stumbles(tmp_path: Path) 
         assert found.problems == []
         assert any(f"segment {path.stem}, line 2: torn" in note for note in found.notes)
         close_left_over(tmp_path)
-    assert keeping.compact(tmp_path) == (1, [])
+    assert maintenance.compact(tmp_path) == (1, [])
     assert (verify(tmp_path).problems, verify(tmp_path).notes) == ([], [])
 
 
@@ -102,7 +102,7 @@ def test_a_segment_that_can_never_be_closed_is_refused(
     writer.add(row(0))
     writer.flush()
     (path,) = segment_files(tmp_path)
-    assert keeping.compact(tmp_path) == (0, [])
+    assert maintenance.compact(tmp_path) == (0, [])
     writer._segment.abandon()  # as a kill does
     with path.open("ab") as file:
         file.write(b"spoilt\n")
@@ -116,7 +116,7 @@ def test_a_worker_that_starts_keeps_no_record_of_what_is_closed(log: Path) -> No
     writer = writer_of(log)
     writer.add(row(9))
     writer.flush()
-    keeping.erase(log, PICTURE)
+    maintenance.erase(log, PICTURE)
     with Manifest(log) as manifest:
         assert list(manifest.open_records()) == [segment_files(log)[2].stem]
     writer.close()

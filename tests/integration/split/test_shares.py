@@ -12,6 +12,9 @@ import requests
 from scripts.nginx.split import Split
 from tests.dry_front import BODY, STEPS, Dry, canary
 
+PIPELINED = 25
+"""Requests sent before the first answer is read: a connection answers them in their order."""
+
 
 async def _versions(port: int, keys: list[str]) -> dict[str, str]:
     """Return which version answers each key, asked on eight connections that are kept."""
@@ -19,14 +22,17 @@ async def _versions(port: int, keys: list[str]) -> dict[str, str]:
 
     async def ask(part: list[str]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for key in part:
-            head = f"POST /predictions/iqa HTTP/1.1\r\nHost: x\r\nX-Sticky-Key: {key}\r\n"
-            writer.write(f"{head}Content-Length: 1\r\n\r\nx".encode())
-            told = await reader.readuntil(b"\r\n\r\n")
-            length = int(told.lower().split(b"content-length:")[1].split()[0])
-            answer = await reader.readexactly(length)
-            assert told.startswith(b"HTTP/1.1 200"), told
-            found[key] = answer.split()[0].decode()
+        for begin in range(0, len(part), PIPELINED):
+            some = part[begin : begin + PIPELINED]
+            for key in some:
+                head = f"POST /predictions/iqa HTTP/1.1\r\nHost: x\r\nX-Sticky-Key: {key}\r\n"
+                writer.write(f"{head}Content-Length: 1\r\n\r\nx".encode())
+            for key in some:
+                told = await reader.readuntil(b"\r\n\r\n")
+                length = int(told.lower().split(b"content-length:")[1].split()[0])
+                answer = await reader.readexactly(length)
+                assert told.startswith(b"HTTP/1.1 200"), told
+                found[key] = answer.split()[0].decode()
         writer.close()
 
     await asyncio.gather(*(ask(keys[i::8]) for i in range(8)))

@@ -118,7 +118,11 @@ def plot(report: dict[str, Any]) -> Figure:
     for key, label in (("srocc", "as it is"), ("corrected_srocc", "last layer corrected")):
         axes.plot(shares, [row[key] for row in rows], "o-", label=label)
     for row in rows:
-        axes.annotate(f"{row['side']} x {row['side']}", (row["share"], row["srocc"]), fontsize=8)
+        axes.annotate(
+            f"{row['side']} x {row['side']}", (row["share"], row["srocc"]), (0, -12),
+            textcoords="offset points", ha="center", fontsize=8,
+        )  # fmt: skip
+    axes.margins(0.1)
     axes.set(xlabel="CPU time of the graph, of that at full area", ylabel="SROCC, validation")
     axes.grid(alpha=0.3)
     axes.legend()

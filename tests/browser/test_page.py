@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_a_picture_gets_the_servers_score(open_page: Open, fronted: RunningServe
         told["score"], abs=0.051
     )
     assert card.get_by_test_id("label").inner_text() == told["label"].capitalize()
-    low, high = (round(end) for end in told["interval"])
+    low, high = (math.floor(end + 0.5) for end in told["interval"])  # as JavaScript rounds
     words = f"People would say {low} to {high}, nine times in ten."
     assert card.locator(".interval").inner_text() == words
     assert card.locator(".facts").inner_text() == "768 x 512, JPEG"

@@ -569,7 +569,7 @@ def test_a_sync_returns_once_it_serves_and_the_rest_is_done_behind(
 ) -> None:
     """It says that the new version serves; the old one is unloaded later, and not too early."""
     with _load(serving) as load:
-        left, command = _retire(deploy, 8)
+        left, command = _retire(deploy, 15)
         assert f"is served; version {left} was before" in command.out
         assert left in _loaded(serving)
         record = json.loads((serving.state_dir / "rollouts" / "iqa.json").read_text())
@@ -577,10 +577,10 @@ def test_a_sync_returns_once_it_serves_and_the_rest_is_done_behind(
         behind = _behind(command)
         assert os.getsid(behind) == behind  # no terminal can end it
         wait_for(lambda: deploy.status()["is_tidying"], "the process behind")
-        told = deploy.run("status", "--longest-request-s", "8").out
-        assert re.search(rf"version {left} is draining, unloaded in about \d s", told), told
+        told = deploy.run("status", "--longest-request-s", "15").out
+        assert re.search(rf"version {left} is draining, unloaded in about \d+ s", told), told
         wait_for(lambda: left not in _loaded(serving), "the unloading behind")
-        assert time.clock_gettime(time.CLOCK_MONOTONIC) - retired_at_s >= 8
+        assert time.clock_gettime(time.CLOCK_MONOTONIC) - retired_at_s >= 15
         _wait_for_end(behind)
     load.expect_nothing_lost()
     assert deploy.status()["retired"] == {}

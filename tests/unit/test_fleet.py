@@ -17,6 +17,7 @@ from scripts.rollout.fleet import Fleet, HeldBack
 from scripts.rollout.reconcile import _round
 from scripts.rollout.settings import Deployment, Superseded
 from scripts.server.client import Loaded
+from scripts.server.file_lock import holder_of
 
 Make = Callable[..., Fleet]
 HOLDER = """
@@ -92,10 +93,14 @@ def test_no_more_than_said_are_between_two_versions(fleet: Make, most: int) -> N
 
 def test_a_turn_that_ends_early_lets_the_next_one_begin(fleet: Make) -> None:
     """A version that was good before does not keep the others waiting while it is watched."""
-    with fleet("a").turn("1", no_objection) as turn:
+    a = fleet("a")
+    lock = a.folder / f"{a.model_name}.turn-0.lock"
+    with a.turn("1", no_objection) as turn:
+        assert holder_of(lock) is not None
         turn.end()
+        assert holder_of(lock) is None
         with fleet("b").turn("1", no_objection):
-            pass
+            assert holder_of(lock) is not None
 
 
 def test_a_killed_side_car_frees_its_turn_and_its_place(
@@ -169,7 +174,9 @@ def test_a_refused_version_is_left_by_the_others_and_by_those_who_wait(fleet: Ma
 def test_a_new_try_is_one_for_all(fleet: Make) -> None:
     """`--retry` on any server ends the refusal of any other."""
     fleet("a").refuse("2", "too slow.")
+    assert fleet("c").refusal() is not None
     fleet("b").forgive()
+    assert fleet("c").refusal() is None
     with fleet("c").turn("2", no_objection):
         pass
 

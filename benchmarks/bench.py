@@ -215,12 +215,7 @@ class Run:
 
 def end_with_servers() -> None:
     """Let TERM and a closed terminal end as Ctrl-C does: no server is left behind, or paused."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    command_line.Interruption(signal.SIGTERM, signal.SIGHUP)
 
 
 def served_archive(model_name: str = OURS) -> Path:

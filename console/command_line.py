@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -56,6 +57,27 @@ def add_model_name(parser: argparse.ArgumentParser, purpose: str) -> None:
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Add the option that every command has."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+
+
+class Interruption:
+    """
+    Lets signals end the main thread as Ctrl-C does, and remembers that one came.
+
+    Python drops what a finalizer raises, and a signal may come in the middle of one: a loop that
+    runs for days asks `is_requested` as well, or it misses its end now and then.
+
+    Args:
+        numbers: Of the signals.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self.is_requested = False
+        for number in numbers:
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self.is_requested = True
+        raise KeyboardInterrupt
 
 
 def run(command: Callable[[], int], debug: bool) -> int:

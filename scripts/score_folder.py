@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             "Write it here, then copy it there"
         )
     arguments.out = Path(arguments.out)
-    signal.signal(signal.SIGTERM, _interrupt)  # `docker stop`: like Ctrl-C
+    command_line.Interruption(signal.SIGTERM)  # `docker stop`: like Ctrl-C
     return command_line.run(lambda: _score(arguments), arguments.debug)
 
 
@@ -189,10 +189,6 @@ def _parser() -> argparse.ArgumentParser:
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     return parser
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ others waiting.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from console.command_line import Interruption
 from scripts.rollout import cleanup
 from scripts.rollout.fleet import HeldBack
 from scripts.rollout.settings import Deployment, VersionFailed
@@ -117,17 +119,16 @@ def follow(models: Sequence[Followed], poll_s: float, *, retry: bool) -> int:
         handler.addFilter(said_once)
         if len(models) > 1:
             handler.setFormatter(_ByModel())
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption = Interruption(signal.SIGTERM, signal.SIGINT)
     names = ", ".join(model.name for model in models)
     logger.info("following the alias of %s, every %g s", names, poll_s)
-    ending = threading.Event()
-    try:
-        if len(models) == 1:  # here, where a signal interrupts it anywhere
-            _follow(models[0], poll_s, said_once, ending, retry=retry)
+    # In the main thread a signal interrupts it anywhere.
+    with contextlib.suppress(KeyboardInterrupt):
+        if len(models) == 1:
+            _follow(models[0], poll_s, said_once, lambda: interruption.is_requested, retry=retry)
         else:
-            _follow_all(models, poll_s, said_once, ending, retry=retry)
-    except KeyboardInterrupt:
-        logger.info("no longer following; what is served stays")
+            _follow_all(models, poll_s, said_once, retry=retry)
+    logger.info("no longer following; what is served stays")
     return 0
 
 
@@ -135,14 +136,14 @@ def _follow_all(
     models: Sequence[Followed],
     poll_s: float,
     said_once: SaidOnce,
-    ending: threading.Event,
     *,
     retry: bool,
 ) -> None:
     """Follow each model in a thread of its own; a signal lets those that sync come to their end."""
+    ending = threading.Event()
     threads = [
         threading.Thread(
-            target=_follow, args=(model, poll_s, said_once, ending),
+            target=_follow, args=(model, poll_s, said_once, ending.is_set),
             kwargs={"retry": retry}, name=model.name, daemon=True,
         )
         for model in models
@@ -164,12 +165,12 @@ def _follow(
     model: Followed,
     poll_s: float,
     said_once: SaidOnce,
-    ending: threading.Event,
+    is_ending: Callable[[], bool],
     *,
     retry: bool,
 ) -> None:
     failures = 0
-    while not ending.is_set():
+    while not is_ending():
         said_once.next_round()
         outcome = _round(model.find, retry=retry)
         model.round_ended(outcome)
@@ -179,6 +180,8 @@ def _follow(
         # should be seen soon: no back-off for these.
         failures = failures + 1 if outcome in ("not_now", "crashed") else 0
         retry = False
+        if is_ending():
+            return
         if model.moved.wait(pause_s(poll_s, failures, random.random())):
             failures = 0
         model.moved.clear()
@@ -216,7 +219,3 @@ def _tidy(find: Callable[[], Deployment], moved: threading.Event) -> None:
         logger.info("left to a later round: %s", error)
     except Exception:
         logger.exception("tidying failed")
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

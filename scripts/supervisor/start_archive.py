@@ -202,7 +202,7 @@ def _version_of(mar: Path) -> str:
 def _choose(plan: Plan, sender: Connection) -> None:
     """Send the archives' paths; the body of the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the supervisor sends TERM
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what this one started ends with it
+    command_line.Interruption(signal.SIGTERM)  # so that what this one started ends with it
 
     def command() -> int:
         from scripts.supervisor.alias_archive import NoArchive, served_archive
@@ -228,7 +228,3 @@ def _choose(plan: Plan, sender: Connection) -> None:
     status = command_line.run(command, plan.debug)
     if status:
         raise SystemExit(status)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
-from scripts.rollout.reconcile import LONGEST_PAUSE_S, OUTCOMES, SaidOnce, _round, pause_s
+from scripts.rollout.reconcile import (
+    LONGEST_PAUSE_S,
+    OUTCOMES,
+    Followed,
+    SaidOnce,
+    _round,
+    follow,
+    pause_s,
+)
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import NotNow
 from training.registry.model_versions import RegistryUnavailable
@@ -53,3 +66,33 @@ def test_a_round_says_what_came_of_it(error: Exception, outcome: str) -> None:
 
     assert _round(find, retry=False) == outcome
     assert outcome in OUTCOMES
+
+
+@pytest.fixture
+def _signals_of_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class _Connection:
+    """Something with a finalizer, as MLflow's pool of connections has one."""
+
+
+@pytest.mark.usefixtures("_signals_of_before")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_finalizer_ends_the_watch(number: signal.Signals) -> None:
+    """Python drops what a finalizer raises: the round goes on, and the watch ends after it."""
+    rounds: list[str] = []
+
+    def find() -> Deployment:
+        connection = _Connection()
+        weakref.finalize(connection, os.kill, os.getpid(), number)
+        del connection
+        raise NotNow("the round went on")
+
+    model = Followed(name="iqa", find=find, moved=threading.Event(), round_ended=rounds.append)
+    assert follow([model], 600.0, retry=False) == 0
+    assert rounds == ["not_now"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from scripts.docker_up import SAMPLE, compose_command
 UP_TIMEOUT_S = 3000.0  # a first build fetches gigabytes
 TIMEOUT_S = 300.0
 INSIDE = ROOT / "tests" / "docker" / "inside.py"
+CONNECT = """
+import json, socket, sys
+found = []
+for host in sys.argv[2:]:
+    try:
+        socket.create_connection((host, int(sys.argv[1])), 3).close()
+        found.append(host)
+    except OSError:
+        pass
+print(json.dumps(found))
+"""
 
 
 class Stack:
@@ -83,6 +95,14 @@ class Stack:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def reaches(self, service: str, hosts: Sequence[str], port: int) -> list[str]:
+        """Return those hosts that a service's container gets a connection to."""
+        tried = self.docker(
+            "exec", self.container(service), "python", "-c", CONNECT, str(port), *hosts
+        )
+        found: list[str] = json.loads(tried)
+        return found
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the project on this machine, against the project's MLflow."""

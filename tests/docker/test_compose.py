@@ -98,7 +98,7 @@ def test_workers_see_no_secret(stack: Stack) -> None:
 
 
 def test_only_the_way_in_and_the_pages_are_published(stack: Stack) -> None:
-    """On loopback; server and side-car are on the network without a way out alone."""
+    """On loopback; server and side-car are on networks without a way out alone."""
     bound = {}
     for service in LONG_RUNNING:
         told = stack.inspect(service)["NetworkSettings"]["Ports"]
@@ -107,10 +107,24 @@ def test_only_the_way_in_and_the_pages_are_published(stack: Stack) -> None:
         "front", "mlflow", "prometheus",
     }  # fmt: skip
     assert {b["HostIp"] for ports in bound.values() for b in ports} == {"127.0.0.1"}
-    inside = f"{stack.project}_inside"
-    assert json.loads(stack.docker("network", "inspect", inside))[0]["Internal"] is True
-    for service in ("torchserve", "web", "sidecar"):
-        assert list(stack.inspect(service)["NetworkSettings"]["Networks"]) == [inside]
+    inside, registry = (f"{stack.project}_{name}" for name in ("inside", "registry"))
+    for network in (inside, registry):
+        assert json.loads(stack.docker("network", "inspect", network))[0]["Internal"] is True
+    for service, networks in (
+        ("torchserve", {inside}), ("web", {inside}), ("sidecar", {inside, registry}),
+    ):  # fmt: skip
+        assert set(stack.inspect(service)["NetworkSettings"]["Networks"]) == networks
+
+
+@pytest.mark.parametrize("service", ["torchserve", "web", "front"])
+def test_what_reads_bytes_of_clients_does_not_reach_the_registry(
+    stack: Stack, service: str
+) -> None:
+    """By neither name nor address; the side-car does, so the question is asked rightly."""
+    networks = stack.inspect("mlflow")["NetworkSettings"]["Networks"]
+    addresses = ["mlflow", *(str(one["IPAddress"]) for one in networks.values())]
+    assert not stack.reaches(service, addresses, 5000)
+    assert "mlflow" in stack.reaches("sidecar", addresses, 5000)
 
 
 def test_the_front_passes_on_what_it_should_and_nothing_else(stack: Stack) -> None:

@@ -50,9 +50,17 @@ def test_only_the_front_and_the_pages_are_published_and_on_loopback() -> None:
     assert set(published) == {"front", "mlflow", "prometheus", "grafana"}
     for ports in published.values():
         assert [port.split(":")[0:2] for port in ports] == [["${PUBLISH_ADDRESS", "-127.0.0.1}"]]
-    # A container on this network alone reaches nothing outside and is reached from nowhere.
-    inner = {name for name, service in SERVICES.items() if service["networks"] == ["inside"]}
+    # A container on these networks alone reaches nothing outside and is reached from nowhere.
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    inner = {name for name, mine in networks.items() if mine <= {"inside", "registry"}}
     assert inner == {"torchserve", "web", "sidecar", "register", "postgres"}
+
+
+def test_what_clients_reach_does_not_reach_the_registry() -> None:
+    """MLflow asks nobody for a password: of those near the server the side-car alone is with it."""
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    near = {name for name, mine in networks.items() if mine & networks["mlflow"]}
+    assert near == {"mlflow", "sidecar", "register", "postgres"}
 
 
 def test_the_server_holds_no_secret_and_cannot_write_the_store() -> None:

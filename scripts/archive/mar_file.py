@@ -39,6 +39,11 @@ def mar_path(store: Path, name: str, version: str) -> Path:
     return store / f"{name}-{version}.mar"
 
 
+def version_of(mar: Path) -> str:
+    """Return the version in an archive's name."""
+    return mar.stem.rpartition("-")[2]
+
+
 def archives_of(store: Path, name: str) -> list[Path]:
     """Return a model's archives in a store; those of `iqa-2` are not those of `iqa`."""
     pattern = re.compile(rf"{re.escape(name)}-\d+\.mar")

@@ -44,7 +44,8 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
                 f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
                 "MLFLOW_TRACKING_URI."
             ) from error
-        return _last_resort(store, name, alias, f"registry {tracking_uri()} does not answer")
+        reason = f"registry {tracking_uri()} does not answer"
+        return _last_resort(store, name, alias, known, reason)
     refused = known.read().instead_of(str(version.version))
     if refused is not None:
         return _good_instead(store, name, str(version.version), *refused)
@@ -53,7 +54,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     except NotNow as error:  # a watch takes it once it is there
         if not mar_file.archives_of(store, name):
             raise NoArchive(f"{error} No archive is in {store} to fall back on.") from error
-        return _last_resort(store, name, alias, str(error).rstrip("."))
+        return _last_resort(store, name, alias, known, str(error).rstrip("."))
     except (ValueError, OSError, RuntimeError) as error:
         raise NoArchive(str(error)) from error
     last_known_alias.write(name, alias, target)
@@ -101,10 +102,18 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     return register(name, alias)
 
 
-def _last_resort(store: Path, name: str, alias: str, reason: str) -> Path:
-    """Return what the alias named when it was last asked, or else the newest archive."""
+def _last_resort(store: Path, name: str, alias: str, known: Records, reason: str) -> Path:
+    """
+    Return what the alias named when it was last asked, or else the newest archive.
+
+    In place of one that a deployment refused or an operator held back: the last good one.
+    """
     archives = sorted(mar_file.archives_of(store, name), key=lambda path: path.stat().st_mtime)
     chosen = last_known_alias.read(name, alias, store) or archives[-1]
+    refused = known.read().instead_of(mar_file.version_of(chosen))
+    if refused is not None:
+        logger.warning("%s", reason)
+        return _good_instead(store, name, mar_file.version_of(chosen), *refused)
     mar_file.read_provenance(chosen)
     logger.warning("%s; serving the last proven archive, %s", reason, chosen.name)
     return chosen

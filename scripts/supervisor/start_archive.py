@@ -182,9 +182,10 @@ def after_a_crash(
     current = record.current()
     if current is not None:
         chosen += _unaltered(store / current.mar, current.sha256)
-    refused = record.quarantine.version if record.quarantine else None
-    if started_with is not None and started_with.exists() and _version_of(started_with) != refused:
-        chosen.append(started_with)
+    if started_with is not None and started_with.exists():
+        version = mar_file.version_of(started_with)
+        if record.quarantine is None or record.quarantine.version != version:
+            chosen.append(started_with)
     return list(dict.fromkeys(chosen))
 
 
@@ -193,10 +194,6 @@ def _unaltered(mar: Path, sha256: str) -> list[Path]:
         return [mar] if mar_file.sha256_of(mar) == sha256 else []
     except OSError:
         return []
-
-
-def _version_of(mar: Path) -> str:
-    return mar.stem.rpartition("-")[2]
 
 
 def _choose(plan: Plan, sender: Connection) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import mar_file, published
+from scripts.archive import last_known_alias, mar_file, published
 from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.records import Good, Hold, Record, Records
 from scripts.server.client import NotNow
 from scripts.server.state import StateDir
 from scripts.supervisor import alias_archive
 from scripts.supervisor.start_archive import Served, after_a_crash
+from training.registry.model_versions import RegistryUnavailable
 
 
 @pytest.fixture
@@ -95,6 +96,29 @@ def test_a_start_serves_what_it_has_while_a_version_is_not_published_yet(
     with caplog.at_level(logging.WARNING):
         assert alias_archive.served_archive("iqa", "staging", tmp_path, known) == mar
     assert f"{command}; serving the last proven archive, iqa-1.mar" in caplog.text
+
+
+def test_without_the_registry_a_start_serves_nothing_that_was_refused(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the newest archive nor the one that the alias named last, if it is in quarantine."""
+
+    def no_answer(*_: object) -> None:
+        raise RegistryUnavailable("registry: expected an answer, got none.")
+
+    monkeypatch.setattr(alias_archive, "connect", lambda **_: None)
+    monkeypatch.setattr(alias_archive, "_resolve", no_answer)
+    known = Records(state=StateDir.at(store / "state"), model_name="iqa")
+    with known.changing() as record:
+        record.add_good(_good(store, "2"))
+        record.refuse("3", "golden pictures: 12 points off")
+    for _ in range(2):
+        caplog.clear()
+        chosen = alias_archive.served_archive("iqa", "staging", store, known)
+        assert chosen.name == "iqa-2.mar"
+        assert "does not answer" in caplog.text
+        assert "quarantined: golden pictures: 12 points off. Serving version 2" in caplog.text
+        last_known_alias.write("iqa", "staging", store / "iqa-3.mar")
 
 
 @pytest.mark.parametrize("source", ["", published.REGISTRY])

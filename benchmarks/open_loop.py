@@ -11,11 +11,12 @@ and takes about 0.2 ms a request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -115,20 +116,15 @@ def open_loop(
     Returns:
         Each request in the order of their due times, and the generator's CPU seconds.
     """
-    sendings, began_s = [], 0.0
-    for phase in phases:
-        count = round(phase.rate_per_s * phase.seconds)
-        sendings += [Sending(began_s + i / phase.rate_per_s) for i in range(count)]
-        began_s += phase.seconds
     gc.collect()
     gc.disable()  # a full collection stops the clock for tens of milliseconds
     cpu_started_s = time.process_time()
     try:
-        generator = _Generator(request, sendings, is_ended, keeps_replies=keeps_replies)
-        asyncio.run(generator.run(timeout_s, begin_s))
+        generator = _Generator(request, is_ended, keeps_replies=keeps_replies)
+        asyncio.run(generator.run(_all_due_s(phases), timeout_s, begin_s))
     finally:
         gc.enable()
-    return sendings, time.process_time() - cpu_started_s
+    return generator.sendings, time.process_time() - cpu_started_s
 
 
 def summarise(
@@ -163,17 +159,26 @@ def summarise(
     )
 
 
+def _all_due_s(phases: Sequence[Phase]) -> Iterator[float]:
+    """Yield when each request is due: an hour of them, made at once, would delay the first ones."""
+    began_s = 0.0
+    for phase in phases:
+        for i in range(round(phase.rate_per_s * phase.seconds)):
+            yield began_s + i / phase.rate_per_s
+        began_s += phase.seconds
+
+
 class _Generator:
     """Sends what is due on connections that are kept, and opens one more when none is free."""
 
     def __init__(
         self,
         request: Request,
-        sendings: list[Sending],
         is_ended: Callable[[], bool],
         *,
         keeps_replies: bool,
     ) -> None:
+        self.sendings: list[Sending] = []
         self.keeps_replies = keeps_replies
         self._is_ended = is_ended
         address = urlsplit(request.url)
@@ -187,31 +192,35 @@ class _Generator:
         target = f"{address.path or '/'}{'?' * bool(address.query)}{address.query}"
         self.wire = f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + request.body
         self.free: list[_Connection] = []
-        self._sendings = sendings
-        self._left = len(sendings)
+        self._under_way = 0
+        self._is_open = True
         self._connections: set[_Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
-    async def run(self, timeout_s: float, begin_s: float | None) -> None:
+    async def run(
+        self, all_due_s: Iterator[float], timeout_s: float, begin_s: float | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._all_done = asyncio.Event()
+        self._one_done = asyncio.Event()
         self._started_s = self._loop.time() + LEAD_S if begin_s is None else begin_s
-        for i, sending in enumerate(self._sendings):
+        for due_s in all_due_s:
             # With nothing to wait for, replies still must be read.
-            await asyncio.sleep(max(sending.due_s - self.now_s(), 0.0))
+            await asyncio.sleep(max(due_s - self.now_s(), 0.0))
             if self._is_ended():
-                self._left -= len(self._sendings) - i
-                del self._sendings[i:]
                 break
-            sending.handled_s = self.now_s()
+            sending = Sending(due_s, handled_s=self.now_s())
+            self.sendings.append(sending)
+            self._under_way += 1
             self.send(sending)
-        try:
-            if self._left:
-                await asyncio.wait_for(self._all_done.wait(), timeout_s)
-        except TimeoutError:
-            for sending in self._sendings:
+        deadline_s = self.now_s() + timeout_s
+        while self._under_way and self.now_s() < deadline_s:
+            self._one_done.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._one_done.wait(), deadline_s - self.now_s())
+        if self._under_way:
+            for sending in self.sendings:
                 sending.done_s = sending.done_s or self.now_s()
-        self._left = -1  # what still comes is too late
+        self._is_open = False  # what still comes is too late
         for task in self._opening:
             task.cancel()
         for connection in self._connections:
@@ -230,12 +239,11 @@ class _Generator:
         task.add_done_callback(self._opening.discard)
 
     def finish(self, sending: Sending, status: int, reply: bytes = b"") -> None:
-        if self._left <= 0:
+        if not self._is_open:
             return
         sending.done_s, sending.status, sending.reply = self.now_s(), status, reply
-        self._left -= 1
-        if self._left == 0:
-            self._all_done.set()
+        self._under_way -= 1
+        self._one_done.set()
 
     def repeat_or_give_up(self, sending: Sending) -> None:
         """
@@ -244,7 +252,7 @@ class _Generator:
         Servers close idle connections, and may do so just when a request is on its way: that is
         for the client to repeat, once.
         """
-        if sending.is_repeated or self._left <= 0:
+        if sending.is_repeated or not self._is_open:
             self.finish(sending, NO_REPLY)
             return
         sending.is_repeated = True

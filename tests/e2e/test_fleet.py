@@ -254,6 +254,7 @@ def _stage(version: str) -> None:
     model_versions.move_alias("iqa", "staging", version, "test")
 
 
+@pytest.mark.timeout(300 + 60 * MOVES)
 def test_a_moved_alias_is_followed_by_one_server_after_the_other(fleet: Fleet) -> None:
     """
     Under load: nothing is lost, one is between two versions at a time, and no key goes back.

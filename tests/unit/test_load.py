@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.load import Latency, Request, closed_loop, latency_of, percentile
-from benchmarks.open_loop import NO_REPLY, Phase, open_loop, summarise
+from benchmarks.open_loop import NO_REPLY, OK, Phase, open_loop, summarise
 from benchmarks.overload import recovery_s, windows_of
 from tests.tiny_server import BODY, TinyServer
 
@@ -112,6 +112,18 @@ def test_phases_follow_each_other_and_are_summarised_apart() -> None:
         summarise(sendings, phases[1], began_s=0.5).latency.n,
     ]
     assert counts == [10, 30]
+
+
+def test_a_load_of_hours_begins_at_once_and_ends_when_told() -> None:
+    """A million requests that may follow must not delay the first one, whose latency counts."""
+    with TinyServer().running() as server:
+        begin_s = time.monotonic() + 1  # a collection of garbage comes before
+        sendings, _ = open_loop(
+            server.request(), [Phase(rate_per_s=100, seconds=36_000)], begin_s=begin_s,
+            is_ended=lambda: time.monotonic() > begin_s + 0.3,
+        )  # fmt: skip
+    assert {one.status for one in sendings} == {OK}
+    assert sendings[0].done_s < 0.25
 
 
 @needs_wrk

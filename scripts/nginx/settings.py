@@ -34,6 +34,7 @@ HELP: Final = {
     "FRONT_UPSTREAM": "TorchServe's inference address",
     "FRONT_HEALTH": "the supervisor's address, for /ready",
     "FRONT_IN_FLIGHT": "requests under way at most; the next one gets 503 `overloaded`",
+    "FRONT_LARGE_IN_FLIGHT": "requests of 10 MB or more under way at most; the next one: the same",
     "FRONT_PER_ADDRESS": "requests and uploads of one client address at once",
     "FRONT_MAX_BYTES": "size of a body; above it 413",
     "FRONT_BATCH_BYTES": "size of a body of /predict/batch",
@@ -59,6 +60,7 @@ def defaults() -> Settings:
         "FRONT_HEALTH": "127.0.0.1:8083",
         # What TorchServe's queue takes: with workers that hold some as well, it is never full.
         "FRONT_IN_FLIGHT": _setting("torchserve/model-config.yaml", r"^jobQueueSize: (\d+)"),
+        "FRONT_LARGE_IN_FLIGHT": "8",  # a batch has eight under way; by test_default_start.py
         "FRONT_PER_ADDRESS": connections,
         "FRONT_MAX_BYTES": _setting("config.properties", r"^max_request_size=(\d+)"),
         "FRONT_BATCH_BYTES": str(4 * 1024**3),  # a hundred of the largest; never held as a whole

@@ -8,7 +8,6 @@ others waiting.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import signal
@@ -123,11 +122,16 @@ def follow(models: Sequence[Followed], poll_s: float, *, retry: bool) -> int:
     names = ", ".join(model.name for model in models)
     logger.info("following the alias of %s, every %g s", names, poll_s)
     # In the main thread a signal interrupts it anywhere.
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         if len(models) == 1:
             _follow(models[0], poll_s, said_once, lambda: interruption.is_requested, retry=retry)
         else:
             _follow_all(models, poll_s, said_once, retry=retry)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for handler in logging.getLogger().handlers:
+            handler.removeFilter(said_once)
     logger.info("no longer following; what is served stays")
     return 0
 

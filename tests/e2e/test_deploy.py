@@ -127,7 +127,7 @@ def _loaded(server: RunningServer) -> set[str]:
     return {entry["modelVersion"] for entry in server.manage("/all")}
 
 
-def _load(server: RunningServer, per_s: float = 20) -> Load:
+def _load(server: RunningServer, per_s: float = 10) -> Load:
     return Load(server.url("INFERENCE_PORT", "/predictions/iqa"), PICTURE, per_s)
 
 

@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--brisque-pictures", type=int, default=400, metavar="N",
-        help="of the test split, evenly drawn: each takes some 0.4 s (default: %(default)s)",
+        help="of the test split, evenly drawn; 0.3 s each (default: %(default)s)",
     )  # fmt: skip
     add_options(parser, DataConfig)
     command_line.add_debug(parser)

@@ -21,7 +21,7 @@ Ablation = Callable[..., int]
 @pytest.fixture
 def run_ablation(demo: Path, tmp_path: Path, store: str) -> Ablation:
     """Run the command on the tiny set, with a tracking database of the test's own."""
-    small = ["--crop-px", "64", "--batch-size", "8", "--workers", "0"]
+    small = ["--crop-px", "64", "--area-px", "12288", "--batch-size", "8", "--workers", "0"]
     where = ["--data-dir", str(demo), "--out", str(tmp_path / "ablation"), "--epochs", "1"]
 
     def run(*options: str) -> int:

@@ -173,6 +173,7 @@ def test_a_run_calibrates_before_it_registers(
         dataset="csv", data_dir=pictures, labels=tmp_path / "labels.csv", mos_range=(0.0, 1.0),
         # What ranks backwards is not calibrated: features that know quality rank right at once.
         weights=str(PRETRAINED / checkpoint.WEIGHTS_FILE), epochs=2, batch_size=4, crop_px=128,
+        area_px=128 * 128,
         workers=0, device="cpu", precision="f32", out=tmp_path / "run",
     )  # fmt: skip
     registered: promotion.Registered = train(config)

@@ -95,7 +95,7 @@ def test_torchrun_trains_and_registers_one_version(rated: Path, tmp_path: Path) 
                 sys.executable, *launcher, "-m", "training.train", "--data-dir", str(rated),
                 "--weights", str(WEIGHTS), "--norm", "frozen", "--dropout", "0",
                 "--precision", "f32", "--epochs", "1", "--limit", "8", "--batch-size", "4",
-                "--damaged-pairs", "2", "--crop-px", "64", "--workers", "0", "--lr", "1e-5",
+                "--damaged-pairs", "2", "--crop-px", "64", "--area-px", "12288", "--workers", "0", "--lr", "1e-5",
                 "--out", str(out),
             ],
             cwd=ROOT,

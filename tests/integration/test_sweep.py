@@ -26,7 +26,8 @@ Sweep = Callable[..., int]
 def run_sweep(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Run the command on the tiny set, with a tracking database of the test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    small = ["--weights", "none", "--crop-px", "64", "--batch-size", "8", "--workers", "0"]
+    small = ["--weights", "none", "--crop-px", "64", "--area-px", "12288", "--batch-size", "8",
+             "--workers", "0"]  # fmt: skip
     where = ["--data-dir", str(demo), "--out", str(tmp_path / "sweep")]
 
     def run(*options: str) -> int:

@@ -52,7 +52,7 @@ def config_for(few: Path, out: Path, **settings: object) -> TrainConfig:
     fixed = {
         "dataset": "csv", "data_dir": few, "labels": few / "labels.csv", "mos_range": (0.0, 120.0),
         "weights": "none", "epochs": 2, "batch_size": 2, "crop_px": 64, "workers": 0,
-        "device": "cpu", "precision": "f32", "out": out,
+        "device": "cpu", "precision": "f32", "area_px": 96 * 128, "out": out,
     }  # fmt: skip
     return TrainConfig(**{**fixed, **settings})  # type: ignore[arg-type]  # a test's shorthand
 
@@ -216,7 +216,8 @@ def test_a_reloaded_version_predicts_what_was_measured(few: Path, tmp_path: Path
     folder = model_versions.download("iqa", registered.version, tmp_path / "out")
     test = ratings.load(config).splits["test"]
     network, card = checkpoint.load(folder)
-    quality = predict(torch_predictor(network, torch.device("cpu")), test)
+    seen = test.seen_by(checkpoint.policy_of(card))
+    quality = predict(torch_predictor(network, torch.device("cpu")), seen)
     assert 100 * np.abs(quality - test.target).mean() == pytest.approx(
         card["metrics"]["test"]["mae_100"], abs=1e-3
     )
@@ -244,7 +245,7 @@ def _command(config: TrainConfig) -> list[str]:
     options = {
         "dataset": config.dataset, "data-dir": config.data_dir, "labels": config.labels,
         "weights": config.weights, "epochs": config.epochs, "batch-size": config.batch_size,
-        "crop-px": config.crop_px, "workers": config.workers, "device": config.device,
+        "crop-px": config.crop_px, "area-px": config.area_px, "workers": config.workers, "device": config.device,
         "precision": config.precision, "ema-decay": config.ema_decay, "out": config.out,
     }  # fmt: skip
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]

@@ -8,6 +8,7 @@ from urllib.error import URLError
 import torch
 from iqa.network.checkpoint import sha256_of
 from iqa.network.model import ImageNetwork, Network
+from iqa.network.narrow import PRUNABLE, hidden_channels_in, hidden_channels_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
@@ -38,8 +39,9 @@ def starting_network(
     """
     train = data.splits["train"]
     network = by_name.make(
-        config.backbone, task.head(data.facts), train.policy, config.dropout, config.pooling
-    )
+        config.backbone, task.head(data.facts), train.policy, config.dropout, config.pooling,
+        fewer_hidden_channels(config.backbone, config.weights),
+    )  # fmt: skip
     start_from(network, config.weights)
     if not isinstance(network, ImageNetwork):
         _expect_known_parts(network, config)
@@ -99,6 +101,28 @@ def start_from(network: Network, weights: str) -> None:
         network.features.load_state_dict(_as_features(network, _download(network.backbone)))
     elif weights != "none":
         network.features.load_state_dict(_as_features(network, _read(Path(weights))))
+
+
+def fewer_hidden_channels(backbone: str, weights: str) -> tuple[int, ...] | None:
+    """
+    Return how many hidden channels each block has in a file of `training.prune`.
+
+    Args:
+        backbone: Its name.
+        weights: `imagenet`, `none`, or a path.
+
+    Returns:
+        None where the network has all of them, and where its blocks cannot be narrower.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    if backbone not in PRUNABLE or weights in ("imagenet", "none"):
+        return None
+    found = hidden_channels_in(_read(Path(weights)))
+    usual = hidden_channels_of(ImageNetwork(backbone).features)
+    is_narrower = len(found) == len(usual) and found != usual
+    return found if is_narrower else None
 
 
 def keep_head(network: ImageNetwork, weights: str) -> None:

@@ -30,7 +30,12 @@ def network_name(text: str) -> str:
 
 
 def make(
-    name: str, head: Head, policy: Policy, dropout: float = 0.2, pooling: str = "average"
+    name: str,
+    head: Head,
+    policy: Policy,
+    dropout: float = 0.2,
+    pooling: str = "average",
+    hidden_channels: tuple[int, ...] | None = None,
 ) -> Network:
     """
     Make a network with random weights.
@@ -41,12 +46,13 @@ def make(
         policy: How an image becomes its input.
         dropout: Probability before the last layer, where the network takes one.
         pooling: Of this project's.
+        hidden_channels: Of a narrower network of this project, see `iqa.network.narrow`.
 
     Raises:
         ValueError: There is no such network, or it does not do what is asked.
     """
     if not is_own(name):
-        return ImageNetwork(name, dropout, pooling, head, n_channels=policy.n_channels)
+        return ImageNetwork(name, dropout, pooling, head, policy.n_channels, hidden_channels)
     if pooling != "average":
         raise ValueError(
             f"--pooling: expected it left out with {name}, which pools by itself, got {pooling}."

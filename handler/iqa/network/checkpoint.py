@@ -18,6 +18,7 @@ from iqa.drift.reference import DRIFT, Reference
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
+from iqa.network.narrow import PRUNABLE
 from iqa.network.user_network import is_own
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import CARD_FILE as CARD_FILE
@@ -33,6 +34,8 @@ FORMAT: Final = 2
 # knows neither would give its outputs another meaning, and refuses it.
 TASK_FORMAT: Final = 3
 READABLE_FORMATS: Final = (1, 2, 3)
+
+HIDDEN_CHANNELS: Final = "hidden_channels"
 
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
@@ -158,6 +161,7 @@ def image_network(card: Card) -> ImageNetwork:
         pooling=architecture["pooling"],
         head=task_of(card).head(card),
         n_channels=policy_of(card).n_channels,
+        hidden_channels=architecture.get(HIDDEN_CHANNELS),
     )
 
 
@@ -211,7 +215,14 @@ def _check_architecture(architecture: Card, head: Head) -> None:
         if (got := architecture[name]) not in known:
             one_of = ", ".join(known)
             raise CheckpointMismatch(f"{name}: expected one of {one_of}, got {got!r}.")
-    expected = architecture_of(architecture["backbone"], architecture["pooling"], head)
+    hidden = architecture.get(HIDDEN_CHANNELS)
+    if hidden is not None and architecture["backbone"] not in PRUNABLE:
+        one_of = ", ".join(PRUNABLE)
+        raise CheckpointMismatch(
+            f"{HIDDEN_CHANNELS}: expected them with {one_of} alone, got them with "
+            f"{architecture['backbone']!r}. Make the checkpoint again: training.prune."
+        )
+    expected = architecture_of(architecture["backbone"], architecture["pooling"], head, hidden)
     _expect("architecture", expected, architecture)
 
 

@@ -7,10 +7,12 @@ Shapes: N batch, H and W any size that the backbone takes, C = 3 (RGB) or 1 (gre
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from iqa.network.logit_map import not_linear
+from iqa.network.narrow import hidden_channels_of, narrow
 from iqa.network.small_networks import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
@@ -111,6 +113,8 @@ class ImageNetwork(Network):
         pooling: One of `POOLINGS`. All but the average have answers and no map.
         head: Outputs and activation, as the task says.
         n_channels: Channels of the input: 3, or 1 for grey.
+        hidden_channels: Of each block, where MobileNetV2 has fewer than torchvision's, see
+            `iqa.network.narrow`.
     """
 
     mean: Tensor
@@ -123,6 +127,7 @@ class ImageNetwork(Network):
         pooling: str = "average",
         head: Head = ONE_OUTPUT,
         n_channels: int = 3,
+        hidden_channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if backbone not in NETWORKS:
@@ -133,6 +138,9 @@ class ImageNetwork(Network):
         self.backbone, self.pooling, self.ends_in = backbone, pooling, head
         self.n_channels = n_channels
         self.features = _features_of(backbone)
+        self.is_narrow = hidden_channels is not None
+        if hidden_channels is not None:
+            narrow(self.features, hidden_channels)
         self.dropout = nn.Dropout(dropout)
         n_pooled = NETWORKS[backbone] * len(pooling.split("+"))
         self.head = nn.Linear(n_pooled, head.n_outputs)
@@ -164,7 +172,8 @@ class ImageNetwork(Network):
 
     def architecture(self) -> dict[str, Any]:
         """See `Network`."""
-        return architecture_of(self.backbone, self.pooling, self.ends_in)
+        hidden = hidden_channels_of(self.features) if self.is_narrow else None
+        return architecture_of(self.backbone, self.pooling, self.ends_in, hidden)
 
     @property
     def last_layer(self) -> nn.Module:
@@ -183,14 +192,18 @@ class ImageNetwork(Network):
         return maps
 
 
-def architecture_of(backbone: str, pooling: str, head: Head) -> dict[str, Any]:
-    """Return what a card says of an `ImageNetwork`."""
+def architecture_of(
+    backbone: str, pooling: str, head: Head, hidden_channels: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Return what a card says of an `ImageNetwork`; hidden channels only where they are fewer."""
+    narrowed = {} if hidden_channels is None else {"hidden_channels": list(hidden_channels)}
     return {
         "backbone": backbone,
         "pooling": pooling,
         "head": str(head),
         "mean": list(MEAN),
         "std": list(STD),
+        **narrowed,
     }
 
 

@@ -16,7 +16,6 @@ from iqa.drift.measures import Measures, of_features, of_file, of_pixels, of_rep
 from iqa.imaging.decoding import DecodedImage, Limits, of_image
 from iqa.imaging.preprocessing import Policy
 from iqa.imaging.statistics import pixel_statistics
-from iqa.network.intermediate_features import N_FEATURES
 from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
 from iqa.scoring.reply import compose
@@ -90,7 +89,7 @@ class Scorer:
         self._heads = None if precision == "int8" else Heads.of_card(directory, card)
         self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)
         self._is_measured = measures
-        self._signs = None if self._heads is None else projection(N_FEATURES[self._heads.backbone])
+        self._signs = None if self._heads is None else projection(self._heads.n_features)
 
     def look(self, batch_NHWC: NDArray[np.uint8]) -> list[Seen]:
         """

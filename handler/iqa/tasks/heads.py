@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.errors import CheckpointMismatch
+from iqa.imaging.statistics import N_STATISTICS
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -154,6 +155,12 @@ class Heads:
     backbone: str
     causes: Causes | None
     familiarity: Familiarity | None
+
+    @property
+    def n_features(self) -> int:
+        """How many of the network's features they take: a narrower network has fewer."""
+        head = self.causes or self.familiarity
+        return 0 if head is None else len(head.network.mean) - N_STATISTICS
 
     @classmethod
     def of_card(cls, directory: Path, card: Mapping[str, Any]) -> Heads | None:

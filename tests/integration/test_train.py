@@ -19,6 +19,7 @@ from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
+from training import prune
 from training.data import ratings
 from training.loop.config import TrainConfig
 from training.loop.optimiser import average_of, evaluated_network
@@ -26,6 +27,7 @@ from training.loop.run_state import STATE_FILE
 from training.loop.teacher import taught
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
+from training.registry.pretrained import PRETRAINED
 from training.tasks.losses import LOSSES
 from training.train import main, train
 
@@ -114,6 +116,27 @@ def test_a_student_of_a_smaller_input_learns_from_its_teacher(few: Path, tmp_pat
     asked = replace(data.splits["train"], paths=[tmp_path / "none.png"] * len(kept["names"]))
     again = taught(asked, teacher, 0.25, tmp_path / "small", torch.device("cpu"), 0)
     assert np.allclose(again.target, 0.75 * asked.target + 0.25 * kept["scores"])
+
+
+@pytest.mark.usefixtures("store")
+def test_a_pruned_network_is_trained_from_its_own_width(few: Path, tmp_path: Path) -> None:
+    """The file of weights says how wide it is; the version keeps that, and its area."""
+    narrow = tmp_path / "narrow"
+    fitted_on = ["--dataset", "csv", "--labels", str(few / "labels.csv"), "--data-dir", str(few),
+                 "--mos-range", "0", "120", "--images", "4", "--area-px", "9216"]  # fmt: skip
+    options = ["--checkpoint", str(PRETRAINED), "--keep", "0.25", "--out", str(narrow)]
+    assert prune.main([*options, *fitted_on]) == 0
+    hidden = checkpoint.load_card(narrow)["architecture"]["hidden_channels"]
+    assert hidden[:4] == [24, 32, 32, 48]  # whole eights
+    settings = {
+        "epochs": 1, "weights": str(narrow / checkpoint.WEIGHTS_FILE), "keep_head": True,
+        "norm": "frozen", "area_px": 9216,
+    }  # fmt: skip
+    registered = train(config_for(few, tmp_path / "run", **settings))
+    folder = model_versions.download("iqa", registered.version, tmp_path / "out")
+    card = checkpoint.load(folder)[1]
+    assert card["architecture"]["hidden_channels"] == hidden
+    assert checkpoint.policy_of(card).area_px == 9216
 
 
 @pytest.mark.parametrize(
@@ -245,7 +268,8 @@ def _command(config: TrainConfig) -> list[str]:
     options = {
         "dataset": config.dataset, "data-dir": config.data_dir, "labels": config.labels,
         "weights": config.weights, "epochs": config.epochs, "batch-size": config.batch_size,
-        "crop-px": config.crop_px, "area-px": config.area_px, "workers": config.workers, "device": config.device,
+        "crop-px": config.crop_px, "area-px": config.area_px, "workers": config.workers,
+        "device": config.device,
         "precision": config.precision, "ema-decay": config.ema_decay, "out": config.out,
     }  # fmt: skip
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]

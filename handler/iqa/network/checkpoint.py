@@ -147,7 +147,7 @@ def image_network(card: Card) -> ImageNetwork:
     Make the network of a card, with random weights.
 
     Raises:
-        CheckpointMismatch: It is none of `NETWORKS`.
+        CheckpointMismatch: It is none of `NETWORKS`, or has more hidden channels than there are.
     """
     architecture = card["architecture"]
     if is_own(architecture["backbone"]):
@@ -156,13 +156,16 @@ def image_network(card: Card) -> ImageNetwork:
             "whose code is not part of iqa. Its graph runs without: build its archive, "
             "scripts.build_mar, and serve or load that."
         )
-    return ImageNetwork(
-        architecture["backbone"],
-        pooling=architecture["pooling"],
-        head=task_of(card).head(card),
-        n_channels=policy_of(card).n_channels,
-        hidden_channels=architecture.get(HIDDEN_CHANNELS),
-    )
+    try:
+        return ImageNetwork(
+            architecture["backbone"],
+            pooling=architecture["pooling"],
+            head=task_of(card).head(card),
+            n_channels=policy_of(card).n_channels,
+            hidden_channels=architecture.get(HIDDEN_CHANNELS),
+        )
+    except ValueError as error:
+        raise CheckpointMismatch(str(error)) from error
 
 
 def load_card(directory: Path) -> Card:

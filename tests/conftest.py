@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from console.paths import ROOT
 from tests.ports import free_ports
 from tests.server import SECRETS, RunningServer
 from tests.shared import made_once
+
+if TYPE_CHECKING:
+    from tests.quick import Quick
 
 # Torch and MLflow are imported where they are used: the process of pytest-xdist that only hands
 # out tests needs neither.
@@ -182,6 +186,14 @@ def server(
         shutil.copyfile(made / registry.name, registry)
         start()
     return server
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Quick:
+    """A version whose request takes milliseconds, with its archive and its registry."""
+    from tests.quick import Quick, make
+
+    return Quick.at(made_once(tmp_path_factory, "quick", lambda folder: make(folder, empty_store)))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -19,6 +18,7 @@ from benchmarks.reliability.versions import add_version
 from console.paths import ROOT
 from scripts.nginx.split import SplitFront
 from tests.deploying import Answer, Command, Deployer, Load, wait_for
+from tests.quick import Quick
 from tests.server import RunningServer
 from training.registry import address, model_versions
 
@@ -87,17 +87,16 @@ class Clients(Load):
 
 @pytest.fixture(scope="module")
 def serving(
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """A server behind the front, with a copy of the registry and a prediction log."""
     folder = tmp_path_factory.mktemp("canary")
-    registry = Path(server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
-    shutil.copy(registry, folder / "mlflow.db")
+    shutil.copy(quick.registry, folder / "mlflow.db")
     serving = make_server(f"sqlite:///{folder / 'mlflow.db'}")
     serving.model_store.mkdir()
-    shutil.copy(server.model_store / "iqa-1.mar", serving.model_store)
+    shutil.copy(quick.archive, serving.model_store)
     serving.environment |= {"WORKERS": "1", "PREDICTION_LOG": str(folder / "predictions")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", serving.environment["MLFLOW_TRACKING_URI"])

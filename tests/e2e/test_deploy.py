@@ -35,9 +35,9 @@ from scripts.rollout.settings import Deployment
 from scripts.server.state import StateDir
 from tests.deploying import Command, Deployer, Load, Trap, wait_for
 from tests.ports import free_port
+from tests.quick import Quick
 from tests.server import RunningServer
 from training.registry import address, model_versions, promotion, tracking
-from training.registry.pretrained import PRETRAINED
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 SECRET = "a secret of the tests"
@@ -61,7 +61,7 @@ def mlflow_server(
 @pytest.fixture(scope="module")
 def serving(
     mlflow_server: MlflowServer,
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     untrained: Path,
 ) -> Iterator[RunningServer]:
@@ -72,14 +72,14 @@ def serving(
     """
     serving = make_server(mlflow_server.uri)
     serving.model_store.mkdir()
-    shutil.copy(server.model_store / "iqa-1.mar", serving.model_store)
+    shutil.copy(quick.archive, serving.model_store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         mlflow_server.wait()
         address.connect()
         tracking.select_experiment("deployments")
-        for made in (PRETRAINED, untrained):
+        for made in (quick.checkpoint, untrained):
             with mlflow.start_run():
                 promotion.register("iqa", None, made, checkpoint.load_card(made))
         put_on_record(serving.model_store, "1")
@@ -675,13 +675,13 @@ def test_a_sync_reads_the_archive_once(
 
 
 def test_a_published_archive_is_taken_and_served_where_there_is_no_torch(
-    serving: RunningServer, deploy: Deployer, tmp_path: Path
+    serving: RunningServer, deploy: Deployer, quick: Quick, tmp_path: Path
 ) -> None:
     """Not before it is published, which is no fault of the version; then its bytes."""
     before = _settle(deploy)
     with mlflow.start_run():
-        card = checkpoint.load_card(PRETRAINED)
-        version = promotion.register("iqa", None, PRETRAINED, card).version
+        card = checkpoint.load_card(quick.checkpoint)
+        version = promotion.register("iqa", None, quick.checkpoint, card).version
     mar = serving.model_store / f"iqa-{version}.mar"
     copy_archive(serving.model_store / "iqa-1.mar", mar, "iqa", version)
     put_on_record(serving.model_store, version)

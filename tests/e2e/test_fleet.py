@@ -37,9 +37,9 @@ from scripts.archive import mar_file
 from scripts.nginx.program import nginx_command, nginx_program
 from tests.deploying import SURPLUS, Command, Deployer, wait_for
 from tests.ports import free_port
+from tests.quick import Quick
 from tests.server import RunningServer
 from training.registry import address, model_versions, promotion, tracking
-from training.registry.pretrained import PRETRAINED
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 NAMES = ("a", "b", "c")
@@ -109,7 +109,7 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(
     empty_store: Path,
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
@@ -125,15 +125,16 @@ def fleet(
         address.connect()
         tracking.select_experiment("fleet")
         with mlflow.start_run():
-            promotion.register("iqa", None, PRETRAINED, checkpoint.load_card(PRETRAINED))
-        put_on_record(server.model_store, "1")
+            card = checkpoint.load_card(quick.checkpoint)
+            promotion.register("iqa", None, quick.checkpoint, card)
+        put_on_record(quick.archive.parent, "1")
         model_versions.move_alias("iqa", "staging", "1", "test")
         servers = {}
         for name in NAMES:
             one = servers[name] = make_server(registry.uri)
             one.environment |= {"WORKERS": "1", "WEB": "0"}
             one.model_store.mkdir()
-            shutil.copy(server.model_store / "iqa-1.mar", one.model_store)
+            shutil.copy(quick.archive, one.model_store)
             done = one.run("--detach")
             assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{one.logs()}"
         deploy = Deployer(tmp_path_factory.mktemp("commands"), servers["a"].environment)

@@ -169,6 +169,7 @@ def test_versions_are_listed_with_what_they_are(serving: RunningServer, deploy: 
     assert any(line.startswith("1 ") and "where a rollback leads" in line for line in lines)
 
 
+@pytest.mark.alone
 def test_a_rollback_takes_less_than_five_seconds_under_load(
     serving: RunningServer, deploy: Deployer
 ) -> None:

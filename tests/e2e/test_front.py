@@ -193,6 +193,7 @@ def test_slow_uploads_hold_no_place(fronted: RunningServer) -> None:
             one.close()
 
 
+@pytest.mark.alone
 def test_overload_is_refused_at_once_and_said(fronted: RunningServer) -> None:
     """Above the limit: 503 `overloaded` with Retry-After, soon; nobody else loses anything."""
 
@@ -275,6 +276,7 @@ def test_torchserve_away_is_said_as_such(fronted: RunningServer) -> None:
     assert set(statuses) == {200, 503}
 
 
+@pytest.mark.alone
 def test_a_stop_under_load_loses_no_accepted_request(fronted: RunningServer) -> None:
     """Until the port is closed each request gets 200 or 503; after that, a refused connection."""
     wait_for(lambda: fronted.health("/ready").status_code == 200, "ready", 30)

@@ -136,6 +136,7 @@ def test_a_full_disk_stops_the_log_and_never_a_score(
     assert any("5 answers have no row" in note for note in found.notes)
 
 
+@pytest.mark.alone
 def test_a_killed_worker_loses_a_second_of_rows_at_most(
     talkative: RunningServer, folder: Path
 ) -> None:

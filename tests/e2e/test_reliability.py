@@ -15,6 +15,8 @@ from benchmarks.reliability.versions import add_version
 from tests.ports import free_port
 from tests.server import RunningServer
 
+pytestmark = pytest.mark.alone
+
 RATE_PER_S = 15.0
 WAIT_S = 60.0
 

@@ -109,6 +109,7 @@ def test_a_drain_takes_readiness_and_not_life(supervised: RunningServer) -> None
     assert _is_ready(supervised)
 
 
+@pytest.mark.alone
 def test_an_answer_comes_from_memory_under_load(supervised: RunningServer) -> None:
     """Probes do not wait in the queue: they take milliseconds while predictions wait."""
     url = supervised.url("INFERENCE_PORT", "/predictions/iqa")
@@ -149,6 +150,7 @@ def test_what_was_served_comes_back_after_a_crash(supervised: RunningServer) -> 
     assert _health(supervised, "/live")[1]["restarts"] == 1
 
 
+@pytest.mark.alone
 def test_a_worker_that_hangs_is_replaced_in_seconds(supervised: RunningServer) -> None:
     """TorchServe alone would wait for 30 s, and the requests behind it."""
 

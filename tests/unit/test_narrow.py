@@ -164,7 +164,7 @@ def test_the_graph_has_the_features_that_are_left(tmp_path: Path) -> None:
         outputs=np.zeros((2, 2), np.float32), outputs_bias=np.zeros(2, np.float32),
     )  # fmt: skip
     causes = Causes(network=small, kinds=("blur", "noise"), floor=20, lead=1.2)
-    assert Heads(backbone="mobilenet_v2", causes=causes, familiarity=None).n_features == n
+    assert Heads(backbone="mobilenet_v2", causes=causes, familiarity=None).n_inputs == size
 
 
 def test_the_command_refuses_what_it_cannot_prune(

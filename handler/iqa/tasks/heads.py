@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.errors import CheckpointMismatch
-from iqa.imaging.statistics import N_STATISTICS
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -157,10 +156,10 @@ class Heads:
     familiarity: Familiarity | None
 
     @property
-    def n_features(self) -> int:
-        """How many of the network's features they take: a narrower network has fewer."""
+    def n_inputs(self) -> int:
+        """Features and statistics together that they take; 0 without a head."""
         head = self.causes or self.familiarity
-        return 0 if head is None else len(head.network.mean) - N_STATISTICS
+        return 0 if head is None else len(head.network.mean)
 
     @classmethod
     def of_card(cls, directory: Path, card: Mapping[str, Any]) -> Heads | None:

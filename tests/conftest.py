@@ -48,9 +48,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
+def make_checkpoint(
+    directory: Path, seed: int = 0, srocc: float = 0.5, area_px: int | None = None
+) -> Path:
     """Write a checkpoint of an untrained MobileNetV2, with a complete card."""
     import torch
+    from iqa.imaging.preprocessing import DEFAULT, with_area
     from iqa.network import checkpoint
     from iqa.network.model import ImageNetwork
 
@@ -68,7 +71,8 @@ def make_checkpoint(directory: Path, seed: int = 0, srocc: float = 0.5) -> Path:
         },
         "training": {"git_commit": "0" * 40},
     }
-    checkpoint.save(directory, network, facts)
+    policy = DEFAULT if area_px is None else with_area(area_px)
+    checkpoint.save(directory, network, facts, policy=policy)
     return directory
 
 
@@ -93,8 +97,8 @@ def _plain_cpu() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that nobody trained."""
-    return make_checkpoint(tmp_path_factory.mktemp("untrained"))
+    """A checkpoint that nobody trained, with an input so small that it takes milliseconds."""
+    return make_checkpoint(tmp_path_factory.mktemp("untrained"), area_px=96 * 96)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from iqa.network import checkpoint, runtime
 
 from scripts import build_mar
 from scripts.archive import mar_file
+from tests.quick import Quick
 from training.data import ratings
 from training.data.config import DataConfig
 from training.graph import precision
@@ -25,8 +26,8 @@ GOOD = Gate(
 
 
 @pytest.fixture(scope="module")
-def shipped(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A registry whose version 1 is the shipped network, without the shipped graphs; its URI."""
+def shipped(empty_store: Path, quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A registry whose version 1 is the shipped network with a small input, no graphs; its URI."""
     folder = tmp_path_factory.mktemp("shipped")
     shutil.copyfile(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -34,7 +35,8 @@ def shipped(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         address.connect()
         with tracking.run("tests", "shipped", None, None) as run_id:
-            promotion.register("iqa", run_id, PRETRAINED, checkpoint.load_card(PRETRAINED))
+            card = checkpoint.load_card(quick.checkpoint)
+            promotion.register("iqa", run_id, quick.checkpoint, card)
         model_versions.move_alias("iqa", "staging", "1", "test")
     return uri
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from console.paths import ROOT
 from iqa_handler import IQAHandler
+from tests.conftest import make_checkpoint
 from tests.images import encode, photograph
 
 PICTURE = encode(photograph(160, 120), "JPEG")
@@ -33,10 +32,9 @@ Loaded = tuple[IQAHandler, Context]
 
 
 @pytest.fixture(scope="module")
-def loaded(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     """A handler on the torch runtime, whose card has a calibration and an interval."""
-    folder = tmp_path_factory.mktemp("unpacked")
-    shutil.copytree(untrained, folder, dirs_exist_ok=True)
+    folder = make_checkpoint(tmp_path_factory.mktemp("unpacked"))
     checkpoint.change_card(folder, CARD)
     (folder / "provenance.json").write_text(json.dumps({"model": {"name": "iqa", "version": "7"}}))
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))

@@ -12,23 +12,22 @@ help:  ## list the targets
 # five seconds, many times.
 unexport PYTHONDONTWRITEBYTECODE
 
+UNIT := tests/unit tests/test_*.py
 FAST := tests/unit tests/integration
-# They time a server under load, or expect an answer to each request at a fixed rate: one after
-# another. What counts its own server's answers, or waits for a condition, runs side by side.
-ALONE := $(addprefix tests/e2e/test_,canary.py default_start.py deploy.py fleet.py front.py \
-  prediction_log.py reliability.py supervisor.py)
 BOTH_CORES := --numprocesses 2 --dist loadfile
+# Servers that start, and clients that wait, leave the cores idle between. What measures a time is
+# marked `alone` and has its turn without others (tests/turns.py).
+SERVERS := --numprocesses 3 --dist loadfile
 
 setup:  ## make .venv from the pinned requirements, tests and tools included
 	scripts/setup_env.sh --dev
 
 test: setup  ## all tests, with a real TorchServe and a real MLflow server
 	$(PYTHON) -m pytest $(FAST) $(BOTH_CORES)
-	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(ALONE:%=--ignore=%) $(BOTH_CORES)
-	$(PYTHON) -m pytest $(ALONE)
+	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(SERVERS)
 
-test-fast: setup  ## unit and integration tests: no Java, no server
-	$(PYTHON) -m pytest $(FAST) tests/test_*.py $(BOTH_CORES)
+test-fast: setup  ## unit tests: no server, three minutes
+	$(PYTHON) -m pytest $(UNIT) $(BOTH_CORES)
 
 # A machine without AVX-512 and bf16, made of any: what limits torch, oneDNN, numpy and OpenVINO.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 WITHOUT_BF16=1
@@ -37,7 +36,8 @@ NUMERIC := $(addprefix tests/unit/test_,fast_layers.py model.py runtime.py losse
   $(addprefix tests/integration/test_,export.py precision.py train.py)
 
 test-avx2: setup  ## the tests of numbers once more, as a CPU without AVX-512 and bf16 computes
-	$(AVX2) $(PYTHON) -m pytest $(NUMERIC) $(BOTH_CORES)
+	@if grep -q avx512 /proc/cpuinfo; then set -x; $(AVX2) $(PYTHON) -m pytest $(NUMERIC) $(BOTH_CORES); \
+	else echo "this CPU has no AVX-512: make test has computed so already"; fi
 
 test-docker: setup  ## build the images, run the whole compose file, swap, stop; needs Docker
 	$(PYTHON) -m pytest tests/docker

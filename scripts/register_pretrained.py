@@ -14,7 +14,7 @@ from console import command_line
 from scripts.server.models import parse_models
 from training.registry import model_versions
 from training.registry.address import connect
-from training.registry.model_versions import SHIPPED
+from training.registry.model_versions import SHIPPED, VARIANTS
 from training.registry.pretrained import has_versions, register
 
 
@@ -25,7 +25,8 @@ def main(argv: list[str] | None = None) -> int:
         description="Register a shipped checkpoint as the next version of a model: "
         "training/pretrained, which scores photographs, or by its name one of "
         f"{', '.join(SHIPPED)}.",
-        epilog="Examples: python -m scripts.register_pretrained --model-name fashion_mnist; "
+        epilog="Examples: python -m scripts.register_pretrained --variant fast; "
+        "python -m scripts.register_pretrained --model-name fashion_mnist; "
         "MODELS=iqa,fashion_mnist python -m scripts.register_pretrained --all --if-empty",
     )
     parser.add_argument(
@@ -33,6 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         default=model_versions.MODEL_NAME,
         help="chooses the checkpoint too (default: %(default)s)",
     )
+    parser.add_argument(
+        "--variant", choices=sorted(VARIANTS),
+        help="which checkpoint of photographs, under any --model-name: full, or fast, which takes "
+        "less than half of the CPU time (docs/model.md)",
+    )  # fmt: skip
     parser.add_argument(
         "--alias", default=model_versions.ALIAS,
         help="moved to the new version if nothing holds it (default: %(default)s)",
@@ -52,6 +58,10 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> int:
         connect()
         named = os.environ.get("MODELS") if arguments.all else None
+        if arguments.all and arguments.variant:
+            raise ValueError(
+                "--variant: expected one model, got --all. Name the model: --model-name NAME."
+            )
         for model in parse_models(named or arguments.model_name, arguments.alias):
             if named and model.name not in SHIPPED:
                 print(
@@ -61,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
             elif arguments.if_empty and has_versions(model.name):
                 print(f"{model.name}: versions are there, nothing registered")
             else:
-                version = register(model.name, model.alias)
+                version = register(model.name, model.alias, arguments.variant)
                 print(f"{version.name} version {version.version}")
         return 0
 

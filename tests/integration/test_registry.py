@@ -67,6 +67,24 @@ def test_each_model_of_the_environment_gets_its_shipped_version_once(
 
 
 @pytest.mark.usefixtures("store")
+def test_the_fast_checkpoint_is_a_model_of_its_own_or_a_version_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its name, or by --variant under any; the alias of the other keeps its holder."""
+    assert register_pretrained.main(["--model-name", "iqa_fast"]) == 0
+    for variant in ("full", "fast"):
+        assert register_pretrained.main(["--variant", variant]) == 0
+    holder = model_versions.holder_of("iqa", "staging")
+    assert holder is not None and str(holder.version) == "1"
+    wanted = ("iqa_fast", "1"), ("iqa", "1"), ("iqa", "2")
+    folders = [model_versions.download(*one, tmp_path / "-".join(one)) for one in wanted]
+    alone, full, fast = (checkpoint.load_card(folder) for folder in folders)
+    assert alone["weights_sha256"] == fast["weights_sha256"] != full["weights_sha256"]
+    assert register_pretrained.main(["--variant", "fast", "--all"]) == 1
+    assert "--variant: expected one model, got --all." in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
 def test_a_missing_alias_names_the_command_that_sets_it(tmp_path: Path) -> None:
     """The error says what was expected, what was found and what to run."""
     register(tmp_path / "in")

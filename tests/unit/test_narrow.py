@@ -187,3 +187,21 @@ def _change_architecture(directory: Path, **facts: object) -> None:
     card = json.loads(path.read_text())
     card["architecture"] |= facts
     path.write_text(json.dumps(card))
+
+
+def test_the_shipped_fast_checkpoint_is_whole_and_light() -> None:
+    """Narrower and of a smaller input than the shipped one; heads, scale and reference are its."""
+    fast, full = (
+        checkpoint.load(one) for one in (PRETRAINED.with_name("pretrained_fast"), PRETRAINED)
+    )
+    (network, card), (whole, whole_card) = fast, full
+    assert isinstance(network, ImageNetwork) and isinstance(whole, ImageNetwork)
+    assert sum(p.numel() for p in network.parameters()) < 0.55 * sum(
+        p.numel() for p in whole.parameters()
+    )
+    assert checkpoint.policy_of(card).area_px < checkpoint.policy_of(whole_card).area_px
+    assert card["training"]["teacher"].endswith(whole_card["weights_sha256"])
+    assert {"causes", "familiarity", "drift", "calibration", "interval"} <= set(card)
+    seen = torch.from_numpy(np.stack([photograph(160, 128, seed) for seed in range(6)]))
+    with torch.inference_mode():
+        assert (network(seen) - whole(seen)).abs().max() < 0.2

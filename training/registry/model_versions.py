@@ -27,9 +27,15 @@ CARD_KEYS: Final = ("metrics", "data", "training")
 DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 """The operating system's words for a full disk, which MLflow quotes in its own messages."""
 MODEL_NAME: Final = names.MODEL_NAME
-SHIPPED: Final = {MODEL_NAME: "pretrained", "fashion_mnist": "pretrained_fashion_mnist"}
+SHIPPED: Final = {
+    MODEL_NAME: "pretrained",
+    "iqa_fast": "pretrained_fast",
+    "fashion_mnist": "pretrained_fashion_mnist",
+}
 """Models whose checkpoint is shipped, and its folder in training/: an empty registry gets them at a
 start."""
+VARIANTS: Final = {"full": SHIPPED[MODEL_NAME], "fast": SHIPPED["iqa_fast"]}
+"""Shipped checkpoints that score photographs, to choose from under any name."""
 ALIAS: Final = "staging"
 _WHAT_TO_DO: Final = (
     "Use a version that training.train registered: python -m scripts.model_info --all lists them, "

@@ -20,7 +20,7 @@ def has_versions(name: str) -> bool:
     return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
 
 
-def register(name: str, alias: str) -> ModelVersion:
+def register(name: str, alias: str, variant: str | None = None) -> ModelVersion:
     """
     Log and register a shipped checkpoint; give it the alias where nothing holds it.
 
@@ -28,6 +28,7 @@ def register(name: str, alias: str) -> ModelVersion:
         name: Registered model; a key of `model_versions.SHIPPED` chooses the checkpoint; under any
             other name it is `PRETRAINED`.
         alias: An existing holder keeps it.
+        variant: A key of `model_versions.VARIANTS` chooses the checkpoint whatever the name.
 
     Returns:
         The new version.
@@ -36,7 +37,10 @@ def register(name: str, alias: str) -> ModelVersion:
     from training.registry import tracking
     from training.registry.promotion import register as register_version
 
-    folder = ROOT / "training" / model_versions.SHIPPED.get(name, PRETRAINED.name)
+    chosen = model_versions.SHIPPED.get(name, PRETRAINED.name)
+    if variant is not None:
+        chosen = model_versions.VARIANTS[variant]
+    folder = ROOT / "training" / chosen
     card = checkpoint.load_card(folder)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:
         graph = folder / ARTIFACTS / PRECISION

@@ -96,7 +96,8 @@ PLACE = (
     r"--(?:data-dir|labels|pictures|explain|cache|out|weights|weights-of) (?:\w+=)?([a-z][\w./-]+)"
 )
 NO_PLACES = {
-    "none", "imagenet", "docs/model/test.json", "docs/model/fast-test.json", "docs/model/calibration.json",
+    "none", "imagenet", "docs/model/test.json", "docs/model/fast-test.json",
+    "docs/model/calibration.json",
     "docs/model/causes.json", "training/pretrained/model.safetensors",
 }  # fmt: skip
 WRITTEN = {

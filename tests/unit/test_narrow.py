@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from iqa.errors import CheckpointMismatch
+from iqa.imaging.preprocessing import preprocess
 from iqa.imaging.statistics import N_STATISTICS
 from iqa.network import checkpoint
-from iqa.network.model import ImageNetwork
+from iqa.network.model import ImageNetwork, Network
 from iqa.network.narrow import blocks_of, hidden_channels_in, hidden_channels_of
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
 from iqa.tasks.heads import Causes, Heads, SmallNetwork
+from PIL import Image
 
+from console.paths import ROOT
 from tests.images import photograph
 from training import prune as command
 from training.graph.export import export_onnx
@@ -202,6 +205,17 @@ def test_the_shipped_fast_checkpoint_is_whole_and_light() -> None:
     assert checkpoint.policy_of(card).area_px < checkpoint.policy_of(whole_card).area_px
     assert card["training"]["teacher"].endswith(whole_card["weights_sha256"])
     assert {"causes", "familiarity", "drift", "calibration", "interval"} <= set(card)
-    seen = torch.from_numpy(np.stack([photograph(160, 128, seed) for seed in range(6)]))
+    told = {
+        name: [_quality(one, card, name) for one, card in (fast, full)]
+        for name in ("parrots", "parrots_blurred", "lighthouse")
+    }
+    assert all(abs(a - b) < 0.1 for a, b in told.values()), told
+    assert told["parrots_blurred"][0] < told["parrots"][0] - 0.2
+
+
+def _quality(network: Network, card: checkpoint.Card, name: str) -> float:
+    """Return what a network says of a golden photograph, by its own policy."""
+    with Image.open(ROOT / "handler" / "golden" / f"{name}.jpg") as image:
+        pixels = preprocess(image.convert("RGB"), policy=checkpoint.policy_of(card))
     with torch.inference_mode():
-        assert (network(seen) - whole(seen)).abs().max() < 0.2
+        return float(network(torch.from_numpy(pixels[None].copy()))[0])

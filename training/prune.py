@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--images", type=int, default=200,
-        help="training images of one size to fit on; 10 MB of memory each (default: %(default)s)",
+        help="training images of one size to fit on; 15 MB of memory each (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/narrow"),

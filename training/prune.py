@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from iqa.imaging.preprocessing import with_area
+from iqa.imaging.preprocessing import MIN_SIDE_PX, with_area
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
 from iqa.network.narrow import PRUNABLE, hidden_channels_of
@@ -84,6 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         hidden = _hidden_channels(network, arguments)
         policy = checkpoint.policy_of(card)
         if arguments.area_px is not None:
+            if arguments.area_px < MIN_SIDE_PX**2:
+                raise ValueError(
+                    f"--area-px: expected at least {MIN_SIDE_PX**2}, got {arguments.area_px}."
+                )
             policy = with_area(arguments.area_px)
         data = ratings.load(data_config(arguments))
         train, val = (data.split(name).seen_by(policy) for name in ("train", "val"))
@@ -122,14 +126,14 @@ def _of_one_size(split: Split, order: NDArray[np.intp], images: int) -> NDArray[
     Return images of the size that most of the first ones have.
 
     Raises:
-        ValueError: There are none.
+        ValueError: None is asked for.
     """
+    if images < 1:
+        raise ValueError(f"--images: expected at least 1, got {images}.")
     by_size: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
     for index in tqdm(order[:images], desc="read", unit="image"):
         pixels = read_pixels(split, int(index))
         by_size.setdefault(pixels.shape, []).append(pixels)
-    if not by_size:
-        raise ValueError(f"--images: expected at least 1, got {images}.")
     return np.stack(max(by_size.values(), key=len))
 
 

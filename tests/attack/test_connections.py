@@ -69,6 +69,7 @@ def _expect_as_before(door: RunningServer, before_s: float) -> None:
     assert during_s < MAX_FACTOR * before_s + MAX_MORE_S, (before_s, during_s)
 
 
+@pytest.mark.alone
 def test_ten_thousand_idle_connections_slow_nobody_down(unharmed: RunningServer, many: int) -> None:
     """Open and silent: predictions of others take as long as before."""
     before_s = _latency_s(unharmed)
@@ -77,6 +78,7 @@ def test_ten_thousand_idle_connections_slow_nobody_down(unharmed: RunningServer,
         _expect_as_before(unharmed, before_s)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "said",
     [

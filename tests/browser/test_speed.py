@@ -6,6 +6,7 @@ import io
 import statistics
 from collections.abc import Callable
 
+import pytest
 from PIL import Image
 
 from console.paths import ROOT
@@ -34,6 +35,7 @@ SERVER_MS = """() => performance.getEntriesByType("resource")
   .map(entry => entry.responseEnd - entry.requestStart)"""
 
 
+@pytest.mark.alone
 def test_the_page_adds_little_to_the_servers_time(open_page: Callable[..., Watched]) -> None:
     """One JPEG of 67 kB at a time, the server idle: from the choice to the drawn score."""
     with Image.open(PARROTS) as image:

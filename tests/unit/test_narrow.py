@@ -134,6 +134,11 @@ def test_a_network_of_full_width_starts_as_ever(weights: object) -> None:
     assert fewer_hidden_channels("resnet18", str(weights)) is None
 
 
+def test_weights_of_another_module_have_no_blocks() -> None:
+    """Their names are not ours; what they lack is said where they are loaded."""
+    assert hidden_channels_in({"backbone.2.conv.1.0.weight": torch.ones(3, 1)}) == ()
+
+
 @pytest.mark.parametrize("hidden", [(8,) * 15, (0, *FEW[1:]), (97, *FEW[1:])])
 def test_numbers_that_cannot_be_are_refused(hidden: tuple[int, ...], tmp_path: Path) -> None:
     """In code, and in a card that somebody changed."""
@@ -180,6 +185,8 @@ def test_the_command_refuses_what_it_cannot_prune(
     options = ["--checkpoint", str(PRETRAINED), "--data-dir", "nowhere"]
     assert command.main([*options, "--keep", "1.5"]) == 1
     assert "--keep: expected a share above 0, at most 1, got 1.5." in capsys.readouterr().err
+    assert command.main([*options, "--area-px", "900"]) == 1
+    assert "--area-px: expected at least 1024, got 900." in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command.main([*options, "--hidden-channels", "a few"])
     assert "expected whole numbers between commas, got 'a few'" in capsys.readouterr().err

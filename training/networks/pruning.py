@@ -10,7 +10,7 @@ Networks", ICCV 2017, section 3.2; channels are dropped one by one instead of by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
@@ -181,12 +181,7 @@ def _standardised(network: ImageNetwork, pixels_NHWC: Tensor) -> Tensor:
     return ((planes - network.mean) / network.std).contiguous(memory_format=torch.channels_last)
 
 
-def _in_turn(part: object, batches: Tensor) -> Tensor:
-    assert callable(part)
-    return torch.cat(list(_outputs(part, batches)))
-
-
-def _outputs(part: object, batches: Tensor) -> Iterator[Tensor]:
-    assert callable(part)
-    for batch in torch.split(batches, BATCH_SIZE):
-        yield part(batch).contiguous(memory_format=torch.channels_last)
+def _in_turn(part: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Run a part of the network in batches: a whole set at once needs too much memory."""
+    outputs = [part(batch) for batch in torch.split(images, BATCH_SIZE)]
+    return torch.cat(outputs).contiguous(memory_format=torch.channels_last)

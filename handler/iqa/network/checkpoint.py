@@ -18,7 +18,7 @@ from iqa.drift.reference import DRIFT, Reference
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
-from iqa.network.narrow import PRUNABLE
+from iqa.network.narrow import HIDDEN_CHANNELS, PRUNABLE
 from iqa.network.user_network import is_own
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import CARD_FILE as CARD_FILE
@@ -34,8 +34,6 @@ FORMAT: Final = 2
 # knows neither would give its outputs another meaning, and refuses it.
 TASK_FORMAT: Final = 3
 READABLE_FORMATS: Final = (1, 2, 3)
-
-HIDDEN_CHANNELS: Final = "hidden_channels"
 
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 from iqa.network.logit_map import not_linear
-from iqa.network.narrow import hidden_channels_of, narrow
+from iqa.network.narrow import HIDDEN_CHANNELS, narrow
 from iqa.network.small_networks import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
@@ -138,7 +138,7 @@ class ImageNetwork(Network):
         self.backbone, self.pooling, self.ends_in = backbone, pooling, head
         self.n_channels = n_channels
         self.features = _features_of(backbone)
-        self.is_narrow = hidden_channels is not None
+        self._hidden_channels = hidden_channels
         if hidden_channels is not None:
             narrow(self.features, hidden_channels)
         self.dropout = nn.Dropout(dropout)
@@ -172,8 +172,7 @@ class ImageNetwork(Network):
 
     def architecture(self) -> dict[str, Any]:
         """See `Network`."""
-        hidden = hidden_channels_of(self.features) if self.is_narrow else None
-        return architecture_of(self.backbone, self.pooling, self.ends_in, hidden)
+        return architecture_of(self.backbone, self.pooling, self.ends_in, self._hidden_channels)
 
     @property
     def last_layer(self) -> nn.Module:
@@ -196,7 +195,7 @@ def architecture_of(
     backbone: str, pooling: str, head: Head, hidden_channels: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Return what a card says of an `ImageNetwork`; hidden channels only where they are fewer."""
-    narrowed = {} if hidden_channels is None else {"hidden_channels": list(hidden_channels)}
+    narrowed = {} if hidden_channels is None else {HIDDEN_CHANNELS: list(hidden_channels)}
     return {
         "backbone": backbone,
         "pooling": pooling,

@@ -8,6 +8,7 @@ head, are as many as ever.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from torchvision.ops import Conv2dNormActivation
 
 PRUNABLE: Final = ("mobilenet_v2",)
 """Backbones whose hidden channels may be fewer."""
+HIDDEN_CHANNELS: Final = "hidden_channels"
+"""What a card's architecture calls them; it has none where all are there."""
+_OF_A_BLOCK: Final = re.compile(r"(?:features\.)?(\d+)\.conv\.1\.0\.weight")
 
 
 def blocks_of(features: nn.Module) -> list[InvertedResidual]:
@@ -31,10 +35,9 @@ def hidden_channels_of(features: nn.Module) -> tuple[int, ...]:
 
 
 def hidden_channels_in(weights: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the same of a file of weights, by name, with or without `features.`."""
-    plain = {name.removeprefix("features."): tensor for name, tensor in weights.items()}
-    widths = {int(name.split(".")[0]): tensor.shape[0]
-              for name, tensor in plain.items() if name.endswith(".conv.1.0.weight")}  # fmt: skip
+    """Return the same of a file of weights, by name; empty where they are of another network."""
+    found = {name: _OF_A_BLOCK.fullmatch(name) for name in weights}
+    widths = {int(match[1]): weights[name].shape[0] for name, match in found.items() if match}
     return tuple(width for _, width in sorted(widths.items()))
 
 

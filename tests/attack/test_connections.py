@@ -99,6 +99,7 @@ def test_slow_clients_slow_nobody_down(
         _expect_as_before(unharmed, before_s)
 
 
+@pytest.mark.alone
 def test_a_client_that_sends_a_byte_at_a_time_is_served(unharmed: RunningServer) -> None:
     """Slow and honest: it gets its score, and others theirs meanwhile."""
     before_s = _latency_s(unharmed)
@@ -112,6 +113,7 @@ def test_a_client_that_sends_a_byte_at_a_time_is_served(unharmed: RunningServer)
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.alone
 def test_the_front_ends_what_is_unfinished(fronted: RunningServer) -> None:
     """After 10 s without a byte of a head or a body the connection is closed."""
     with opened(
@@ -126,6 +128,7 @@ def test_the_front_ends_what_is_unfinished(fronted: RunningServer) -> None:
         assert time.monotonic() - started_s < 14
 
 
+@pytest.mark.alone
 def test_a_client_that_leaves_costs_no_answer(unharmed: RunningServer) -> None:
     """Fifty clients send a picture and hang up: the next one is answered soon."""
     before_s = _latency_s(unharmed)

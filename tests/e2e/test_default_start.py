@@ -259,6 +259,7 @@ def test_every_row_of_the_page_is_checked() -> None:
     assert rows == [*CHECKS, IDLE]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("row", CHECKS)
 def test_by_default_nobody_can_do_this(fronted: RunningServer, row: str) -> None:
     """The row's request is scored or refused as its last column says, and others are served."""

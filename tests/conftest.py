@@ -163,37 +163,6 @@ def make_server(
 
 
 @pytest.fixture(scope="session")
-def server(
-    make_server: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
-) -> RunningServer:
-    """
-    The shipped model, served by TorchServe alone: one server for all tests that mean that.
-
-    The first of a run starts as on a fresh machine: it registers, builds and proves. Those of other
-    processes get copies of its archive and its registry.
-    """
-    server = make_server()
-    registry = Path(server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
-
-    def start() -> None:
-        done = server.run("--detach", "--no-front")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{server.logs()}"
-
-    def first_start(folder: Path) -> None:
-        start()
-        shutil.copyfile(server.model_store / ARCHIVE, folder / ARCHIVE)
-        shutil.copyfile(registry, folder / registry.name)
-
-    made = made_once(tmp_path_factory, "first-start", first_start)
-    if not registry.exists():
-        server.model_store.mkdir()
-        shutil.copyfile(made / ARCHIVE, server.model_store / ARCHIVE)
-        shutil.copyfile(made / registry.name, registry)
-        start()
-    return server
-
-
-@pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Quick:
     """A version whose request takes milliseconds, with its archive and its registry."""
     from tests.quick import Quick, make
@@ -202,14 +171,34 @@ def quick(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Quick:
 
 
 @pytest.fixture(scope="session")
-def fronted(server: RunningServer, make_server: Callable[..., RunningServer]) -> RunningServer:
+def shipped(
+    make_server: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The shipped model's archive and registry, as the first start on a fresh machine made them."""
+
+    def first_start(folder: Path) -> None:
+        server = make_server().start()
+        shutil.copyfile(server.model_store / ARCHIVE, folder / ARCHIVE)
+        registry = server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+        shutil.copyfile(registry, folder / "mlflow.db")
+        assert server.run("--stop").returncode == 0
+
+    made = made_once(tmp_path_factory, "first-start", first_start)
+    return made / ARCHIVE, made / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(make_server: Callable[..., RunningServer], shipped: tuple[Path, Path]) -> RunningServer:
+    """The shipped model, served by TorchServe alone: one server for all tests that mean that."""
+    return make_server().take(*shipped).start("--no-front")
+
+
+@pytest.fixture(scope="session")
+def fronted(make_server: Callable[..., RunningServer], shipped: tuple[Path, Path]) -> RunningServer:
     """The same as it is served by default, behind the front; there are secrets at its start."""
-    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    fronted = make_server().take(*shipped)
     fronted.environment |= SECRETS
-    done = fronted.run("--detach")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
-    fronted.first_words = done.stdout
-    return fronted
+    return fronted.start()
 
 
 @pytest.fixture(scope="session", params=["torchserve", "front"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -59,6 +60,21 @@ class RunningServer:
         """Return the command line of the start script."""
         script = str(self.root / "scripts" / "run_torchserve.sh")
         return [script, "--model-store", str(self.model_store), *arguments]
+
+    def take(self, archive: Path, registry: Path) -> RunningServer:
+        """Begin with copies of an archive and of the registry that names it."""
+        self.model_store.mkdir()
+        shutil.copy(archive, self.model_store)
+        own = self.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+        shutil.copyfile(registry, own)
+        return self
+
+    def start(self, *arguments: str) -> RunningServer:
+        """Serve, behind."""
+        done = self.run("--detach", *arguments)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
+        self.first_words = done.stdout
+        return self
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the start script to its end."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.server import RunningServer
+from tests.quick import Quick
+from tests.server import SECRETS, RunningServer
 
 # Of one worker, whatever it has read: 80 MB at its start, and what its allocator keeps.
 MAX_PSS_BYTES = 350_000_000
@@ -45,6 +46,20 @@ def _kilobytes(pid: int, file: str, key: str) -> int:
         if line.startswith(key):
             return int(line.split()[1])
     raise ValueError(f"/proc/{pid}/{file}: expected a line {key}, got none.")
+
+
+@pytest.fixture(scope="session")
+def server(make_server: Callable[..., RunningServer], quick: Quick) -> RunningServer:
+    """TorchServe alone, with a version whose scores take milliseconds."""
+    return make_server().take(quick.archive, quick.registry).start("--no-front")
+
+
+@pytest.fixture(scope="session")
+def fronted(make_server: Callable[..., RunningServer], quick: Quick) -> RunningServer:
+    """The same as it is served by default, behind the front; there are secrets at its start."""
+    fronted = make_server().take(quick.archive, quick.registry)
+    fronted.environment |= SECRETS
+    return fronted.start()
 
 
 @pytest.fixture

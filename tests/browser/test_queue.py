@@ -17,6 +17,7 @@ from iqa.network import checkpoint
 from benchmarks.reliability.versions import add_version, put_on_record
 from console.paths import ROOT
 from tests.browser.watched import Watched
+from tests.quick import Quick
 from tests.server import RunningServer
 from training.registry import address, model_versions, promotion, tracking
 from training.registry.pretrained import PRETRAINED
@@ -28,7 +29,7 @@ Open = Callable[..., Watched]
 @pytest.fixture(scope="module")
 def two_versions(
     empty_store: Path,
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
@@ -38,7 +39,7 @@ def two_versions(
     two_versions = make_server(f"sqlite:///{store}")
     two_versions.environment["WORKERS"] = "1"
     two_versions.model_store.mkdir()
-    shutil.copy(server.model_store / "iqa-1.mar", two_versions.model_store)
+    shutil.copy(quick.archive, two_versions.model_store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", two_versions.environment["MLFLOW_TRACKING_URI"])
         address.connect()
@@ -48,8 +49,7 @@ def two_versions(
         put_on_record(two_versions.model_store, "1")
         model_versions.move_alias("iqa", "staging", "1", "test")
         added = add_version(two_versions.model_store)
-        done = two_versions.run("--detach")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{two_versions.logs()}"
+        two_versions.start()
         model_versions.move_alias("iqa", "staging", str(added), "test")
         yield two_versions
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -93,18 +92,13 @@ def serving(
 ) -> Iterator[RunningServer]:
     """A server behind the front, with a copy of the registry and a prediction log."""
     folder = tmp_path_factory.mktemp("canary")
-    shutil.copy(quick.registry, folder / "mlflow.db")
-    serving = make_server(f"sqlite:///{folder / 'mlflow.db'}")
-    serving.model_store.mkdir()
-    shutil.copy(quick.archive, serving.model_store)
+    serving = make_server().take(quick.archive, quick.registry)
     serving.environment |= {"WORKERS": "1", "PREDICTION_LOG": str(folder / "predictions")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", serving.environment["MLFLOW_TRACKING_URI"])
         address.connect()
         model_versions.move_alias("iqa", "staging", "1", "test")
-        done = serving.run("--detach", "--no-web")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{serving.logs()}"
-        yield serving
+        yield serving.start("--no-web")
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from tests.attack.corpus import FORMS
 from tests.attack.wire import GOOD, KEEP, PATH, SMUGGLED, asked, head, sent
 from tests.deploying import wait_for
 from tests.images import encode, photograph
+from tests.quick import Quick
 from tests.server import RunningServer
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
@@ -74,13 +75,9 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def fronted(
-    server: RunningServer, make_server: Callable[..., RunningServer]
-) -> Iterator[RunningServer]:
+def fronted(quick: Quick, make_server: Callable[..., RunningServer]) -> Iterator[RunningServer]:
     """A server of these tests' own, as it starts by default: they fill Java's memory."""
-    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
-    done = fronted.run("--detach")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
+    fronted = make_server().take(quick.archive, quick.registry).start()
     yield fronted
     assert fronted.run("--stop").returncode == 0
 

@@ -135,8 +135,7 @@ def fleet(
             one.environment |= {"WORKERS": "1", "WEB": "0"}
             one.model_store.mkdir()
             shutil.copy(quick.archive, one.model_store)
-            done = one.run("--detach")
-            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{one.logs()}"
+            one.start()
         deploy = Deployer(tmp_path_factory.mktemp("commands"), servers["a"].environment)
         with _nginx(folder, [one.environment["INFERENCE_PORT"] for one in servers.values()]) as url:
             yield Fleet(servers=servers, url=url, folder=folder / "turns", deploy=deploy)

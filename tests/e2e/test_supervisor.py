@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ import requests
 from console.paths import ROOT
 from scripts.archive import mar_file
 from tests.deploying import Load, wait_for
+from tests.quick import Quick
 from tests.server import RunningServer
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -51,14 +53,14 @@ def seen() -> list[tuple[int, int, str]]:
 
 @pytest.fixture(scope="module")
 def supervised(
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     tmp_path_factory: pytest.TempPathFactory,
     seen: list[tuple[int, int, str]],
 ) -> Iterator[RunningServer]:
     """A server behind, with a store of its own, while MLflow is away all the time."""
     store = tmp_path_factory.mktemp("store")
-    (store / "iqa-1.mar").write_bytes((server.model_store / "iqa-1.mar").read_bytes())
+    shutil.copy(quick.archive, store)
     supervised = make_server(NOWHERE, store)
     supervised.environment["WORKERS"] = "1"
     with subprocess.Popen(

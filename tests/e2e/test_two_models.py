@@ -18,6 +18,7 @@ import requests
 
 from tests.conftest import python
 from tests.deploying import SURPLUS, Command, Deployer, Load, wait_for
+from tests.quick import Quick
 from tests.server import RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -44,7 +45,7 @@ for name in sys.argv[3:]:
 
 @pytest.fixture(scope="module")
 def both(
-    server: RunningServer,
+    quick: Quick,
     make_server: Callable[..., RunningServer],
     empty_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -54,16 +55,13 @@ def both(
     shutil.copyfile(empty_store, registry)
     serving = make_server(f"sqlite:///{registry}")
     serving.model_store.mkdir()
-    mar = server.model_store / "iqa-1.mar"  # once built is enough
     names = ("iqa", "iqa", OTHER, OTHER)
     done = python(
-        "-c", REGISTER, str(mar), str(serving.model_store), *names, **serving.environment
+        "-c", REGISTER, str(quick.archive), str(serving.model_store), *names, **serving.environment
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = serving.run("--detach", MODELS=f"iqa,{OTHER}", WORKERS="1")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{serving.logs()}"
-    serving.first_words = done.stdout
-    return serving
+    serving.environment |= {"MODELS": f"iqa,{OTHER}", "WORKERS": "1"}
+    return serving.start()
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,7 @@ def serving(
         model_versions.move_alias("iqa", "staging", "1", "test")
         for _ in range(3):
             add_version(serving.model_store)
-        done = serving.run("--detach")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{serving.logs()}"
-        yield serving
+        yield serving.start()
 
 
 @pytest.fixture(scope="package")

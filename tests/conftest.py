@@ -132,9 +132,8 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty synthetic rated pictures in KonIQ-10k's layout."""
     from training import demo_data
 
-    folder = tmp_path_factory.mktemp("rated") / "data"
-    assert demo_data.main(["--out", str(folder), "--pictures", "60"]) == 0
-    return folder
+    made = made_once(tmp_path_factory, "rated", lambda folder: demo_data.make(folder / "data", 60))
+    return made / "data"
 
 
 @pytest.fixture(scope="session")

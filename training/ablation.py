@@ -2,8 +2,9 @@
 Measure what each part of a training recipe is worth.
 
 The recipe is trained once as it is and once for each change; all are compared on the validation
-images, by a bootstrap that draws the same images for both. The test split is not looked at and
-nothing is registered. An ablation continues where it stopped, as a sweep does.
+images, or on a set of images that is left out of training, by a bootstrap that draws the same
+images for both. The test split is not looked at and nothing is registered. An ablation continues
+where it stopped, as a sweep does.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from training.compute.device import choose_device
 from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
-from training.data.ratings import Ratings
+from training.data.ratings import Ratings, Split
 from training.experiments import ablation_table
 from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Variant, folder_of
+from training.experiments.left_out import LEFT_OUT, leave_out
 from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
@@ -39,6 +41,7 @@ from training.tasks.task_table import QUALITY, task_of_data
 logger = logging.getLogger(__name__)
 
 QUALITY_FILE: Final = "validation.npy"
+QUALITY_ELSEWHERE_FILE: Final = "left-out.npy"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,11 +51,18 @@ def main(argv: list[str] | None = None) -> int:
         description="Train the recipe, and the recipe with one thing changed, on the same "
         "images; compare them on validation. The options are training.train's: they are the "
         "recipe.",
+        epilog="Does it hold elsewhere? --leave-out 'ss03*' trains without BIQ2021's third set and "
+        "compares on that.",
     )
     parser.add_argument(
         "--changes", nargs="+", type=Variant.parse, metavar="NAME:SETTING=VALUE",
         default=[Variant.parse(text) for text in CHANGES],
         help="what to try (default: " + ", ".join(f"'{text}'" for text in CHANGES) + ")",
+    )  # fmt: skip
+    parser.add_argument(
+        "--leave-out", nargs="+", metavar="PATTERN", default=[],
+        help="train and validate without the images whose names are of these patterns, and compare "
+        "on those",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder (default: runs/ablation-DATASET)")
     own = ("out", "resume", "restart", "alias", "model_name")
@@ -61,17 +71,19 @@ def main(argv: list[str] | None = None) -> int:
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
     return command_line.run(
-        lambda: ablate(train_config(arguments), arguments.changes), arguments.debug
+        lambda: ablate(train_config(arguments), arguments.changes, arguments.leave_out),
+        arguments.debug,
     )
 
 
-def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
+def ablate(recipe: TrainConfig, variants: Sequence[Variant], without: Sequence[str] = ()) -> int:
     """
     Train what is not trained yet, and write the table and its plot.
 
     Args:
         recipe: The settings that the variants change; `out` is the folder of all.
         variants: What to change.
+        without: Patterns of names that are left out of training, and compared on.
 
     Returns:
         0.
@@ -86,6 +98,9 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
     choose_device(recipe.device)  # no such device? said now
     connect()
     data = ratings.load(recipe)
+    if without:
+        data = leave_out(data, without)
+        logger.info("with a set left out: %s", data.counts())
     record = SweepRecord.open(
         recipe.out or Path("runs") / f"ablation-{recipe.dataset}",
         settings=shared_settings(recipe, without=("run_name",)),
@@ -99,12 +114,20 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant]) -> int:
             logger.info("%s: %s", variant.name, variant.changes or "as it is")
             record.cells |= _train_variant(recipe, variant, data, record)
             record.save()
-        rows = ablation_table.compare(record, RECIPE, QUALITY_FILE, data.splits["val"].target)
+        split, file = compared_on(data)
+        rows = ablation_table.compare(record, RECIPE, file, split.target)
         for path in ablation_table.write(rows, record.directory):
             mlflow.MlflowClient().log_artifact(parent_run_id, str(path))
     print(ablation_table.as_markdown(rows))
     print(f"written: {record.directory}/ablation.md, ablation.csv, ablation.svg")
     return 0
+
+
+def compared_on(data: Ratings) -> tuple[Split, str]:
+    """Return the images that the variants are compared on, and the file of what each says."""
+    if LEFT_OUT in data.splits:
+        return data.splits[LEFT_OUT], QUALITY_ELSEWHERE_FILE
+    return data.splits["val"], QUALITY_FILE
 
 
 def _train_variant(
@@ -132,8 +155,8 @@ def _train_variant(
         for name, one in predictors.items():
             folder = directory / folder_of(name)
             folder.mkdir(exist_ok=True)
-            quality = predict(one, data.splits["val"], workers=config.workers, title="validation")
-            np.save(folder / QUALITY_FILE, quality)
+            split, file = compared_on(data)
+            np.save(folder / file, predict(one, split, workers=config.workers, title="to compare"))
             rows[name] = {
                 "folder": folder.name,
                 "changes": {key: str(value) for key, value in variant.changes.items()},

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared import made_once
 from training import demo_data
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty-four synthetic pictures, made once; nobody writes to them."""
-    out = tmp_path_factory.mktemp("demo") / "set"
-    demo_data.make(out, 24)
-    return out
+    made = made_once(tmp_path_factory, "demo", lambda folder: demo_data.make(folder / "set", 24))
+    return made / "set"

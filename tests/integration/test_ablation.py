@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import mlflow
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import ablation
+from training import ablation, demo_data
 from training.experiments import ablation_rows
 from training.loop.config import TrainConfig
 
@@ -100,3 +101,41 @@ def test_every_change_that_is_tried_by_default_is_another_recipe() -> None:
     for variant in variants:
         for key, value in variant.changes.items():
             assert getattr(recipe, key) != value, variant
+
+
+def test_a_set_that_is_left_out_is_compared_on_and_not_trained_on(
+    run_ablation: Ablation, tmp_path: Path, demo: Path
+) -> None:
+    """Rows are of the images left out; MLflow knows which images were for what."""
+    labels = pd.read_csv(demo / demo_data.RATINGS_FILE)
+    names = labels.loc[labels["set"] != "test", "image_name"]
+    patterns = ("*-[234].jpg", "*-coffee-*")
+    out = [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
+    assert 5 < len(out) < len(names) - 5
+    assert run_ablation("--changes", "calm:lr=1e-5", "--leave-out", *patterns) == 0
+    folder = tmp_path / "ablation"
+    record = json.loads((folder / "sweep.json").read_text())
+    for cell in record["cells"].values():
+        assert len(np.load(folder / cell["folder"] / ablation.QUALITY_ELSEWHERE_FILE)) == len(out)
+    run = mlflow.get_run(record["cells"]["calm"]["run_id"])
+    rows = {
+        item.tags[0].value: json.loads(item.dataset.profile)["num_rows"]
+        for item in run.inputs.dataset_inputs
+    }
+    assert rows["left_out"] == len(out)
+    assert rows["train"] + rows["val"] + len(out) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("*none", "which 0 names are of. Write * for anything."),
+        ("*", "expected at least 2 images left in each split, got train 0, val 0"),
+    ],
+)
+def test_a_set_that_cannot_be_left_out_is_refused(
+    run_ablation: Ablation, capsys: pytest.CaptureFixture[str], pattern: str, words: str
+) -> None:
+    """With names that are there; before anything is trained."""
+    assert run_ablation("--changes", "calm:lr=1e-5", "--leave-out", pattern) == 1
+    assert words in capsys.readouterr().err

@@ -24,8 +24,8 @@ def compare(
     Args:
         record: The ablation's record.
         recipe: The row that the others are compared with.
-        quality_file: Name of the validation predictions in each variant's folder.
-        target: Shape (N,), the validation ratings in [0, 1].
+        quality_file: Name of the predictions in each variant's folder.
+        target: Shape (N,), the ratings in [0, 1] of the images that are compared on.
 
     Returns:
         One row a variant, the recipe first, then by falling difference of SROCC: `name`, `srocc`,

@@ -9,7 +9,7 @@ from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
-from training.data.damage import damaged_pair
+from training.data.damage import DAMAGE, damaged_pair
 from training.data.images import EpochBatches, TrainingCrops
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
@@ -30,11 +30,12 @@ def _distance(one: Image.Image, other: Image.Image) -> float:
     return float(np.square(np.asarray(one, float) - np.asarray(other, float)).mean())
 
 
+@pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("seed", range(8))
-def test_the_heavier_copy_is_further_from_the_picture(seed: int) -> None:
+def test_the_heavier_copy_is_further_from_the_picture(damage: str, seed: int) -> None:
     """Both show the same, one with more of the same damage."""
     image = Image.open(PHOTOGRAPH).convert("RGB")
-    milder, heavier = damaged_pair(image, np.random.default_rng(seed))
+    milder, heavier = damaged_pair(image, np.random.default_rng(seed), damage)
     assert milder.size == heavier.size == image.size
     assert _distance(image, heavier) > _distance(image, milder)
 
@@ -52,6 +53,17 @@ def test_copies_lie_beyond_the_pictures_and_have_no_rating(split: Split) -> None
     assert torch.equal(milder, crops[5][0])
     crops.epoch = 1
     assert not torch.equal(milder, crops[5][0])
+
+
+def test_the_kinds_of_damage_are_chosen_by_name(split: Split) -> None:
+    """`camera` has the damage that causes are learned from, wrong light and colour too."""
+    simple, camera = (TrainingCrops(split, 224, seed=0, damage=name) for name in DAMAGE)
+    assert not torch.equal(simple[4][0], camera[4][0])
+    assert {one.__name__ for one in DAMAGE["camera"]} >= {
+        "underexposed",
+        "colour_cast",
+        "messenger",
+    }
 
 
 def test_a_batch_ends_in_the_copies_of_its_first_pictures() -> None:

@@ -7,32 +7,44 @@ such damage costs is unknown, but not which of two copies has more of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from training.data.distortions import DISTORTIONS, LEVELS
+from training.data import camera_damage
+from training.data.distortions import DISTORTIONS, LEVELS, Distortion
 
 KINDS: Final = ("gaussian_blur", "motion_blur", "white_noise", "jpeg", "webp", "rescale")
 """Distortions of `training.data.distortions` of which more is worse on any photograph."""
+SIMPLE: Final = "simple"
+DAMAGE: Final[dict[str, Sequence[Distortion]]] = {
+    SIMPLE: [DISTORTIONS[kind] for kind in KINDS],
+    "camera": [one for kinds in camera_damage.DAMAGE.values() for one in kinds.values()],
+}
+"""By the name of a set: what damages. `camera` has light, colour, lens, sensor and file."""
 
 
-def damaged_pair(image: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+def damaged_pair(
+    image: Image.Image, rng: np.random.Generator, damage: str = SIMPLE
+) -> tuple[Image.Image, Image.Image]:
     """
     Return a milder and a heavier copy, damaged in the same way.
 
     Args:
         image: RGB; the milder copy may be itself.
         rng: Draws the kind and two different levels, of which 0 is no damage.
+        damage: Name of a set of `DAMAGE`.
     """
-    kind = KINDS[rng.integers(len(KINDS))]
+    kinds = DAMAGE[damage]
+    damaged = kinds[int(rng.integers(len(kinds)))]
     milder, heavier = sorted(rng.choice((0, *LEVELS), size=2, replace=False).tolist())
     seed = int(rng.integers(2**32))  # the same noise in both, once faint and once strong
 
     def copy(level: int) -> Image.Image:
         if level == 0:
             return image
-        return DISTORTIONS[kind](image, level, np.random.default_rng(seed))
+        return damaged(image, level, np.random.default_rng(seed))
 
     return copy(milder), copy(heavier)

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
+from training.data import damage
 from training.data.cache import decoded_once
-from training.data.damage import damaged_pair
 from training.data.layouts import ImageFile
 from training.data.ratings import Split
 
@@ -38,9 +38,10 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
     lie the damaged copies, without a target: `copies_of` says where.
     """
 
-    def __init__(self, split: Split, crop_px: int, seed: int) -> None:
+    def __init__(self, split: Split, crop_px: int, seed: int, damage: str = damage.SIMPLE) -> None:
         self._split = split
         self._crop_px = crop_px
+        self._damage = damage
         self._seed = seed
         self.epoch = 0
 
@@ -58,7 +59,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self.epoch, index, 1))
-        pixels = _damaged_copy(self._split, index, which, rng)
+        pixels = _damaged_copy(self._split, index, which, rng, self._damage)
         return self._crop(pixels, rng), torch.tensor(torch.nan)
 
     def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
@@ -160,11 +161,12 @@ def read_damaged_copy(split: Split, index: int) -> NDArray[np.uint8]:
 
 
 def _damaged_copy(
-    split: Split, index: int, which: int, rng: np.random.Generator
+    split: Split, index: int, which: int, rng: np.random.Generator, kinds: str = damage.SIMPLE
 ) -> NDArray[np.uint8]:
     with _named(split.paths[index]) as path:
         decoded = decode(path.read_bytes(), NO_LIMITS, split.policy)
-        return preprocess(damaged_pair(decoded.image, rng)[which], decoded.size, split.policy)
+        copy = damage.damaged_pair(decoded.image, rng, kinds)[which]
+        return preprocess(copy, decoded.size, split.policy)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from iqa.imaging.preprocessing import AREA_PX, MIN_SIDE_PX
 from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS, POOLINGS
 
 from training.data.config import DataConfig, option, values_of
+from training.data.damage import DAMAGE, SIMPLE
 from training.data.whole_images import augmentations_of_text
 from training.loop.schedule import SCHEDULES
 from training.loop.trained_part import trained_part
@@ -91,6 +92,12 @@ class TrainConfig(DataConfig):
         0,
         "pairs of damaged copies added to each step; that the heavier is worse is learned as well",
         type=int,
+    )
+    damage: str = option(
+        SIMPLE,
+        "simple: blur, noise, compression, rescaling; camera: as a camera makes them, and wrong "
+        "light and colour too",
+        choices=list(DAMAGE),
     )
     order_weight: float = option(
         10.0, "weight of their order in the loss; 10 is as much as the error's", type=float

@@ -106,6 +106,10 @@ class ImageSettings(Protocol):
         """Names of augmentations."""
 
     @property
+    def damage(self) -> str:
+        """Name of the kinds of damage."""
+
+    @property
     def seed(self) -> int:
         """Of crops and augmentations."""
 
@@ -153,7 +157,7 @@ class TrainingTask(Task, Protocol):
         """Return what a network is trained on: here random crops."""
         from training.data.images import TrainingCrops
 
-        return TrainingCrops(split, settings.crop_px, settings.seed)
+        return TrainingCrops(split, settings.crop_px, settings.seed, settings.damage)
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Set the head before the first step, by the targets of the training images."""

@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 
 from console import command_line
 from training.causes import add_common, expect_taps, features_of, pictures_of
-from training.data import graphics, ratings, unusual
+from training.data import ratings, unusual
 from training.data.config import data_config
+from training.data.graphics import for_training
 from training.heads import evaluate_familiarity, network
 from training.heads.samples import (
     Samples,
@@ -149,7 +150,7 @@ def _learnt_from(
         folder="originals", title="rated",
     )  # fmt: skip
     drawn = taken(
-        evaluate_familiarity.drawn(graphics.FOR_TRAINING, arguments.graphics), originals,
+        evaluate_familiarity.drawn(for_training.KINDS, arguments.graphics), originals,
         folder="graphics", title="graphics",
     )  # fmt: skip
     odd = taken(

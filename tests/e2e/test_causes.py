@@ -10,8 +10,9 @@ from PIL import Image
 
 from console.paths import ROOT
 from tests.server import RunningServer
-from training.data import graphics, unusual
+from training.data import unusual
 from training.data.distortions import DISTORTIONS
+from training.data.graphics import for_testing, for_training
 
 GOLDEN = ROOT / "handler" / "golden"
 # Levels that nobody overlooks.
@@ -48,7 +49,7 @@ def test_a_good_photograph_has_no_cause_and_is_one(server: RunningServer, pictur
 @pytest.mark.parametrize("kind", ["text", "window", "terminal", "chart"])
 def test_a_graphic_is_scored_with_a_warning(server: RunningServer, kind: str) -> None:
     """A page, a window, a terminal, a chart: the score is given, and the warning with it."""
-    draw = {**graphics.FOR_TRAINING, **graphics.FOR_TESTING}[kind]
+    draw = {**for_training.KINDS, **for_testing.KINDS}[kind]
     reply = server.score(_png(draw(np.random.default_rng(99))))
     assert "not_a_photograph" in reply["warnings"], reply
     assert 0 <= reply["score"] <= 100

@@ -16,7 +16,7 @@ from tests.images import photograph
 from training import causes, familiarity
 from training.data import unusual
 from training.data.camera_damage import DAMAGE
-from training.data.graphics import FOR_TESTING, FOR_TRAINING
+from training.data.graphics import for_testing, for_training
 
 
 @pytest.mark.parametrize("kind", [name for kinds in DAMAGE.values() for name in kinds])
@@ -37,10 +37,10 @@ def test_more_camera_damage_is_further_from_the_picture(kind: str) -> None:
         damage(image, 5.1, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("kind", [*FOR_TRAINING, *FOR_TESTING])
+@pytest.mark.parametrize("kind", [*for_training.KINDS, *for_testing.KINDS])
 def test_a_graphic_is_the_same_for_the_same_seed(kind: str) -> None:
     """RGB, both sides large enough to be scored, and no two alike."""
-    draw = {**FOR_TRAINING, **FOR_TESTING}[kind]
+    draw = {**for_training.KINDS, **for_testing.KINDS}[kind]
     first, again, other = (draw(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first.mode == "RGB" and min(first.size) >= 64
     assert np.array_equal(np.asarray(first), np.asarray(again))

@@ -14,8 +14,9 @@ from iqa.imaging.decoding import decode
 from iqa.tasks.heads import NOT_A_PHOTOGRAPH, UNLIKE_TRAINING, Familiarity, head_inputs
 from PIL import Image
 
-from training.data import graphics, unusual
-from training.data.graphics import Graphic
+from training.data import unusual
+from training.data.graphics import for_testing
+from training.data.graphics.sheet import Graphic, as_sent
 from training.data.images import NO_LIMITS
 from training.data.photographs import read_pictures
 from training.data.ratings import Split
@@ -82,7 +83,7 @@ def unseen(
             others, distorted, folder="distorted", title="distorted"
         ),
     }  # fmt: skip
-    for kind, draw in graphics.FOR_TESTING.items():
+    for kind, draw in for_testing.KINDS.items():
         sets["graphics", kind] = taken(
             drawn({kind: draw}, arguments.graphics), originals, folder="graphics", title=kind
         )
@@ -126,7 +127,7 @@ def drawn(kinds: Mapping[str, Graphic], n: int) -> list[Source]:
 
     def draw(kind: str, number: int) -> Image.Image:
         rng = np.random.default_rng((number, *kind.encode()))
-        return graphics.as_sent(kinds[kind](rng), rng)
+        return as_sent(kinds[kind](rng), rng)
 
     return [
         (f"{kind} {number}", lambda kind=kind, number=number: draw(kind, number))  # type: ignore[misc]

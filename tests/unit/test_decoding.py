@@ -141,6 +141,7 @@ def test_pixel_limit_is_checked_before_pixels_are_read(file_format: str) -> None
     assert "at most 19199 pixels, got 160 x 120" in str(error)
 
 
+@pytest.mark.alone
 def test_pixel_bomb_costs_no_time() -> None:
     """196 megapixels in 24 kB are refused in far less time than decoding them takes."""
     body = bomb(14000)

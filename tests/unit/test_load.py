@@ -39,6 +39,7 @@ def one_waiting_client(server: TinyServer, requests: int) -> Latency:
     return latency_of(latencies_s)
 
 
+@pytest.mark.alone
 def test_the_open_loop_shows_the_queue_that_a_closed_loop_hides() -> None:
     """After a stall of half a second, requests that were due meanwhile waited, and it says so."""
     with TinyServer(service_s=0.001, stall=20, stall_s=0.5).running() as server:
@@ -53,6 +54,7 @@ def test_the_open_loop_shows_the_queue_that_a_closed_loop_hides() -> None:
     assert opened.latency.p50_ms < opened.latency.p95_ms
 
 
+@pytest.mark.alone
 def test_the_open_loop_keeps_its_rate_when_the_server_is_too_slow() -> None:
     """Offered twice what a server does, the last request waits about half of the run."""
     with TinyServer(service_s=0.02).running() as server:
@@ -62,6 +64,7 @@ def test_the_open_loop_keeps_its_rate_when_the_server_is_too_slow() -> None:
     assert load.lag.p99_ms < 100
 
 
+@pytest.mark.alone
 def test_refusals_are_counted_and_timed_apart() -> None:
     """What is refused at once does not make the accepted look fast."""
     with TinyServer(service_s=0.05, capacity=3).running() as server:
@@ -114,6 +117,7 @@ def test_phases_follow_each_other_and_are_summarised_apart() -> None:
     assert counts == [10, 30]
 
 
+@pytest.mark.alone
 def test_a_load_of_hours_begins_at_once_and_ends_when_told() -> None:
     """A million requests that may follow must not delay the first one, whose latency counts."""
     with TinyServer().running() as server:
@@ -126,6 +130,7 @@ def test_a_load_of_hours_begins_at_once_and_ends_when_told() -> None:
     assert sendings[0].done_s < 0.25
 
 
+@pytest.mark.alone
 @needs_wrk
 def test_wrk_says_what_was_scored_and_what_was_refused() -> None:
     """Throughput counts scores alone."""

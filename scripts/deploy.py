@@ -18,7 +18,7 @@ from typing import Final
 from console import command_line
 from scripts.rollout import cleanup, command_options, drain, named_server, status
 from scripts.rollout.settings import Deployment
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from training.registry.address import connect
 
 # MLflow takes seconds to import, and a rollback has five: sync and status import it themselves.

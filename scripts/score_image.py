@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from console import command_line
-from scripts.server.client import NoAnswer, predict
+from scripts.server.http_client import NoAnswer, predict
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,7 +29,8 @@ from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import put_on_record
 from scripts.server.addresses import Addresses, Ports
-from scripts.server.client import NotNow, TorchServe, ready_workers
+from scripts.server.client import TorchServe, ready_workers
+from scripts.server.http_client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect
 

@@ -22,7 +22,8 @@ from iqa.tasks.task import Task, in_words
 from iqa.tasks.task_table import task_of
 
 from scripts.archive import mar_file
-from scripts.server.client import NotNow, TorchServe, is_full
+from scripts.server.client import TorchServe
+from scripts.server.http_client import NotNow, is_full
 
 SAME_PRECISION: Final = 0.05
 """In points: five times what the arithmetic of two machines differs by."""

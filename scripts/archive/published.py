@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from scripts.archive import mar_file
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import psutil
 
 from scripts.nginx.program import nginx_command
 from scripts.nginx.settings import CONFIG
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from scripts.server.state import replace_text
 
 LEAVING: Final = "leaving"

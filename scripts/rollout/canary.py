@@ -25,7 +25,8 @@ from scripts.rollout.records import Good, Record, Trial
 from scripts.rollout.settings import CanarySteps, Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted
 from scripts.rollout.trial import on_trial
-from scripts.server.client import Loaded, NoAnswer, NotNow, is_full
+from scripts.server.client import Loaded
+from scripts.server.http_client import NoAnswer, NotNow, is_full
 
 logger = logging.getLogger(__name__)
 

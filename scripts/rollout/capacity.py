@@ -9,7 +9,8 @@ from typing import Final
 
 import psutil
 
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow
 
 SPARE_DISK_BYTES: Final = 64 * 2**20
 """For logs and the record; TorchServe itself stops in odd ways on a disk without a byte."""

@@ -18,7 +18,7 @@ from console.paths import ROOT
 from scripts.rollout import loading, records, unload
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, VersionFailed
-from scripts.server.client import NoAnswer, NotNow
+from scripts.server.http_client import NoAnswer, NotNow
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from typing import Final
 
 from scripts.nginx.split import OLD_SOCKET, SplitFront
 from scripts.rollout.judge import Arm
-from scripts.server.client import TorchServe, samples
+from scripts.server.client import TorchServe
+from scripts.server.http_client import samples
 
 TENTHS: Final = "iqa_score_tenths_total", "tenth"
 LABELS: Final = "iqa_scores_total", "label"

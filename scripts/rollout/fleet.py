@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
 from scripts.server.file_lock import holder_of, locked
+from scripts.server.http_client import NotNow
 from scripts.server.state import replace_text
 
 logger = logging.getLogger(__name__)

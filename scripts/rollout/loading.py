@@ -15,7 +15,8 @@ from scripts.archive import golden, mar_file
 from scripts.rollout import capacity, drain, unload
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, VersionFailed
-from scripts.server.client import Loaded, LoadRefused, NotNow, get_json
+from scripts.server.client import Loaded, LoadRefused
+from scripts.server.http_client import NotNow, get_json
 from scripts.server.log_lines import load_failure
 
 logger = logging.getLogger(__name__)

@@ -19,9 +19,10 @@ from scripts.nginx.split import SplitFront
 from scripts.rollout.reconcile import OUTCOMES, Outcome
 from scripts.rollout.records import Record, Records
 from scripts.rollout.settings import Deployment
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
 from scripts.server.exposition import CONTENT_TYPE, counter, gauge, joined, page
 from scripts.server.health import Answer
+from scripts.server.http_client import NotNow
 
 ASK_TIMEOUT_S: Final = 3.0
 """A scrape ends after 10 s."""

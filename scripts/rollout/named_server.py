@@ -13,7 +13,8 @@ from scripts.archive import mar_file
 from scripts.rollout.fleet import Fleet
 from scripts.rollout.settings import CanarySteps, Deployment
 from scripts.server.addresses import Addresses
-from scripts.server.client import NotNow, TorchServe, get_json
+from scripts.server.client import TorchServe
+from scripts.server.http_client import NotNow, get_json
 from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
 

@@ -22,7 +22,7 @@ from scripts.rollout import cleanup
 from scripts.rollout.fleet import HeldBack
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.rollout.sync import sync
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from training.registry.model_versions import RegistryUnavailable
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from scripts.nginx.split import SplitFront
 from scripts.rollout import loading, records
 from scripts.rollout.records import Good, Hold, Record
 from scripts.rollout.settings import Deployment
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 
 logger = logging.getLogger(__name__)
 

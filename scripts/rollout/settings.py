@@ -15,7 +15,8 @@ from pathlib import Path
 
 from scripts.rollout.fleet import Fleet
 from scripts.rollout.records import Records
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import TorchServe
+from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 
 

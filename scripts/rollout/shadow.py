@@ -29,7 +29,8 @@ from scripts.rollout.records import Trial
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import find_archive, wanted
 from scripts.server import prediction_log
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow
 
 logger = logging.getLogger(__name__)
 

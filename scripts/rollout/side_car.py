@@ -18,7 +18,8 @@ from scripts.rollout.records import Records
 from scripts.rollout.settings import Deployment
 from scripts.rollout.webhook import Deliveries, listening
 from scripts.server import health
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow
 from scripts.server.models import ServedModel
 from scripts.server.state import StateDir
 

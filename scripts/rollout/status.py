@@ -10,7 +10,8 @@ from scripts.archive import mar_file
 from scripts.nginx.split import SplitFront
 from scripts.rollout import drain, records, unload
 from scripts.rollout.settings import Deployment
-from scripts.server.client import Loaded, NotNow, get_json
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow, get_json
 
 
 def status_of(plan: Deployment) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from scripts.rollout.fleet import Turn
 from scripts.rollout.records import Good
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from scripts.archive.ensure_archive import archive_of
 from scripts.rollout import loading
 from scripts.rollout.records import Good, Hold, Quarantine
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from training.registry import model_versions
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from typing import Final
 
 from scripts.archive.golden import Golden
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
-from scripts.server.client import Answers, Loaded, NotNow, is_full
+from scripts.server.client import Answers, Loaded
+from scripts.server.http_client import NotNow, is_full
 
 POLL_S: Final = 0.5
 MIN_FAILED: Final = 3

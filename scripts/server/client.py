@@ -8,7 +8,6 @@ of the model `iqa` is `POST /predictions/iqa`; the model's name is a value every
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,27 +15,22 @@ from typing import Any, Final
 import requests
 
 from scripts.server.addresses import Addresses
+from scripts.server.http_client import (
+    ASK_TIMEOUT_S,
+    SCORE_TIMEOUT_S,
+    NotNow,
+    is_full,
+    message_of,
+    predict,
+    samples_of,
+    send,
+)
 
-ASK_TIMEOUT_S: Final = 15.0
-"""TorchServe answers from few threads, and unpacking an archive holds one of them."""
-LOOK_TIMEOUT_S: Final = 5.0
-"""For frequent checks from the same machine: short, so that a hang shows."""
-SCORE_TIMEOUT_S: Final = 35.0
-"""The server ends a request after 30 s (responseTimeout), so an answer comes before this."""
 UNPACK_TIMEOUT_S: Final = 60.0
 ROOM_S: Final = 10.0
 """How long our own images try to find room in a full queue. At three times what the server can do
 a place is free for a third of the time, and whoever comes first has it."""
 ROOM_POLL_S: Final = 0.02
-FULL_QUEUE: Final = "no worker"  # TorchServe 0.12 says so of a full queue, too
-
-
-class NotNow(RuntimeError):
-    """The circumstances do not allow it; the version is not to blame and may be tried again."""
-
-
-class NoAnswer(NotNow):
-    """The server cannot be reached, or takes too long."""
 
 
 class LoadRefused(ValueError):
@@ -151,7 +145,7 @@ class TorchServe:
         reply = self._manage("POST", f"/models?{options}", UNPACK_TIMEOUT_S)
         if reply.ok or reply.status_code == 409:  # 409: somebody else's load of it is under way
             return
-        reason = _message(reply)
+        reason = message_of(reply)
         if "No space left" in reason:
             raise NotNow(f"{mar}: expected room for its files, got: {reason}. Free the disk.")
         raise LoadRefused(f"{mar}: expected it to load, got {reply.status_code}: {reason}.")
@@ -166,7 +160,9 @@ class TorchServe:
         path = f"/models/{self.model_name}/{version}?min_worker={workers}&synchronous=false"
         reply = self._manage("PUT", path)
         if not reply.ok:
-            raise NotNow(f"version {version}: expected {workers} workers, got: {_message(reply)}.")
+            raise NotNow(
+                f"version {version}: expected {workers} workers, got: {message_of(reply)}."
+            )
 
     def set_default(self, version: str) -> None:
         """
@@ -177,7 +173,7 @@ class TorchServe:
         """
         reply = self._manage("PUT", f"/models/{self.model_name}/{version}/set-default")
         if not reply.ok:
-            raise NotNow(f"version {version}: expected it as default, got: {_message(reply)}.")
+            raise NotNow(f"version {version}: expected it as default, got: {message_of(reply)}.")
 
     def unload(self, version: str) -> None:
         """
@@ -188,7 +184,7 @@ class TorchServe:
         """
         reply = self._manage("DELETE", f"/models/{self.model_name}/{version}", UNPACK_TIMEOUT_S)
         if not reply.ok and reply.status_code != 404:
-            raise NotNow(f"version {version}: expected it unloaded, got: {_message(reply)}.")
+            raise NotNow(f"version {version}: expected it unloaded, got: {message_of(reply)}.")
 
     def score(
         self,
@@ -225,15 +221,15 @@ class TorchServe:
 
     def answers(self) -> Answers:
         """Return how many requests the model has answered since the server's start."""
-        page = _send("GET", f"{self.addresses.metrics}/metrics", ASK_TIMEOUT_S).text
+        page = send("GET", f"{self.addresses.metrics}/metrics", ASK_TIMEOUT_S).text
         by_path = {
             labels["model_version"]: int(count)
-            for labels, count in _samples(page, "ts_inference_requests_total")
+            for labels, count in samples_of(page, "ts_inference_requests_total")
             if labels["model_name"] == self.model_name
         }
         # TorchServe's count of 5xx is the server's. With other models on it, only what the handler
         # counts is this model's own: a worker that died shows in the management API.
-        handled = _samples(page, "iqa_requests_total")
+        handled = samples_of(page, "iqa_requests_total")
         if any(labels["ModelName"] != self.model_name for labels, _ in handled):
             failed = [
                 count
@@ -242,7 +238,7 @@ class TorchServe:
             ]
             expired = []
         else:
-            failed = [count for _, count in _samples(page, "Requests5XX")]
+            failed = [count for _, count in samples_of(page, "Requests5XX")]
             expired = [count for labels, count in handled if labels["outcome"] == "expired"]
         return Answers(by_path=by_path, failed=int(sum(failed)), expired=int(sum(expired)))
 
@@ -266,102 +262,18 @@ class TorchServe:
             return []
         entries = reply.json() if reply.ok else None
         if not isinstance(entries, list):
-            raise NotNow(f"models: expected a list, got {reply.status_code}: {_message(reply)}.")
+            raise NotNow(f"models: expected a list, got {reply.status_code}: {message_of(reply)}.")
         return entries
 
     def _manage(
         self, method: str, path: str, timeout_s: float = ASK_TIMEOUT_S
     ) -> requests.Response:
-        return _send(method, self.addresses.management + path, timeout_s)
-
-
-def predict(
-    url: str, image: bytes, path: str, timeout_s: float = SCORE_TIMEOUT_S
-) -> tuple[int, dict[str, Any]]:
-    """
-    Send an image to be scored.
-
-    Args:
-        url: The server's address, e.g. http://127.0.0.1:8080.
-        image: The file's content.
-        path: Model, or model/version.
-        timeout_s: Longest wait for the connection, and longest pause of the answer.
-
-    Returns:
-        HTTP status and the reply; a reply that is no JSON object comes as {"message": text}.
-
-    Raises:
-        NotNow: No answer.
-    """
-    headers = {"Content-Type": "application/octet-stream"}
-    reply = _send("POST", f"{url}/predictions/{path}", timeout_s, data=image, headers=headers)
-    try:
-        body = reply.json()
-    except requests.JSONDecodeError:
-        body = None
-    return reply.status_code, body if isinstance(body, dict) else {"message": reply.text}
-
-
-def samples(addresses: Addresses, name: str) -> list[tuple[dict[str, str], float]]:
-    """
-    Return labels and value of each series of a metric of TorchServe and its workers.
-
-    Raises:
-        NotNow: No answer.
-    """
-    return _samples(_send("GET", f"{addresses.metrics}/metrics", LOOK_TIMEOUT_S).text, name)
-
-
-def is_full(code: int, reply: dict[str, Any]) -> bool:
-    """Tell whether a reply of TorchServe's own says that there is no room in the queue."""
-    return code == 503 and FULL_QUEUE in str(reply.get("message"))
-
-
-def is_alive(url: str, timeout_s: float) -> bool:
-    """Tell whether a server answers `/ping` at all; what it says does not matter."""
-    try:
-        _send("GET", f"{url}/ping", timeout_s)
-    except NoAnswer:
-        return False
-    return True
-
-
-def get_json(url: str, timeout_s: float = 5.0) -> dict[str, Any]:
-    """
-    Ask an address for a JSON document; the status of the answer does not matter.
-
-    Raises:
-        NotNow: No answer, or no JSON.
-    """
-    reply = _send("GET", url, timeout_s)
-    try:
-        document: dict[str, Any] = reply.json()
-    except requests.JSONDecodeError as error:
-        raise NotNow(f"{url}: expected JSON, got {reply.text[:80]!r}.") from error
-    return document
+        return send(method, self.addresses.management + path, timeout_s)
 
 
 def ready_workers(entry: dict[str, Any]) -> int:
     """Return how many workers of an entry of `TorchServe.entries` can answer."""
     return sum(worker["status"] == "READY" for worker in entry["workers"])
-
-
-def _send(method: str, url: str, timeout_s: float, **arguments: Any) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False  # HTTP_PROXY often covers loopback too
-        try:
-            return session.request(method, url, timeout=timeout_s, **arguments)
-        except requests.RequestException as error:
-            raise NoAnswer(
-                f"TorchServe {url.split('/models')[0]}: expected an answer, got "
-                f"{type(error).__name__}. See: scripts/run_torchserve.sh --status"
-            ) from error
-
-
-def _samples(page: str, name: str) -> list[tuple[dict[str, str], float]]:
-    """Return labels and value of each series of a metric on a page of Prometheus' text format."""
-    rows = re.findall(rf"^{name}\{{(.*)\}} (\S+)", page, re.MULTILINE)
-    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in rows]
 
 
 def _loaded(entry: dict[str, Any]) -> Loaded:
@@ -373,10 +285,3 @@ def _loaded(entry: dict[str, Any]) -> Loaded:
         ready=ready_workers(entry),
         queue=int(entry["jobQueueStatus"]["pendingRequests"]),
     )
-
-
-def _message(reply: requests.Response) -> str:
-    try:
-        return " ".join(str(reply.json()["message"]).split()).rstrip(".")
-    except (requests.JSONDecodeError, KeyError, TypeError):
-        return reply.text[:200]

@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from scripts.server.client import samples
+from scripts.server.http_client import samples
 from scripts.server.state import Server
 
 VARIABLE: Final = "PREDICTION_LOG"

@@ -19,14 +19,8 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import Hosts, Ports
-from scripts.server.client import (
-    LOOK_TIMEOUT_S,
-    LoadRefused,
-    NoAnswer,
-    NotNow,
-    TorchServe,
-    ready_workers,
-)
+from scripts.server.client import LoadRefused, TorchServe, ready_workers
+from scripts.server.http_client import LOOK_TIMEOUT_S, NoAnswer, NotNow
 from scripts.server.log_lines import last_words, load_failure
 from scripts.server.state import Server, StateDir
 

@@ -20,7 +20,8 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import Addresses, Ports
-from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe
+from scripts.server.client import TorchServe
+from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow
 from scripts.server.models import ServedModel
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import psutil
 
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from scripts.server.state import Server
 
 logger = logging.getLogger(__name__)

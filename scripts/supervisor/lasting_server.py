@@ -24,7 +24,7 @@ from scripts.nginx.front import Front
 from scripts.rollout import drain
 from scripts.rollout.records import Records
 from scripts.server import process
-from scripts.server.client import is_alive
+from scripts.server.http_client import is_alive
 from scripts.server.state import Server
 from scripts.supervisor import start_archive
 from scripts.supervisor.readiness import Readiness

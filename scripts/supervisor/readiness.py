@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from scripts.archive import golden, mar_file
 from scripts.rollout import drain
-from scripts.server.client import LOOK_TIMEOUT_S, NotNow, TorchServe, is_full
+from scripts.server.client import TorchServe
+from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow, is_full
 from scripts.server.state import Server, StateDir
 from scripts.supervisor.start_archive import Served
 

@@ -9,7 +9,8 @@ import psutil
 
 from scripts.nginx import front
 from scripts.server import prediction_log, process
-from scripts.server.client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive, ready_workers
+from scripts.server.client import ready_workers
+from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive
 from scripts.server.start_lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
 from scripts.supervisor import gateway

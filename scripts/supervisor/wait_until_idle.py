@@ -15,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from scripts.server.state import Server
 
 LOOK_S: Final = 0.2

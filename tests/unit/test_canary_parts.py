@@ -15,7 +15,7 @@ from scripts.rollout.judge import Arm
 from scripts.rollout.metrics import SidecarMetrics
 from scripts.rollout.records import Records, Trial
 from scripts.rollout.settings import CanarySteps, Deployment
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 
 HERE, NEW, DOOR = "127.0.0.1:8084", "unix:/state/front/new.sock", "unix:/state/front/old.sock"

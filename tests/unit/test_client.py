@@ -12,7 +12,8 @@ import pytest
 from scripts.rollout.watching import between
 from scripts.server import client
 from scripts.server.addresses import Addresses
-from scripts.server.client import Answers, TorchServe, is_full
+from scripts.server.client import Answers, TorchServe
+from scripts.server.http_client import is_full
 
 FULL = {
     "code": 503,

@@ -21,7 +21,7 @@ from scripts.rollout.reconcile import (
     pause_s,
 )
 from scripts.rollout.settings import Deployment, VersionFailed
-from scripts.server.client import NotNow
+from scripts.server.http_client import NotNow
 from training.registry.model_versions import RegistryUnavailable
 
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from scripts.rollout import capacity
-from scripts.server.client import Loaded, NotNow
+from scripts.server.client import Loaded
+from scripts.server.http_client import NotNow
 
 
 @pytest.fixture

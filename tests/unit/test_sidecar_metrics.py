@@ -18,7 +18,8 @@ from scripts.rollout.records import Hold, Records
 from scripts.rollout.settings import Deployment
 from scripts.server import health
 from scripts.server.addresses import Addresses
-from scripts.server.client import NotNow, TorchServe
+from scripts.server.client import TorchServe
+from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 from tests.ports import free_port
 

@@ -239,9 +239,10 @@ def plot(found: list[Neighbour]) -> Figure:
             one.ms, one.srocc, "*" if is_ours else "o", markersize=14 if is_ours else 7,
             color="C1" if is_ours else "C0", fillstyle="none" if is_quoted else "full",
         )  # fmt: skip
+        above, side = (9, "bottom") if is_ours else (-9, "top")
         axes.annotate(
-            one.name.replace("*", "").replace(", ", "\n", 1), (one.ms, one.srocc), (0, -9),
-            textcoords="offset points", ha="center", va="top", fontsize=8,
+            one.name.replace("*", "").replace(", ", "\n", 1), (one.ms, one.srocc), (0, above),
+            textcoords="offset points", ha="center", va=side, fontsize=8,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(0.15, 0.25)

@@ -9,7 +9,6 @@ that no long one would.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -40,5 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order the items by file; each process of pytest-xdist does the same."""
     if not hasattr(config, "workerinput"):
         return
-    by_file = {file: list(group) for file, group in groupby(items, lambda item: item.path)}
-    items[:] = [item for file in in_turn(list(by_file)) for item in by_file[file]]
+    items[:] = by_file(items)
+
+
+def by_file(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return the items in the order in which their files run; within a file as they are."""
+    found: dict[Path, list[pytest.Item]] = {}
+    for item in items:  # pytest may have put some of a file elsewhere, beside those that share
+        found.setdefault(item.path, []).append(item)
+    return [item for file in in_turn(list(found)) for item in found[file]]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 
 from console.paths import ROOT
-from tests.order import in_turn
+from tests.order import by_file, in_turn
 
 TESTS = ROOT / "tests"
 SERVED = [TESTS / "e2e" / f"test_{n}.py" for n in range(4)]
@@ -20,6 +24,14 @@ def test_servers_are_spread_and_the_end_is_computed() -> None:
     assert not [pair for pair in pairwise(order) if set(pair) <= set(SERVED)]
     assert order[:2] == [SERVED[0], COMPUTED[0]]
     assert order.index(SERVED[-1]) < len(order) - 4
+
+
+def test_no_test_is_lost() -> None:
+    """Pytest puts tests that share a costly fixture side by side, and so parts those of a file."""
+    one, other = COMPUTED[:2]
+    pairs = ((one, "a"), (SERVED[0], "b"), (one, "c"), (other, "d"), (SERVED[0], "e"))
+    items = [cast("pytest.Item", SimpleNamespace(path=path, name=name)) for path, name in pairs]
+    assert [item.name for item in by_file(items)] == ["a", "c", "b", "e", "d"]
 
 
 def test_one_kind_alone_stays_as_it_is() -> None:

@@ -25,8 +25,8 @@ READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.1
 FREED_S: Final = 5.0
 """How long the workers of an unloaded version may take to end, and the memory to be free."""
-LOG_DELAY_S: Final = 0.5
-"""How long TorchServe's log may lag: the cause of a worker's death is read after it."""
+LOG_DELAY_S: Final = 5.0
+"""How long TorchServe's log may lag behind a worker's death, whose cause it tells."""
 
 
 def expect_unaltered(plan: Deployment, good: Good) -> mar_file.Reading:
@@ -235,11 +235,7 @@ def _wait_until_ready(
         )
         if has_died:
             got = "one that died"
-            time.sleep(LOG_DELAY_S)
-        cause = None
-        if log_bytes is not None:
-            thread = f"{plan.model_name}_{good.version}"
-            cause = load_failure(plan.state.model_log, log_bytes, thread)
+        cause = _cause(plan, good, log_bytes, LOG_DELAY_S if has_died else 0.0)
         if cause:
             got = f"one that said: {cause.rstrip('.')}"
         if has_died or cause:
@@ -249,3 +245,16 @@ def _wait_until_ready(
         f"version {good.version}: expected its workers ready within {READY_TIMEOUT_S:g} s, got "
         f"{got}. See {plan.state.model_log.name} of the server."
     )
+
+
+def _cause(plan: Deployment, good: Good, log_bytes: int | None, wait_s: float) -> str | None:
+    """Return what a version's workers say of their failure, where the log is ours to read."""
+    if log_bytes is None:
+        return None
+    thread = f"{plan.model_name}_{good.version}"
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        cause = load_failure(plan.state.model_log, log_bytes, thread)
+        if cause is not None or time.monotonic() >= deadline_s:
+            return cause
+        time.sleep(POLL_S)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import shutil
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator

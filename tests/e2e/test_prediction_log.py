@@ -180,7 +180,8 @@ def test_a_killed_worker_loses_a_second_of_rows_at_most(
     written = {row["data"]["request_id"] for row in reading.rows_of(folder)}
     lost = {name: at for name, at in answered.items() if name not in written}
     for name, at in lost.items():
-        assert any(0 <= killed - at < LOST_S for killed in killed_at), name
+        # An answer that was on its way at the kill is noted a little later.
+        assert any(abs(killed - at) < LOST_S for killed in killed_at), name
     print(f"{KILLS} kills, {len(answered)} answers, {len(lost)} without a row")
     assert len(answered) > 20 * KILLS
     found = verify(folder)

@@ -18,7 +18,6 @@ import requests
 
 from tests.conftest import python
 from tests.deploying import SURPLUS, Command, Deployer, Load, wait_for
-from tests.quick import Quick
 from tests.server import RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -45,7 +44,7 @@ for name in sys.argv[3:]:
 
 @pytest.fixture(scope="module")
 def both(
-    quick: Quick,
+    shipped: tuple[Path, Path],
     make_server: Callable[..., RunningServer],
     empty_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -57,7 +56,7 @@ def both(
     serving.model_store.mkdir()
     names = ("iqa", "iqa", OTHER, OTHER)
     done = python(
-        "-c", REGISTER, str(quick.archive), str(serving.model_store), *names, **serving.environment
+        "-c", REGISTER, str(shipped[0]), str(serving.model_store), *names, **serving.environment
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     serving.environment |= {"MODELS": f"iqa,{OTHER}", "WORKERS": "1"}

@@ -164,6 +164,7 @@ def test_a_killed_worker_loses_a_second_of_rows_at_most(
             pid = int(worker_of(talkative)["pid"])
             before = len(answered)
             wait_for(lambda before=before: len(answered) > before + 20)
+            time.sleep(1.5 * LOST_S)  # so that each worker has written when it is killed
             os.kill(pid, signal.SIGKILL)
             killed_at.append(time.monotonic())
             wait_for(

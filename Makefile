@@ -16,8 +16,7 @@ UNIT := tests/unit tests/test_*.py
 FAST := tests/unit tests/integration
 BOTH_CORES := --numprocesses 2 --dist loadfile
 # Servers that start, and clients that wait, leave the cores idle between. What measures a time is
-# marked `alone` and has its turn without others (tests/turns.py). A fourth process is no faster:
-# 86 % of both cores are busy, and each keeps servers in memory.
+# marked `alone` and has its turn without others (tests/turns.py).
 SERVERS := --numprocesses 3 --dist loadfile
 
 setup:  ## make .venv from the pinned requirements, tests and tools included

@@ -22,7 +22,7 @@ from tests.server import RunningServer
 from training.registry import address, model_versions
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
-BACK_S = 15.0  # 10 where nothing else runs
+BACK_S = 10.0
 # A candidate that is good to golden images, which come past the front, and bad to clients.
 CLIENTS = b"""
 

@@ -29,6 +29,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 KILLS = int(os.environ.get("PREDICTION_LOG_KILLS", "3"))
 """Twenty take two minutes: PREDICTION_LOG_KILLS=20 pytest tests/e2e/test_prediction_log.py"""
 LOST_S = 1.0
+NOTED_S = 0.2
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def test_a_killed_worker_loses_a_second_of_rows_at_most(
     lost = {name: at for name, at in answered.items() if name not in written}
     for name, at in lost.items():
         # An answer that was on its way at the kill is noted a little later.
-        assert any(abs(killed - at) < LOST_S for killed in killed_at), name
+        assert any(-NOTED_S < killed - at < LOST_S for killed in killed_at), name
     print(f"{KILLS} kills, {len(answered)} answers, {len(lost)} without a row")
     assert len(answered) > 20 * KILLS
     found = verify(folder)

@@ -38,7 +38,7 @@ def test_an_altered_archive_is_refused_until_a_retry_builds_it(
     begin_s = time.monotonic()
     again = deploy.run("sync", expected=1)
     assert "version 2 is in quarantine until the alias moves" in again.err
-    assert time.monotonic() - begin_s < 10  # a build takes longer
+    assert time.monotonic() - begin_s < 3
     status = deploy.status()
     assert status["quarantine"] == "2"
     assert "expected sha256" in status["last_error"]

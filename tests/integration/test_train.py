@@ -144,10 +144,12 @@ def test_a_pruned_network_is_trained_from_its_own_width(few: Path, tmp_path: Pat
     [
         ({"keep_head": True}, "--keep-head: expected it with --weights FILE"),
         ({"area_px": 900}, "--area-px: expected at least 1024, got 900"),
+        ({"min_scale": 0.0}, "--min-scale: expected a scale up to 1"),
+        ({"min_scale": 0.05}, "--min-scale: expected a scale up to 1 whose input has 1024"),
         ({"teacher_share": 0.0}, "--teacher-share: expected a share above 0"),
     ],
 )
-def test_a_student_that_cannot_be_is_refused(
+def test_settings_that_do_not_fit_are_refused(
     few: Path, tmp_path: Path, settings: dict[str, object], message: str
 ) -> None:
     """The option is named, with what was expected of it."""

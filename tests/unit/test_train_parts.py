@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from iqa.imaging.preprocessing import preprocess
+from iqa.imaging.preprocessing import AREA_PX, preprocess, with_area
 from iqa.network.model import ImageNetwork
 from PIL import Image
 from safetensors.torch import save_file
@@ -120,8 +120,9 @@ def test_crop_is_a_part_of_the_picture_or_of_its_mirror_image(split: Split) -> N
 
 
 def _contains(whole: np.ndarray, part: np.ndarray) -> bool:
-    starts = np.argwhere((whole[:-223, :-223] == part[0, 0]).all(axis=2))
-    return any(np.array_equal(whole[y : y + 224, x : x + 224], part) for y, x in starts)
+    last, side = len(part) - 1, len(part)
+    starts = np.argwhere((whole[:-last, :-last] == part[0, 0]).all(axis=2))
+    return any(np.array_equal(whole[y : y + side, x : x + side], part) for y, x in starts)
 
 
 def test_crop_larger_than_a_panorama_is_filled_with_its_mirror_image(split: Split) -> None:
@@ -131,6 +132,30 @@ def test_crop_larger_than_a_panorama_is_filled_with_its_mirror_image(split: Spli
     assert pixels.shape == (384, 384, 3)
     assert height < 384
     np.testing.assert_array_equal(pixels[height - 1], pixels[height])
+
+
+def test_a_batch_is_seen_at_one_scale(split: Split) -> None:
+    """Several scales from the least to 1 over the batches; damaged copies share theirs."""
+    crops = TrainingCrops(split, 224, 3, min_scale=0.5)
+    sides = set()
+    for crops.epoch in range(16):
+        batch = crops.__getitems__([0, 2, 3, 4])
+        (shape,) = {pixels.shape for pixels, _ in batch}
+        assert shape == crops.__getitems__([0])[0][0].shape
+        sides.add(shape[0])
+    assert sides == {112, 140, 168, 196, 224}
+
+
+def test_a_smaller_scale_is_the_image_at_another_area(split: Split) -> None:
+    """Resized from the file as serving would, not from the full input."""
+    crops = TrainingCrops(split, 224, 3, min_scale=0.5)
+    policy = with_area(round(AREA_PX * 0.25))
+    whole = preprocess(Image.open(split.paths[0]).convert("RGB"), policy=policy)
+    for crops.epoch in range(16):
+        crop = crops[0][0].numpy()
+        if len(crop) == 112:
+            break
+    assert any(_contains(whole, part) for part in (crop, crop[:, ::-1]))
 
 
 def test_whole_pictures_are_what_is_served(split: Split) -> None:

@@ -1,9 +1,9 @@
 """
 Rated pictures as tensors: decoded and preprocessed by `iqa`, exactly as they will be served.
 
-Training sees square crops of the preprocessed picture, not rescaled, and mirror images: neither
-changes the quality; on request damaged copies as well, which have no rating. Evaluation sees the
-whole picture.
+Training sees square crops of the preprocessed picture and mirror images: neither changes the
+quality. On request each batch has a smaller scale of its own, and there are damaged copies, which
+have no rating. Evaluation sees the whole picture.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import numpy as np
 import torch
 from iqa.imaging.decoding import Limits, decode
-from iqa.imaging.preprocessing import preprocess
+from iqa.imaging.preprocessing import preprocess, with_area
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -28,6 +29,8 @@ from training.data.ratings import Split
 
 # A data set's own pictures are trusted to be large; a client's are not.
 NO_LIMITS = Limits(max_bytes=2**31, max_pixels=2**31)
+N_SCALES: Final = 5
+"""Few, because a network is prepared anew for each size of input."""
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
@@ -36,13 +39,29 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     Items are (pixels, target): uint8 (crop, crop, C), and a float32 scalar. Beyond the last picture
     lie the damaged copies, without a target: `copies_of` says where.
+
+    Args:
+        split: With ratings.
+        crop_px: Side of a crop, at full scale.
+        seed: Of the crops, the damage and the scales.
+        damage: Name of a set of `training.data.damage.DAMAGE`.
+        min_scale: Images asked for together are all seen at one of `N_SCALES` scales from this one
+            to 1 of the input's side, and cut as much smaller.
     """
 
-    def __init__(self, split: Split, crop_px: int, seed: int, damage: str = damage.SIMPLE) -> None:
-        self._split = split
-        self._crop_px = crop_px
+    def __init__(
+        self,
+        split: Split,
+        crop_px: int,
+        seed: int,
+        damage: str = damage.SIMPLE,
+        min_scale: float = 1.0,
+    ) -> None:
         self._damage = damage
         self._seed = seed
+        scales = sorted({float(scale) for scale in np.linspace(min_scale, 1.0, N_SCALES)})
+        self._seen = [(_at_scale(split, scale), round(crop_px * scale)) for scale in scales]
+        self._split = split
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -51,22 +70,28 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Decode one picture; its draw does not depend on which process asks."""
-        if index >= len(self):
-            return self._damaged(*divmod(index - len(self), 2))
-        rng = np.random.default_rng((self._seed, self.epoch, index))
-        target = torch.tensor(self._split.target[index], dtype=torch.float32)
-        return self._crop(read_pixels(self._split, index), rng), target
+        return self.__getitems__([index])[0]
 
-    def _damaged(self, index: int, which: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng((self._seed, self.epoch, index, 1))
-        pixels = _damaged_copy(self._split, index, which, rng, self._damage)
-        return self._crop(pixels, rng), torch.tensor(torch.nan)
+    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
+        """Decode a batch, all at one scale."""
+        rng = np.random.default_rng((self._seed, self.epoch, indices[0], 2))
+        split, crop_px = self._seen[int(rng.integers(len(self._seen)))]
+        return [self._item(split, crop_px, index) for index in indices]
 
-    def _crop(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
-        pixels = _crop(pixels, self._crop_px, rng)
+    def _item(self, split: Split, crop_px: int, index: int) -> tuple[Tensor, Tensor]:
+        if index < len(self):
+            rng = np.random.default_rng((self._seed, self.epoch, index))
+            pixels = read_pixels(split, index)
+            target = torch.tensor(split.target[index], dtype=torch.float32)
+        else:
+            index, which = divmod(index - len(self), 2)
+            rng = np.random.default_rng((self._seed, self.epoch, index, 1))
+            pixels = _damaged_copy(split, index, which, rng, self._damage)
+            target = torch.tensor(torch.nan)
+        pixels = _crop(pixels, crop_px, rng)
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        return torch.from_numpy(pixels.copy())
+        return torch.from_numpy(pixels.copy()), target
 
 
 class WholeImages(Dataset[tuple[int, Tensor]]):
@@ -192,6 +217,13 @@ def same_size_batches(items: list[tuple[int, Tensor]]) -> list[tuple[list[int], 
 def leave_interrupts_to_parent(worker: int) -> None:
     """Start-up of a decoding process: Ctrl-C reaches the whole group, only training acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _at_scale(split: Split, scale: float) -> Split:
+    """Return the same images for an input whose sides are scaled."""
+    if scale == 1:
+        return split
+    return split.seen_by(with_area(round(split.policy.area_px * scale**2)))
 
 
 def _crop(pixels: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:

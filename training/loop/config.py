@@ -110,6 +110,12 @@ class TrainConfig(DataConfig):
         "area of the network's input, of quality: each image keeps its own shape",
         type=int,
     )
+    min_scale: float = option(
+        1.0,
+        "least scale of the training images, of quality: each step has one between this and 1 of "
+        "the input's side",
+        type=float,
+    )
     teacher: Path | None = option(
         None,
         "folder of a checkpoint of quality whose scores of the training images are learned as well",
@@ -171,6 +177,9 @@ class TrainConfig(DataConfig):
         _expect(needed, "keep_head", "it with --weights FILE", f"--weights {self.weights}")
         fits = self.area_px >= MIN_SIDE_PX**2
         _expect(fits, "area_px", f"at least {MIN_SIDE_PX**2}", self.area_px)
+        fits = 0 < self.min_scale <= 1 and self.area_px * self.min_scale**2 >= MIN_SIDE_PX**2
+        smallest = f"a scale up to 1 whose input has {MIN_SIDE_PX**2} pixels or more"
+        _expect(fits, "min_scale", smallest, self.min_scale)
         fits = 0 < self.teacher_share <= 1
         _expect(fits, "teacher_share", "a share above 0, at most 1", self.teacher_share)
         _expect(self.patience >= 0, "patience", "0 or more", self.patience)

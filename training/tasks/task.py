@@ -110,6 +110,10 @@ class ImageSettings(Protocol):
         """Name of the kinds of damage."""
 
     @property
+    def min_scale(self) -> float:
+        """Least scale at which a training image is seen, of the input's side."""
+
+    @property
     def seed(self) -> int:
         """Of crops and augmentations."""
 
@@ -157,7 +161,9 @@ class TrainingTask(Task, Protocol):
         """Return what a network is trained on: here random crops."""
         from training.data.images import TrainingCrops
 
-        return TrainingCrops(split, settings.crop_px, settings.seed, settings.damage)
+        return TrainingCrops(
+            split, settings.crop_px, settings.seed, settings.damage, settings.min_scale
+        )
 
     def start_head(self, head: nn.Linear, target: Array) -> None:
         """Set the head before the first step, by the targets of the training images."""

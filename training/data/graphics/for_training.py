@@ -8,6 +8,7 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
@@ -176,9 +177,7 @@ def field(rng: Generator) -> Image.Image:
     share = (heights - heights.min()) / np.ptp(heights)
     if rng.random() < 0.4:
         share = np.round(share * (n := int(rng.integers(4, 16)))) / n
-    stops = np.linspace(0, 1, int(rng.integers(2, 6)))
-    palette = np.array([colour_of(rng) for _ in stops], dtype=float)
-    return picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))
+    return _by_palette(share, rng, int(rng.integers(2, 6)))
 
 
 def curves(rng: Generator) -> Image.Image:
@@ -235,9 +234,23 @@ def turbulence(rng: Generator) -> Image.Image:
     angle = rng.uniform(0, 6.28)
     waves = rng.uniform(0, 12) * (x * math.cos(angle) + y * math.sin(angle))
     share = 0.5 + 0.5 * np.sin(waves + rng.uniform(1, 6) * noise)
-    stops = np.linspace(0, 1, int(rng.integers(2, 8)))
-    palette = np.array([colour_of(rng) for _ in stops], dtype=float)
-    return picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))
+    return _by_palette(share, rng, int(rng.integers(2, 8)))
+
+
+def folded(rng: Generator) -> Image.Image:
+    """Colour a plane that is folded, turned and enlarged many times, as kaleidoscopes do."""
+    width, height = size_of(rng)
+    y, x = np.mgrid[0:height, 0:width]
+    place = (x - width / 2 + 1j * (y - height / 2)) * rng.uniform(1, 4) / max(width, height)
+    turn, shift = np.exp(1j * rng.uniform(0, 6.28)), rng.uniform(0.2, 0.9)
+    nearest = np.full(place.shape, np.inf)
+    for _ in range(int(rng.integers(4, 14))):
+        place = np.abs(place.real) + 1j * np.abs(place.imag) - shift
+        place *= turn * rng.uniform(1.1, 1.8)
+        nearest = np.minimum(nearest, np.abs(place))
+    size = nearest if rng.random() < 0.5 else np.log1p(np.abs(place))
+    share = 0.5 + 0.5 * np.sin(rng.uniform(1, 20) * size + rng.uniform(0, 6.28))
+    return _by_palette(share, rng, int(rng.integers(2, 8)))
 
 
 def balls(rng: Generator) -> Image.Image:
@@ -268,5 +281,13 @@ def balls(rng: Generator) -> Image.Image:
 KINDS: Final[dict[str, Graphic]] = {
     "plot": plot, "text": text, "scan": scan, "window": window, "shapes": shapes,
     "drawing": drawing, "symbol": symbol, "ramp": ramp, "pattern": pattern, "static": static,
-    "field": field, "curves": curves, "badge": badge, "turbulence": turbulence, "balls": balls,
+    "field": field, "curves": curves, "badge": badge, "turbulence": turbulence, "folded": folded,
+    "balls": balls,
 }  # fmt: skip
+
+
+def _by_palette(share: NDArray[np.float64], rng: Generator, n: int) -> Image.Image:
+    """Colour values from 0 to 1 by n random colours and what lies between them."""
+    stops = np.linspace(0, 1, n)
+    palette = np.array([colour_of(rng) for _ in stops], dtype=float)
+    return picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))

@@ -49,7 +49,7 @@ from training.heads.sources import any_rated, well_rated
 FALSE_ALARMS: Final = 0.01
 """Share of the photographs that choose the threshold which are warned of."""
 HIDDEN: Final = 24
-EPOCHS: Final = 30
+EPOCHS: Final = 80
 
 
 def main(argv: list[str] | None = None) -> int:

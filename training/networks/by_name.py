@@ -17,12 +17,12 @@ from iqa.network.user_network import is_own
 from iqa.tasks.task import Head
 from iqa.tasks.task_table import task_of
 
-from training.networks import user_network
+from training.networks import user_function, user_network
 
 
 def network_name(text: str) -> str:
     """Check a name of `NETWORKS`, `module:function` or `timm:NAME`; for argparse."""
-    if text in NETWORKS or user_network.is_name(text):
+    if text in NETWORKS or user_function.is_name(text):
         return text
     raise argparse.ArgumentTypeError(
         f"expected one of {', '.join(NETWORKS)}, or module:function, or timm:NAME, got {text!r}."
@@ -57,9 +57,9 @@ def make(
         raise ValueError(
             f"--pooling: expected it left out with {name}, which pools by itself, got {pooling}."
         )
-    function = user_network.function_of(name)
+    function = user_function.function_of(name)
     return user_network.OwnNetwork(
-        name, user_network.parameters_of(function, name, head, policy, dropout), head, policy
+        name, user_function.parameters_of(function, name, head, policy, dropout), head, policy
     )
 
 
@@ -88,7 +88,7 @@ def stated_defaults(name: str) -> dict[str, Any]:
     Raises:
         ValueError: There is no such network.
     """
-    return user_network.stated_defaults(name) if is_own(name) else {}
+    return user_function.stated_defaults(name) if is_own(name) else {}
 
 
 def _network_of(card: checkpoint.Card) -> Network:

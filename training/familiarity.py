@@ -189,14 +189,13 @@ def _fit(
     """
     Learn both outputs at once: is it a photograph, is it a usual one.
 
-    Whether an unusual one is to count as a photograph is left open, and a graphic is not asked
-    whether it is usual: the two only meet in the hidden units.
+    An unusual photograph is a photograph; a graphic is not asked whether it is usual.
     """
     inputs = np.concatenate([photographs, drawn, odd])
     targets = np.full((len(inputs), 2), np.nan, np.float32)
     targets[: len(photographs)] = 1
     targets[len(photographs) : len(photographs) + len(drawn), 0] = 0
-    targets[len(photographs) + len(drawn) :, 1] = 0
+    targets[len(photographs) + len(drawn) :] = (1, 0)
     # All three weigh the same, however many of each there are.
     parts = (photographs, drawn, odd)
     weights = np.concatenate([np.full(len(part), len(inputs) / 3 / len(part)) for part in parts])

@@ -224,8 +224,7 @@ def _expect_data(prometheus: Prometheus, waiting: set[str]) -> None:
         waiting = {
             query
             for query in waiting
-            if not prometheus.values(query, prometheus.loaded_at_s)
-            and not prometheus.values(query)
+            if not prometheus.values(query, prometheus.loaded_at_s) and not prometheus.values(query)
         }
         time.sleep(0.5 if waiting else 0)
     assert not waiting, "\n".join(sorted(waiting))

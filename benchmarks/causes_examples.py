@@ -74,7 +74,17 @@ def sheet(model: Model) -> Figure:
 
 
 def told(reply: Reply) -> str:
-    """Return a reply in three lines."""
+    """
+    Return a reply in three lines.
+
+    Raises:
+        ValueError: It has no causes.
+    """
+    if "causes" not in reply:
+        raise ValueError(
+            "--model: expected one with heads, got replies without causes. Fit them: "
+            "python -m training.causes --help"
+        )
     causes = ", ".join(f"{cause} {points}" for cause, points in reply["causes"].items())
     return (
         f"score {reply['score']:.0f}\n{causes}\n"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.pictures import SMALL
+from benchmarks.measured_steps import LIMIT, OURS, RIVALS
 from benchmarks.results import Results
-from benchmarks.steps import LIMIT, OURS, RIVALS
+from benchmarks.sent_pictures import SMALL
 
 Record = dict[str, Any]
 

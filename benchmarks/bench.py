@@ -24,12 +24,12 @@ from pathlib import Path
 import psutil
 from iqa.network.checkpoint import WEIGHTS_FILE, load_card
 
-from benchmarks import contenders, machine, measure_step, pictures, steps
+from benchmarks import contenders, machine, measure_step, measured_steps, sent_pictures
 from benchmarks.contenders import CONTENDERS, Running, Site
+from benchmarks.measured_steps import LIMIT, OURS, Plan, Step
 from benchmarks.peers.launches import ROOT
 from benchmarks.results import Results
 from benchmarks.run_context import Context
-from benchmarks.steps import LIMIT, OURS, Plan, Step
 from console import command_line
 from scripts.archive import mar_file
 from scripts.archive.mar_file import STAND_IN_NAME
@@ -72,7 +72,7 @@ def bench(arguments: argparse.Namespace) -> int:
     Returns:
         0 if every step was measured, 1 if one failed; the others are there all the same.
     """
-    chosen = steps.quick() if arguments.quick else steps.full()
+    chosen = measured_steps.quick() if arguments.quick else measured_steps.full()
     if arguments.only:
         kept = {*arguments.only, LIMIT}  # rates are offered in percent of it
         chosen.steps[:] = [step for step in chosen.steps if step.contender in kept]
@@ -120,7 +120,7 @@ class Run:
         self._context = Context(
             records=results.steps,
             site=site,
-            picture=lambda name: pictures.stored(name, picture_folder),
+            picture=lambda name: sent_pictures.stored(name, picture_folder),
             memory=[],
         )
 
@@ -220,7 +220,7 @@ def end_with_servers() -> None:
 
 def served_archive(model_name: str = OURS) -> Path:
     """Return the archive that `make serve` would serve; build it where it is missing."""
-    from scripts.rollout.records import Records
+    from scripts.rollout.deployment_records import Records
     from scripts.supervisor import alias_archive  # MLflow takes seconds to import
 
     known = Records(state=StateDir.from_environment(), model_name=model_name)

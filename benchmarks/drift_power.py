@@ -26,7 +26,7 @@ import torch
 from iqa.drift.comparison import Columns, columns_of, compare
 from iqa.network.model import Network
 from iqa.scoring.scorer import Scorer
-from iqa.tasks.score import calibrate
+from iqa.tasks.score_scales import calibrate
 
 from benchmarks.drift_trials import (
     LEVELS,
@@ -37,7 +37,7 @@ from benchmarks.drift_trials import (
     split_at_random,
     verdicts,
 )
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from console import command_line
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config

@@ -37,9 +37,9 @@ from benchmarks.load import Request, closed_loop
 from benchmarks.peers import launches
 from benchmarks.peers.launches import Launch, Site
 from benchmarks.peers.processes import MarkedProcesses
-from benchmarks.pictures import SOURCE
+from benchmarks.report_tables import table
 from benchmarks.resources import CpuMeter
-from benchmarks.tables import table
+from benchmarks.sent_pictures import SOURCE
 from console import command_line
 from scripts.server.cores import usable_cores
 from training.graph import precision

@@ -22,8 +22,8 @@ from benchmarks import record
 from benchmarks.bench import BASE_PORT, end_with_servers, served_archive
 from benchmarks.load import Request, closed_loop
 from benchmarks.reliability.system import System
+from benchmarks.report_tables import table
 from benchmarks.resources import CpuMeter
-from benchmarks.tables import table
 from console import command_line
 
 WARM_S: Final = 10

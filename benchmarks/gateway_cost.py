@@ -23,9 +23,9 @@ from benchmarks.front_cost import WARM_S, medians, run
 from benchmarks.front_cost import measured as one_round
 from benchmarks.load import Request, closed_loop
 from benchmarks.peers.launches import multipart, raw
-from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.system import System
-from benchmarks.tables import table
+from benchmarks.report_tables import table
+from benchmarks.sent_pictures import SMALL, make
 
 WAYS: Final = ("/predict", "/predict/", "/predictions/iqa", "TorchServe's port")
 DIRECT: Final = WAYS.index("/predictions/iqa")

@@ -25,7 +25,7 @@ from iqa.network.runtime import GRAPH_FILE, has_bf16
 
 from benchmarks import machine
 from benchmarks.peers.launches import ROOT
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from console import command_line
 
 MATRIX_SIDE: Final = 1024

@@ -10,12 +10,12 @@ from typing import Final
 from benchmarks import contenders
 from benchmarks.contenders import Running
 from benchmarks.load import ClosedLoad, closed_loop
+from benchmarks.measured_steps import Step
 from benchmarks.open_loop import Phase, open_loop, summarise
 from benchmarks.overload import overload
-from benchmarks.pictures import SMALL
 from benchmarks.resources import CpuMeter
 from benchmarks.run_context import Context, Record, limit_per_s, settle
-from benchmarks.steps import Step
+from benchmarks.sent_pictures import SMALL
 
 MEMORY_CHUNK_S: Final = 10
 WARM_UP_CLIENTS: Final = 8

@@ -37,7 +37,7 @@ from torch import nn
 from torchvision.models import resnet50
 
 from benchmarks import record
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from console import command_line
 from console.paths import ROOT
 from training.data import ratings

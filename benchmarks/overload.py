@@ -9,10 +9,10 @@ from typing import Final
 
 from benchmarks.contenders import Running
 from benchmarks.load import latency_of
+from benchmarks.measured_steps import AFTER_S, CALM_S, Step
 from benchmarks.open_loop import OK, Phase, Sending, open_loop, summarise
 from benchmarks.resources import CpuMeter
 from benchmarks.run_context import Context, Record, rates_per_s, settle
-from benchmarks.steps import AFTER_S, CALM_S, Step
 
 CALM_RATE_PER_S: Final = 100.0
 WINDOW_S: Final = 0.2

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from benchmarks.aggregates import Figures, errors_of
 from benchmarks.contenders import CONTENDERS
-from benchmarks.steps import LIMIT, OURS
+from benchmarks.measured_steps import LIMIT, OURS
 
 OPENING_PER_S: Final = {
     "litserve": 190.0,

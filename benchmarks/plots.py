@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.aggregates import Figures
 from benchmarks.contenders import CONTENDERS
+from benchmarks.measured_steps import LIMIT, OURS, RIVALS
 from benchmarks.resources import ROLES
-from benchmarks.steps import LIMIT, OURS, RIVALS
 
 CLIENTS: Final = (1, 2, 8, 16, 64)
 QUANTILES: Final = (("p50_ms", ":"), ("p95_ms", "--"), ("p99_ms", "-"))

@@ -26,7 +26,7 @@ from benchmarks.bench import served_archive
 from benchmarks.front_cost import WARM_S, measured, medians, run
 from benchmarks.load import closed_loop
 from benchmarks.reliability.system import System
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from scripts.prediction_log.reading import rows_of
 from scripts.prediction_log.verify import verify
 from scripts.server.prediction_log import VARIABLE

@@ -32,9 +32,9 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from benchmarks import record
 from benchmarks.bench import served_archive
-from benchmarks.pictures import SMALL, make
 from benchmarks.prediction_log_cost import ratio
-from benchmarks.tables import table
+from benchmarks.report_tables import table
+from benchmarks.sent_pictures import SMALL, make
 from console import command_line
 from console.paths import ROOT
 from iqa_handler import IQAHandler

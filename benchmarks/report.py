@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import plots, tables, targets
+from benchmarks import plots, report_tables, targets
 from benchmarks.aggregates import Figures
+from benchmarks.measured_steps import OURS
 from benchmarks.peer_comparison import opening_table, peer_wins
 from benchmarks.peers.launches import ROOT
+from benchmarks.report_tables import table
 from benchmarks.results import Results
 from benchmarks.soak import growth
-from benchmarks.steps import OURS
-from benchmarks.tables import table
 from console import command_line
 
 MEMORY: Final = f"memory/{OURS}"
@@ -118,24 +118,24 @@ def page(figures: Figures) -> str:
         "## Throughput\n",
         "![throughput against clients](throughput.svg)\n",
         "Scores/s of the 512 x 384 JPEG, closed loop, one run each:\n",
-        tables.clients(figures),
+        report_tables.clients(figures),
         "Interleaved rounds at 16 clients, medians; CPU ms of one core a request:\n",
-        tables.rounds(figures),
+        report_tables.rounds(figures),
         "Peers' shares of the limit, before the project began and now:\n",
         table(["contender", "then", "now", "now / then", "within 10 %"], opening_table(figures)),
         "## Where the CPU time of one request goes\n",
-        tables.budget(figures),
+        report_tables.budget(figures),
         "## Latency at a constant rate\n",
         "![latency against offered rate](latency.svg)\n",
         "Open loop: latency counts from when a request was due. In brackets: share of the limit; "
         "CPU: the server's share of all cores; lag: p99, ms.\n",
-        tables.constant_rates(figures),
+        report_tables.constant_rates(figures),
         "## Overload and recovery\n",
-        tables.overload(figures),
+        report_tables.overload(figures),
         "## Large pictures\n",
-        tables.pictures(figures),
+        report_tables.pictures(figures),
         "## Start and memory\n",
-        tables.footprint(figures),
+        report_tables.footprint(figures),
         "## Where a peer wins\n",
         "By how much, in brackets; `PICTURE x N`: closed loop, N clients.\n",
         peer_wins(figures),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.steps import Step
+from benchmarks.measured_steps import Step
 
 FORMAT: Final = 1
 

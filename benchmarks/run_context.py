@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from benchmarks.contenders import Running, Site
 from benchmarks.load import Request
+from benchmarks.measured_steps import LIMIT, OURS
 from benchmarks.open_loop import OK, Phase, open_loop
 from benchmarks.resources import Footprint, footprint
-from benchmarks.steps import LIMIT, OURS
 
 Record = dict[str, Any]
 

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from benchmarks import record
 from benchmarks.file_opens import Opened
 from benchmarks.peers.launches import ROOT
-from benchmarks.pictures import SMALL, make
+from benchmarks.sent_pictures import SMALL, make
 from console import command_line
 from scripts.server.cores import usable_cores
 
@@ -43,7 +43,7 @@ import json, sys
 from pathlib import Path
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import open_runtime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 model, names = Path(sys.argv[1]), sys.argv[2:]
 runtime = open_runtime(model, "openvino", threads=1)
 scale = ScoreScale.of_card(json.loads((model / "model.json").read_text()))

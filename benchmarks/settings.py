@@ -21,12 +21,12 @@ from pathlib import Path
 import psutil
 from tqdm import tqdm
 
-from benchmarks import pictures
+from benchmarks import sent_pictures
 from benchmarks.load import Request, closed_loop
 from benchmarks.peers.launches import ROOT
 from benchmarks.peers.torchserve import pack_noop
+from benchmarks.report_tables import table
 from benchmarks.resources import CpuMeter, footprint
-from benchmarks.tables import table
 from console import command_line
 from scripts.archive.mar_file import MODEL_CONFIG
 from scripts.server import process
@@ -143,7 +143,7 @@ def measure(variant: Variant, seconds: int) -> tuple[float, float, float, float]
 
             request = Request(
                 url=f"http://127.0.0.1:{PORT}/predictions/iqa",
-                body=pictures.make(pictures.SMALL),
+                body=sent_pictures.make(sent_pictures.SMALL),
                 headers={"Content-Type": "application/octet-stream"},
             )
             closed_loop(request, CLIENTS, WARM_S)

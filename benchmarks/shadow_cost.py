@@ -30,7 +30,7 @@ from benchmarks.reliability.overload import capacity_per_s
 from benchmarks.reliability.steady_load import SteadyLoad
 from benchmarks.reliability.system import System
 from benchmarks.reliability.versions import add_version
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from scripts.server.prediction_log import VARIABLE
 
 WAYS: Final = ("with copies", "without")

@@ -25,15 +25,15 @@ from typing import Any, Final, Protocol
 
 import psutil
 
-from benchmarks import contenders, machine, pictures
+from benchmarks import contenders, machine, sent_pictures
 from benchmarks.bench import BASE_PORT, end_with_servers, served_archive, sites
 from benchmarks.load import Request
+from benchmarks.measured_steps import OURS
 from benchmarks.open_loop import Phase, open_loop, summarise
 from benchmarks.peers.launches import ROOT
 from benchmarks.plots import plot_soak
 from benchmarks.resources import footprint
 from benchmarks.run_context import footprint_record
-from benchmarks.steps import OURS
 from console import command_line
 
 Record = dict[str, Any]
@@ -138,7 +138,7 @@ def _torchserve_alone(
     arguments: argparse.Namespace, mar: Path, out: Path
 ) -> Iterator[tuple[Watched, Request]]:
     with contenders.running(OURS, sites(mar, out, arguments.port)(OURS)) as server:
-        body, headers = server.encode(pictures.make(pictures.SMALL))
+        body, headers = server.encode(sent_pictures.make(sent_pictures.SMALL))
         yield server, Request(url=server.url, body=body, headers=headers)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.aggregates import Figures
-from benchmarks.steps import LIMIT, OURS
+from benchmarks.measured_steps import LIMIT, OURS
 
 UNMEASURED: Final = "not measured"
 

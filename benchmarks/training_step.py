@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks import machine
 from benchmarks.peers.launches import ROOT
-from benchmarks.tables import table
+from benchmarks.report_tables import table
 from console import command_line
 from training.compute.device import choose_device, prepare
 from training.data import ratings

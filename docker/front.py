@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from scripts.nginx.front import Front
+from scripts.nginx.front_process import Front
 from scripts.nginx.settings import OFF, Settings, defaults, render
 
 logger = logging.getLogger(__name__)

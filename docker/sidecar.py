@@ -17,7 +17,7 @@ from pathlib import Path
 
 from console import command_line
 from scripts.archive import last_known_alias, mar_file
-from scripts.rollout.records import Records
+from scripts.rollout.deployment_records import Records
 from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
 

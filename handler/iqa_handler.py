@@ -21,7 +21,7 @@ import numpy as np
 from iqa.drift.reference import Reference
 from iqa.errors import ImageRejected, NotScored
 from iqa.imaging.decoding import Limits, decode
-from iqa.network import overlay
+from iqa.network import logit_map_overlay
 from iqa.network.runtime import open_runtime
 from iqa.request import encoding, explanation, options
 from iqa.request.payload import fields_in, image_name_in, picture_in
@@ -200,7 +200,7 @@ class IQAHandler:
                 reply = self._scorer.reply(item.decoded, seen, self._model, item.top_k)
                 item.reply = {**reply, "map": self._scorer.map_body(found)}
                 if item.explains == explanation.PNG:
-                    item.picture = overlay.png(item.pixels, found)
+                    item.picture = logit_map_overlay.png(item.pixels, found)
                     context.set_response_content_type(item.index, explanation.PNG_TYPE)
                 item.outcome = "explained"
             except ImageRejected as rejection:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.drift.measures import FEATURES, PIXELS, Measures
-from iqa.predictions.chain import Row
-from iqa.predictions.manifest import utc
-from iqa.predictions.writer import LogWriter, Report
+from iqa.prediction_log.chain import Row
+from iqa.prediction_log.manifest import utc
+from iqa.prediction_log.writer import LogWriter, Report
 from request_log import id_in
 from telemetry import Item
 from ts.metrics.metric_type_enum import MetricTypes

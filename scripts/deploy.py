@@ -39,15 +39,15 @@ def _sync(arguments: argparse.Namespace) -> int:
     connect(is_patient=False)
     if not arguments.watch:
         return _each(arguments, _sync_once)
-    from scripts.rollout import side_car
+    from scripts.rollout import follow_alias_process
 
-    ears = side_car.Ears(
+    ears = follow_alias_process.Ears(
         webhook_host=arguments.webhook_host,
         webhook_port=arguments.webhook_port,
         metrics_host=arguments.metrics_host,
         metrics_port=arguments.metrics_port,
     )
-    return side_car.watch(
+    return follow_alias_process.watch(
         named_server.models(arguments),
         lambda model: named_server.plan(named_server.about(arguments, model)),
         ears,

@@ -12,8 +12,8 @@ from typing import Any
 from iqa.drift.comparison import WINDOW
 
 from console import command_line
+from scripts.drift_report.find_reference import references_at
 from scripts.drift_report.page import page
-from scripts.drift_report.references import references_at
 from scripts.drift_report.traffic import traffic_of
 from scripts.drift_report.windows import Report, details, report_of, verdict_in_words
 

@@ -17,7 +17,7 @@ import os
 import sys
 
 from console import command_line
-from scripts.nginx.fleet import render_fleet
+from scripts.nginx.fleet_address import render_fleet
 from scripts.nginx.settings import HELP, defaults, render
 
 

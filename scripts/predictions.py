@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iqa.predictions.manifest import locked
+from iqa.prediction_log.manifest import locked
 
 from console import command_line
 from scripts.prediction_log import counts, maintenance

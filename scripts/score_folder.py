@@ -13,9 +13,9 @@ from pathlib import Path
 
 from console import command_line
 from scripts.batch import listing, model, run, source
-from scripts.batch.place import Place, reserved
 from scripts.batch.pool import WorkerPool, log_of
 from scripts.batch.rows import PASSING
+from scripts.batch.run_folder import Place, reserved
 from scripts.server.cores import usable_cores
 
 logger = logging.getLogger(__name__)

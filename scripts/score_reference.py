@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.tasks.score import ScoreScale
 from iqa.tasks.score_deciles import TENTHS, tenth_of_score
+from iqa.tasks.score_scales import ScoreScale
 
 from console import command_line
 from console.paths import ROOT

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 from console import command_line
-from console.names import MODEL_NAME
+from console.shared_names import MODEL_NAME
 from scripts.archive import mar_file
 from scripts.archive.golden import shortly
-from scripts.nginx import front
+from scripts.nginx import front_process
 from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
 from scripts.server import prediction_log
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
@@ -89,7 +89,7 @@ def serve(arguments: argparse.Namespace) -> int:
         starting.enter_context(one_start_at_a_time(plan.state))
         _expect_none(plan.state)
         if plan.front is not None:  # of a supervisor that was killed: it would hold the port
-            front.stop_left_over(Path(plan.front["FRONT_DIR"]))
+            front_process.stop_left_over(Path(plan.front["FRONT_DIR"]))
         gateway.stop_left_over(plan.state.path)
         web_port = plan.web.port if plan.web else None
         expect_free(plan.ports, plan.front_port, plan.health_port, web_port)

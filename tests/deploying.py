@@ -141,7 +141,7 @@ class Deployer:
         self._context.set_forkserver_preload(
             [
                 "scripts.deploy",
-                "scripts.rollout.reconcile",
+                "scripts.rollout.follow_alias",
                 "scripts.rollout.rollback",
                 "scripts.rollout.sync",
                 "scripts.set_alias",

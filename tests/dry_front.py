@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 from scripts.nginx import settings
-from scripts.nginx.front import Front
+from scripts.nginx.front_process import Front
 from scripts.nginx.split import Split, SplitFront
 from tests.ports import free_port
 

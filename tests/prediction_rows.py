@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iqa.predictions.writer import LogWriter, Report
+from iqa.prediction_log.writer import LogWriter, Report
 
 from console.paths import ROOT
 from scripts import predictions

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from iqa.drift.reference import DRIFT
 from iqa.network import checkpoint
-from iqa.tasks.score import AFFINE_LOGIT, ScoreScale
+from iqa.tasks.score_scales import AFFINE_LOGIT, ScoreScale
 from iqa.tasks.task_table import QUALITY, task_of
 from numpy.typing import NDArray
 

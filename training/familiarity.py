@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from console import command_line
 from training.causes import add_common, expect_taps, features_of, pictures_of
-from training.data import ratings, unusual
+from training.data import ratings, unusual_photographs
 from training.data.config import data_config
 from training.data.graphics import for_training
 from training.heads import evaluate_familiarity, network
@@ -154,7 +154,7 @@ def _learnt_from(
         folder="graphics", title="graphics",
     )  # fmt: skip
     odd = taken(
-        good[: arguments.unusual], variants_of(unusual.FOR_TRAINING),
+        good[: arguments.unusual], variants_of(unusual_photographs.FOR_TRAINING),
         folder="unusual", title="unusual",
     )  # fmt: skip
     return _together(damaged, rated), drawn, odd

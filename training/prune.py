@@ -16,7 +16,7 @@ import numpy as np
 from iqa.imaging.preprocessing import MIN_SIDE_PX, with_area
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
-from iqa.network.narrow import PRUNABLE, hidden_channels_of
+from iqa.network.pruned_mobilenet import PRUNABLE, hidden_channels_of
 from iqa.tasks.task_table import task_of
 from numpy.typing import NDArray
 from tqdm import tqdm

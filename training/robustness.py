@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 
 from console import command_line
 from training.data.distortions import LEVELS

@@ -25,7 +25,13 @@ from training.compute.parallel import expect_one_process
 from training.data import ratings
 from training.data.config import add_options
 from training.experiments import leaderboard
-from training.experiments.cells import ALL_CELLS, Cell, cells_for, parse_weights_of, weights_for
+from training.experiments.sweep_cells import (
+    ALL_CELLS,
+    Cell,
+    cells_for,
+    parse_weights_of,
+    weights_for,
+)
 from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop import defaults
 from training.loop.config import TrainConfig, train_config

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale, quality_of_mos
+from iqa.tasks.score_scales import ScoreScale, quality_of_mos
 from iqa.tasks.task_table import QUALITY, task_of
 from numpy.typing import NDArray
 
@@ -28,9 +28,9 @@ from training.data.layouts import SPLITS
 from training.data.ratings import ALL
 from training.data.ratings_table import read_ratings
 from training.evaluate import load_model
-from training.measure import plots, thresholds
+from training.measure import plots, threshold_errors
 from training.measure.predict import predict, torch_predictor
-from training.measure.thresholds import Chooser, Costs, Thresholds
+from training.measure.threshold_errors import Chooser, Costs, Thresholds
 
 Vector = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         choose = _rule(arguments)
         scores, rated = _scored(arguments)
         is_good = rated >= arguments.good_from
-        found, promised = thresholds.expected(choose, scores, is_good)
+        found, promised = threshold_errors.expected(choose, scores, is_good)
         document: dict[str, Any] = {
             "accept_at": found.accept_at,
             "reject_below": found.reject_below,
@@ -143,7 +143,7 @@ def _rule(arguments: argparse.Namespace) -> Chooser:
             f"the rule: expected one of {'; '.join(rules)}, got {' and '.join(named) or 'none'}."
         )
     if arguments.keep_best is not None:
-        return thresholds.keeping(arguments.keep_best)
+        return threshold_errors.keeping(arguments.keep_best)
     if arguments.accept_at is not None:
         low = arguments.accept_at if arguments.reject_below is None else arguments.reject_below
         if not 0 <= low <= arguments.accept_at <= 100:
@@ -151,7 +151,7 @@ def _rule(arguments: argparse.Namespace) -> Chooser:
                 "--accept-at: expected 0 <= --reject-below <= --accept-at <= 100, got "
                 f"{low:g} and {arguments.accept_at:g}."
             )
-        return thresholds.fixed(Thresholds(accept_at=arguments.accept_at, reject_below=low))
+        return threshold_errors.fixed(Thresholds(accept_at=arguments.accept_at, reject_below=low))
     if None in costs or min(costs) <= 0:
         raise ValueError(
             f"costs: expected --cost-false-accept and --cost-false-reject above 0, got {costs[0]} "
@@ -160,7 +160,9 @@ def _rule(arguments: argparse.Namespace) -> Chooser:
     review = np.inf if arguments.cost_review is None else arguments.cost_review
     if not review >= 0:
         raise ValueError(f"--cost-review: expected at least 0, got {review}.")
-    return thresholds.cheapest(Costs(false_accept=costs[0], false_reject=costs[1], review=review))
+    return threshold_errors.cheapest(
+        Costs(false_accept=costs[0], false_reject=costs[1], review=review)
+    )
 
 
 def _scored(arguments: argparse.Namespace, split: str | None = None) -> tuple[Vector, Vector]:
@@ -200,7 +202,7 @@ def _checked(arguments: argparse.Namespace, found: Thresholds) -> dict[str, Any]
     scores, rated = _scored(arguments, arguments.check_split)
     return {
         "n": len(scores),
-        "rates": thresholds.with_intervals(
+        "rates": threshold_errors.with_intervals(
             scores >= found.accept_at, scores < found.reject_below, rated >= arguments.good_from
         ),
     }
@@ -210,7 +212,7 @@ def _report(document: dict[str, Any]) -> str:
     checked = document.get("checked")
     heads = "expected".ljust(24) + (f"on {checked['split']}" if checked else "")
     lines = [f"{document['n']} pictures, {document['n_good']} of them good", f"{'':24}{heads}"]
-    for name in thresholds.RATES:
+    for name in threshold_errors.RATES:
         cells = [document["expected"][name], *([checked["rates"][name]] if checked else [])]
         lines.append(
             f"{name.replace('_', ' '):24}"

@@ -20,11 +20,11 @@ from starlette.exceptions import HTTPException
 
 from web import request_bodies, responses, schemas
 from web.dependencies import OptionalName, OptionalTopK, Parts, add_passing
-from web.open_inference import VERSION, add_protocol
+from web.open_inference_routes import VERSION, add_protocol
 from web.page import mount_page
-from web.predict import known_model
+from web.predict_route import known_model
 from web.refusals import Refused
-from web.reload import Caller, expect_allowed
+from web.reload_route import Caller, expect_allowed
 from web.responses import answers, refusals
 from web.settings import Settings, served_models
 from web.swagger import mount_docs

@@ -9,14 +9,14 @@ from fastapi import FastAPI, Query
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from web.batch import Batch
+from web.batch_route import Batch
 from web.forwarding import Inference
-from web.infer import Infer
-from web.inference_client import Upstream
-from web.predict import Predict
+from web.infer_route import Infer
+from web.predict_route import Predict
 from web.readiness import Readiness
-from web.reload import Reload
+from web.reload_route import Reload
 from web.settings import Settings
+from web.torchserve_client import Upstream
 
 OptionalName = Annotated[
     str | None, Query(alias="model", description="Which model.", examples=["iqa"])

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
-from web.inference_client import Answer, Headers, Unreachable, Upstream
 from web.refusals import JSON_TYPE, Refused, unavailable, with_reason
+from web.torchserve_client import Answer, Headers, Unreachable, Upstream
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from web.inference_client import Unreachable, Upstream
+from web.torchserve_client import Unreachable, Upstream
 
 LOOK_S: Final = 2.0
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from iqa.errors import STATUS_OF_FAULT, STATUS_OF_REASON
 
-from web.inference_client import Answer
+from web.torchserve_client import Answer
 
 STATUS_OF_FRONT: Final[dict[str, int]] = {
     "bad_request": 400,

@@ -11,7 +11,7 @@ import torch
 from fastapi import FastAPI, Request, UploadFile
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
-from iqa.tasks.score import ScoreScale, label_of_score
+from iqa.tasks.score_scales import ScoreScale, label_of_score
 
 from benchmarks.peers.scoring import MODEL_DIR
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 
 from benchmarks.peers import torchserve
 from benchmarks.peers.processes import plain_environment

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import open_runtime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 
 from benchmarks.peers.scoring import MODEL_DIR
 

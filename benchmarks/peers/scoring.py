@@ -13,7 +13,7 @@ from typing import Any
 import iqa
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import open_runtime
-from iqa.tasks.score import ScoreScale, label_of_score
+from iqa.tasks.score_scales import ScoreScale, label_of_score
 
 MODEL_DIR = Path(str(iqa.__file__)).parents[1]
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from benchmarks.reliability import tables
 from benchmarks.reliability.faults import FAULTS
+from benchmarks.report_tables import table
 from benchmarks.soak import ends
-from benchmarks.tables import table
 
 Record = dict[str, Any]
 Row = list[object]

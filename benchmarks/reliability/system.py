@@ -25,9 +25,9 @@ from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
 from benchmarks.load import Request
 from benchmarks.peers.launches import ROOT, raw
 from benchmarks.peers.processes import MarkedProcesses, plain_environment
-from benchmarks.pictures import SMALL, make
 from benchmarks.reliability.mlflow_server import MlflowServer
 from benchmarks.reliability.versions import put_on_record
+from benchmarks.sent_pictures import SMALL, make
 from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe, ready_workers
 from scripts.server.http_client import NotNow

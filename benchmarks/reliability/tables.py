@@ -6,8 +6,8 @@ import statistics
 from typing import Any, Final
 
 from benchmarks.reliability.faults import FAULTS, Fault
+from benchmarks.report_tables import number, table
 from benchmarks.soak import ends
-from benchmarks.tables import number, table
 
 Record = dict[str, Any]
 

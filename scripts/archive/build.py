@@ -27,7 +27,7 @@ from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
 
-from console.names import DVC_LOCK
+from console.shared_names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
 from scripts.archive.graph_choice import Choice
 from scripts.server.state import StateDir

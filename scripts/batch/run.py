@@ -23,7 +23,6 @@ from typing import Any, Final, Protocol
 from scripts.batch import listing, output
 from scripts.batch.journal import Journal
 from scripts.batch.model import Model
-from scripts.batch.place import Place
 from scripts.batch.progress import Progress
 from scripts.batch.rows import (
     DIGEST,
@@ -36,6 +35,7 @@ from scripts.batch.rows import (
     columns_of,
     refused,
 )
+from scripts.batch.run_folder import Place
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 from iqa.drift.comparison import Columns, columns_of
 from iqa.drift.measures import FEATURES, PIXELS, SCORE, Measures, of_file
-from iqa.predictions.manifest import utc
+from iqa.prediction_log.manifest import utc
 
 from scripts.prediction_log.counts import moment_of
 from scripts.prediction_log.reading import rows_of

@@ -1,5 +1,5 @@
 """
 The prediction log, read: its segments, what was done to them, Parquet, erasure, counts.
 
-Imports `iqa.predictions`, whose files these are.
+Imports `iqa.prediction_log`, whose files these are.
 """

@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from iqa.predictions.chain import Row, line_of, number_of, tombstone
-from iqa.predictions.manifest import NAME, ROWS_A_LINE, Manifest, entries, records_of, utc
-from iqa.predictions.segment import SUFFIX, close_left_over, is_written, tail_of
-from iqa.predictions.writer import FLUSH_S
+from iqa.prediction_log.chain import Row, line_of, number_of, tombstone
+from iqa.prediction_log.manifest import NAME, ROWS_A_LINE, Manifest, entries, records_of, utc
+from iqa.prediction_log.segment import SUFFIX, close_left_over, is_written, tail_of
+from iqa.prediction_log.writer import FLUSH_S
 
 from scripts.prediction_log import parquet
 from scripts.prediction_log.reading import PARQUET, lines_of, segments

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from iqa.predictions.chain import Row
+from iqa.prediction_log.chain import Row
 
 from scripts.prediction_log.reading import PARQUET
 

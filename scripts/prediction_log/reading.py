@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.predictions.chain import Row
-from iqa.predictions.manifest import NAME
-from iqa.predictions.segment import SUFFIX
+from iqa.prediction_log.chain import Row
+from iqa.prediction_log.manifest import NAME
+from iqa.prediction_log.segment import SUFFIX
 
 PARQUET: Final = ".parquet"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iqa.predictions.chain import NO_HASH, Row, canonical, number_of, row_hash, sha256, tombstone
-from iqa.predictions.manifest import NAME, SegmentRecord, entries, records_of
-from iqa.predictions.segment import SUFFIX, is_written
+from iqa.prediction_log.chain import NO_HASH, Row, canonical, number_of, row_hash, sha256, tombstone
+from iqa.prediction_log.manifest import NAME, SegmentRecord, entries, records_of
+from iqa.prediction_log.segment import SUFFIX, is_written
 
 from scripts.prediction_log.reading import lines_of, segments
 

@@ -2,8 +2,9 @@
 Give a new version the requests by and by: `python -m scripts.deploy sync --canary 5,25,100`.
 
 The old version stays the default one until the last step has passed, and answers what the new one
-does not. In each step both are compared (`judge.py`). A version that is outside of the bounds,
-whose worker dies or that misses a golden image loses all requests at once and is quarantined.
+does not. In each step both are compared (`candidate_verdict.py`). A version that is outside of the
+bounds, whose worker dies or that misses a golden image loses all requests at once and is
+quarantined.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Final
 from scripts.archive import golden
 from scripts.archive.golden import Golden
 from scripts.nginx.split import Split, SplitFront
-from scripts.rollout import judge
-from scripts.rollout.evidence import Evidence
-from scripts.rollout.judge import Arm, Bounds
-from scripts.rollout.records import Good, Record, Trial
+from scripts.rollout import candidate_verdict
+from scripts.rollout.candidate_counts import Evidence
+from scripts.rollout.candidate_trial import on_trial
+from scripts.rollout.candidate_verdict import Arm, Bounds
+from scripts.rollout.deployment_records import Good, Record, Trial
 from scripts.rollout.settings import CanarySteps, Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted
-from scripts.rollout.trial import on_trial
 from scripts.server.client import Loaded
 from scripts.server.http_client import NoAnswer, NotNow, is_full
 
@@ -121,7 +122,7 @@ class _Canary:
             now_s = time.monotonic()
             is_over = now_s - begin_s >= self._steps.step_s
             is_last = is_over and new.asked >= self._steps.min_answers
-            reason = judge.fault(new, old, self._bounds, is_last=is_last)
+            reason = candidate_verdict.fault(new, old, self._bounds, is_last=is_last)
             if reason is not None:
                 raise VersionFailed(f"version {version}: at {share:g} % of the requests {reason}")
             if is_last:
@@ -201,5 +202,5 @@ def compared(new: Arm, old: Arm) -> str:
         f"p50 {1000 * arm.quantile_s(0.5):.0f} ms, p95 {1000 * arm.quantile_s(0.95):.0f} ms"
         for arm in (new, old)
     ]
-    apart = 100 * judge.shift(new.scores, old.scores)
+    apart = 100 * candidate_verdict.shift(new.scores, old.scores)
     return f"{told[0]}; the old version {told[1]}; scores up to {apart:.1f} points of share apart"

@@ -15,8 +15,8 @@ import time
 from typing import Final
 
 from console.paths import ROOT
-from scripts.rollout import loading, records, unload
-from scripts.rollout.records import Good
+from scripts.rollout import deployment_records, loading, unload
+from scripts.rollout.deployment_records import Good
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.http_client import NoAnswer, NotNow
 
@@ -50,7 +50,7 @@ def tidy(plan: Deployment, stop: threading.Event | None = None) -> None:
         NotNow: The server does not answer.
         TimeoutError: Another process does this already, and does not end; at once, with `stop`.
     """
-    wait_s = records.SYNC_WAIT_S if stop is None else 0.0
+    wait_s = deployment_records.SYNC_WAIT_S if stop is None else 0.0
     with plan.records.one_tidying_at_a_time(wait_s):
         unload.unload_all(plan, stop)
         if stop is not None and stop.is_set():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from scripts.rollout import records
+from scripts.rollout import deployment_records
 from scripts.rollout.settings import Deployment
 from scripts.server import process_start
 from scripts.server.client import TorchServe
@@ -47,7 +47,7 @@ class Watch:
     ) -> None:
         self._server, self._version = server, version
         self._longest_request_s = longest_request_s
-        now_s = records.now_s()
+        now_s = deployment_records.now_s()
         # The clock starts anew with the machine; a time ahead of it is from before.
         self._quiet_since_s = since_s if since_s is not None and since_s <= now_s else now_s
         self._answered = self._answers()
@@ -58,7 +58,7 @@ class Watch:
         found = self._server.find(self._version)
         if found is None:
             return True
-        answered, now_s = self._answers(), records.now_s()
+        answered, now_s = self._answers(), deployment_records.now_s()
         if answered != self._answered:  # somebody asks for it by its number
             self._answered, self._quiet_since_s = answered, now_s
         self._seen_empty = self._seen_empty + 1 if found.queue == 0 else 0
@@ -72,9 +72,9 @@ class Watch:
             False if its queue does not get empty, for somebody still sends it requests by its
             number, or if `stop` was set.
         """
-        deadline_s = records.now_s() + self._longest_request_s + QUEUE_LIMIT_S
+        deadline_s = deployment_records.now_s() + self._longest_request_s + QUEUE_LIMIT_S
         pause = threading.Event() if stop is None else stop
-        while records.now_s() < deadline_s:
+        while deployment_records.now_s() < deadline_s:
             if self.is_idle():
                 return True
             if pause.wait(POLL_S):

@@ -13,7 +13,7 @@ from typing import Final
 
 from scripts.archive import golden, mar_file
 from scripts.rollout import capacity, drain, unload
-from scripts.rollout.records import Good
+from scripts.rollout.deployment_records import Good
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.client import Loaded, LoadRefused
 from scripts.server.http_client import NotNow, get_json

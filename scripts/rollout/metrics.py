@@ -16,8 +16,8 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from scripts.nginx.split import SplitFront
-from scripts.rollout.reconcile import OUTCOMES, Outcome
-from scripts.rollout.records import Record, Records
+from scripts.rollout.deployment_records import Record, Records
+from scripts.rollout.follow_alias import OUTCOMES, Outcome
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded
 from scripts.server.exposition import CONTENT_TYPE, counter, gauge, joined, page

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from scripts.archive import mar_file
-from scripts.rollout.fleet import Fleet
+from scripts.rollout.rolling_order import Fleet
 from scripts.rollout.settings import CanarySteps, Deployment
 from scripts.server.addresses import Addresses
 from scripts.server.client import TorchServe

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from scripts.archive import golden, last_known_alias
 from scripts.nginx.split import SplitFront
-from scripts.rollout import loading, records
-from scripts.rollout.records import Good, Hold, Record
+from scripts.rollout import deployment_records, loading
+from scripts.rollout.deployment_records import Good, Hold, Record
 from scripts.rollout.settings import Deployment
 from scripts.server.http_client import NotNow
 
@@ -69,7 +69,7 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
             loading.load(plan, target, left, reading)
         with _record_where_possible(plan) as record:
             record.go_back_to(target.version)
-            record.retired_at_s[left.version] = records.now_s()
+            record.retired_at_s[left.version] = deployment_records.now_s()
             record.retired_at_s.pop(target.version, None)
             plan.server.set_default(target.version)
     except Exception:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from scripts.rollout.fleet import Fleet
-from scripts.rollout.records import Records
+from scripts.rollout.deployment_records import Records
+from scripts.rollout.rolling_order import Fleet
 from scripts.server.client import TorchServe
 from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir

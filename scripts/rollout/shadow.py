@@ -22,10 +22,10 @@ from scipy import stats
 
 from scripts.nginx.split import Split
 from scripts.prediction_log.reading import flat, lines_of, segments
-from scripts.rollout import loading, trial, unload
-from scripts.rollout.evidence import Evidence
-from scripts.rollout.judge import Arm
-from scripts.rollout.records import Trial
+from scripts.rollout import candidate_trial, loading, unload
+from scripts.rollout.candidate_counts import Evidence
+from scripts.rollout.candidate_verdict import Arm
+from scripts.rollout.deployment_records import Trial
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import find_archive, wanted
 from scripts.server import prediction_log
@@ -61,11 +61,11 @@ def compare(plan: Deployment, percent: float, step_s: float) -> str:
         NotNow: There is no front or no prediction log here, the version is served already, or the
             server was started again.
     """
-    trial.expect_front(plan)
+    candidate_trial.expect_front(plan)
     folder = _log_of(plan)
     with plan.records.one_sync_at_a_time():
         if plan.records.read().trial is not None:
-            trial.forget(plan)
+            candidate_trial.forget(plan)
         target, served = wanted(plan), plan.server.default()
         if served is None or served.version == target.version:
             raise NotNow(
@@ -100,7 +100,7 @@ def _log_of(plan: Deployment) -> Path:
 def _watched(
     plan: Deployment, split: Split, loaded: Loaded, served: Loaded, folder: Path, step_s: float
 ) -> str:
-    with trial.on_trial(plan, split, served) as front:
+    with candidate_trial.on_trial(plan, split, served) as front:
         evidence = Evidence(plan.server, front, split.version, served.version)
         _let_others_first(loaded)
         began_at_s, cpu_s, begin_s = time.time(), _cpu_s(loaded), time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.archive import mar_file
 from scripts.nginx.split import SplitFront
-from scripts.rollout import drain, records, unload
+from scripts.rollout import deployment_records, drain, unload
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded
 from scripts.server.http_client import NotNow, get_json
@@ -123,7 +123,7 @@ def _fleet(fleet: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _trial_of(plan: Deployment, record: records.Record) -> dict[str, Any] | None:
+def _trial_of(plan: Deployment, record: deployment_records.Record) -> dict[str, Any] | None:
     if record.trial is None:
         return None
     return {**dataclasses.asdict(record.trial), "is_on": SplitFront(plan.state.front).gives()}
@@ -192,11 +192,11 @@ def _readiness(plan: Deployment) -> tuple[bool | None, str | None]:
     return is_ready, None if is_ready else str(told.get("reason"))
 
 
-def _is_on_trial(record: records.Record, number: str) -> bool:
+def _is_on_trial(record: deployment_records.Record, number: str) -> bool:
     return record.trial is not None and record.trial.version == number
 
 
-def _refusal(record: records.Record) -> str:
+def _refusal(record: deployment_records.Record) -> str:
     if record.quarantine is None:
         return ""
     minutes = (time.time() - record.quarantine.since_s) / 60

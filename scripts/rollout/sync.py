@@ -15,9 +15,9 @@ from typing import Final
 
 from scripts.archive import golden, last_known_alias, mar_file
 from scripts.archive.golden import Golden
-from scripts.rollout import loading, records, trial, unload, watching
-from scripts.rollout.fleet import Turn
-from scripts.rollout.records import Good
+from scripts.rollout import candidate_trial, deployment_records, loading, unload, watch_after_switch
+from scripts.rollout.deployment_records import Good
+from scripts.rollout.rolling_order import Turn
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
 from scripts.server.client import Loaded
@@ -53,7 +53,7 @@ def sync(plan: Deployment, *, retry: bool = False) -> str:
             if plan.fleet is not None:
                 plan.fleet.forgive()
         if plan.records.read().trial is not None:  # of a process that died
-            trial.forget(plan)
+            candidate_trial.forget(plan)
         try:
             said = _until_the_alias_rests(plan, retry)
         except Exception as error:
@@ -139,7 +139,7 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, 
             loaded = loading.load(plan, good, before, reading)
             pictures = loading.prove(plan, good, loaded, is_warm=is_warm)
             expect_still_wanted(plan, target)
-            usual = watching.between(answers, plan.server.answers())
+            usual = watch_after_switch.between(answers, plan.server.answers())
             if by_steps and served is not None:
                 from scripts.rollout import canary  # scipy: not for those who go all at once
 
@@ -155,9 +155,9 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, 
     if was_good:
         turn.end()
     if before is not None:
-        usual = watching.between(answers, plan.server.answers())
+        usual = watch_after_switch.between(answers, plan.server.answers())
         try:
-            watching.watch(plan, pictures, loaded, usual)
+            watch_after_switch.watch(plan, pictures, loaded, usual)
         except VersionFailed as error:
             raise _go_back(plan, good.version, before, error) from error
     with plan.records.changing() as record:
@@ -182,7 +182,7 @@ def _goes_by_steps(plan: Deployment, target: Wanted, served: Loaded | None) -> b
     is_new = served is not None and served.version != target.version and target.good is None
     if plan.canary is None or not is_new:
         return False
-    trial.expect_front(plan)
+    candidate_trial.expect_front(plan)
     return True
 
 
@@ -244,7 +244,7 @@ def _set_default(plan: Deployment, good: Good, before: Loaded | None) -> None:
             raise Superseded(f"version {good.version}: a rollback came meanwhile")
         record.retired_at_s.pop(good.version, None)
         if before is not None and not plan.keeps_previous:
-            record.retired_at_s[before.version] = records.now_s()
+            record.retired_at_s[before.version] = deployment_records.now_s()
         plan.records.write(record)  # a full disk shows here, while the old version serves
         plan.server.set_default(good.version)
     was = f"version {before.version}" if before else "none"
@@ -257,7 +257,7 @@ def _go_back(plan: Deployment, version: str, before: Loaded, error: VersionFaile
         hold = record.hold
         if hold is None or hold.version == before.version:  # else a rollback chose another one
             plan.server.set_default(before.version)
-        record.retired_at_s[version] = records.now_s()
+        record.retired_at_s[version] = deployment_records.now_s()
         record.retired_at_s.pop(before.version, None)
         record.refuse(version, str(error))
     logger.warning("default: version %s -> version %s: %s", version, before.version, error)

@@ -19,7 +19,7 @@ from console.paths import ROOT
 from scripts.archive import mar_file
 from scripts.archive.ensure_archive import archive_of
 from scripts.rollout import loading
-from scripts.rollout.records import Good, Hold, Quarantine
+from scripts.rollout.deployment_records import Good, Hold, Quarantine
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.server.http_client import NotNow
 from training.registry import model_versions

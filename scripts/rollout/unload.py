@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from scripts.rollout import drain, records
-from scripts.rollout.records import Record
+from scripts.rollout import deployment_records, drain
+from scripts.rollout.deployment_records import Record
 from scripts.rollout.settings import Deployment
 
 
@@ -31,7 +31,7 @@ def mark(plan: Deployment) -> None:
         for version in record.retired_at_s.keys() - surplus:
             del record.retired_at_s[version]
         for version in surplus:
-            record.retired_at_s.setdefault(version, records.now_s())
+            record.retired_at_s.setdefault(version, deployment_records.now_s())
 
 
 def _kept(plan: Deployment, record: Record) -> set[str]:
@@ -54,7 +54,7 @@ def retired(plan: Deployment) -> list[str]:
 def remaining_s(plan: Deployment) -> dict[str, float]:
     """Return in how many seconds each retired version may be unloaded; 0 where it is due."""
     record = plan.records.read()
-    now_s = records.now_s()
+    now_s = deployment_records.now_s()
     left_s = {}
     for version in retired(plan):
         since_s = min(record.retired_at_s.get(version, now_s), now_s)  # it may be another boot's

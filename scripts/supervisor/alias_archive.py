@@ -10,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import last_known_alias, mar_file
 from scripts.archive.ensure_archive import archive_of
-from scripts.rollout.records import Good, Records
+from scripts.rollout.deployment_records import Good, Records
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri

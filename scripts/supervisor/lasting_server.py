@@ -20,9 +20,9 @@ from typing import Final
 
 import psutil
 
-from scripts.nginx.front import Front
+from scripts.nginx.front_process import Front
 from scripts.rollout import drain
-from scripts.rollout.records import Records
+from scripts.rollout.deployment_records import Records
 from scripts.server import process
 from scripts.server.http_client import is_alive
 from scripts.server.state import Server

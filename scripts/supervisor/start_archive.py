@@ -21,7 +21,7 @@ from typing import Final
 
 from console import command_line
 from scripts.archive import last_known_alias, mar_file
-from scripts.rollout.records import Record, Records
+from scripts.rollout.deployment_records import Record, Records
 from scripts.server.models import ServedModel
 from scripts.supervisor.settings import Plan
 

@@ -7,7 +7,7 @@ import os
 
 import psutil
 
-from scripts.nginx import front
+from scripts.nginx import front_process
 from scripts.server import prediction_log, process
 from scripts.server.client import ready_workers
 from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive
@@ -33,7 +33,7 @@ def stop(state: StateDir) -> int:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
     # Where the supervisor is gone, or was killed: what it would have stopped.
-    had_front = front.stop_left_over(state.front)
+    had_front = front_process.stop_left_over(state.front)
     gateway.stop_left_over(state.path)
     left_over = state.server_on_record()
     if left_over is not None:  # also where Java is gone and workers are left

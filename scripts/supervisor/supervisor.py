@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from scripts.nginx import front
+from scripts.nginx import front_process
 from scripts.nginx.program import nginx_program
 from scripts.server import health, process_start
 from scripts.server.state import Server, Supervision
@@ -48,7 +48,7 @@ class Supervisor:
         self._plan, self._stopping, self._hurry = plan, stopping, hurry
         self._started_at_s = process_start.started_at_s(os.getpid())
         self._readiness = Readiness(self._started_at_s, plan.state)
-        self._front: front.Front | None = None
+        self._front: front_process.Front | None = None
         self._lasting = LastingServer(plan, stopping, self._readiness, lambda: self._front)
         self._gateway: Gateway | None = None
         if plan.web is not None:
@@ -103,7 +103,7 @@ class Supervisor:
         proofs = self._readiness.look()
         server = self._lasting.refuse_what_is_wrong()
         if plan.front is not None:
-            self._front = front.Front(plan.front, plan.front_log)
+            self._front = front_process.Front(plan.front, plan.front_log)
         if self._gateway is not None:
             self._gateway.wait(self._stopping)
         self._lasting.down_since_s = None
@@ -120,12 +120,12 @@ class Supervisor:
                 self._gateway.watch()
             reap()
 
-    def _restart_front(self, dead: front.Front) -> None:
+    def _restart_front(self, dead: front_process.Front) -> None:
         assert self._plan.front is not None
         logger.warning("front: it ended by itself; starting it again")
         dead.kill()
         try:
-            self._front = front.Front(self._plan.front, self._plan.front_log)
+            self._front = front_process.Front(self._plan.front, self._plan.front_log)
         except (RuntimeError, ValueError, OSError) as error:
             logger.warning("%s", error)
             self._stopping.wait(FIRST_PAUSE_S)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from console.paths import ROOT
 from tests.server import RunningServer
-from training.data import unusual
+from training.data import unusual_photographs
 from training.data.distortions import DISTORTIONS
 from training.data.graphics import for_testing, for_training
 
@@ -59,7 +59,9 @@ def test_a_graphic_is_scored_with_a_warning(server: RunningServer, kind: str) ->
 def test_an_unusual_photograph_is_scored_with_a_warning(server: RunningServer, kind: str) -> None:
     """A galaxy, an ultrasound picture: the score is given, with a warning of its own."""
     image = Image.open(GOLDEN / "parrots.jpg").convert("RGB")
-    reply = server.score(_png(unusual.FOR_TESTING[kind](image, np.random.default_rng(99))))
+    reply = server.score(
+        _png(unusual_photographs.FOR_TESTING[kind](image, np.random.default_rng(99)))
+    )
     assert "unlike_training" in reply["warnings"], reply
     assert "not_a_photograph" not in reply["warnings"] and reply["familiarity"] < 0.5
     assert 0 <= reply["score"] <= 100

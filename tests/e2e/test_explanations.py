@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from iqa.tasks.score import calibrate
+from iqa.tasks.score_scales import calibrate
 from PIL import Image
 
 from console.paths import ROOT

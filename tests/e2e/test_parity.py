@@ -13,7 +13,7 @@ import torch
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
 from iqa.network.runtime import Runtime, open_runtime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 
 from console.paths import ROOT
 from scripts.archive.build import prove

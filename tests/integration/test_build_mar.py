@@ -114,8 +114,8 @@ def _altered(mar: Path, target: Path, name: str, change: bytes) -> Path:
 
 def test_an_archive_with_an_altered_file_is_not_proven(mar: Path, tmp_path: Path) -> None:
     """One byte more in any file is found."""
-    with pytest.raises(ValueError, match=r"iqa/tasks/score.py: expected sha256"):
-        prove(_altered(mar, tmp_path / "a.mar", "iqa/tasks/score.py", b"#"))
+    with pytest.raises(ValueError, match=r"iqa/tasks/score_scales.py: expected sha256"):
+        prove(_altered(mar, tmp_path / "a.mar", "iqa/tasks/score_scales.py", b"#"))
 
 
 def test_an_archive_that_scores_differently_is_not_proven(mar: Path, tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ def test_an_unknown_version_or_alias_is_one_line(
 def test_a_changed_handler_is_noticed(mar: Path) -> None:
     """An archive built from other sources than this checkout's names the files."""
     provenance = mar_file.read_provenance(mar)
-    provenance["sha256"]["iqa/tasks/score.py"] = "0" * 64
+    provenance["sha256"]["iqa/tasks/score_scales.py"] = "0" * 64
     del provenance["sha256"]["iqa_handler.py"]
-    assert mar_file.changed_sources(provenance) == ["iqa/tasks/score.py", "iqa_handler.py"]
-    assert (ROOT / "handler" / "iqa" / "tasks" / "score.py").exists()
+    assert mar_file.changed_sources(provenance) == ["iqa/tasks/score_scales.py", "iqa_handler.py"]
+    assert (ROOT / "handler" / "iqa" / "tasks" / "score_scales.py").exists()
 
 
 def test_a_folder_is_built_without_a_registry(

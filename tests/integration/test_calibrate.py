@@ -12,7 +12,7 @@ import pytest
 from iqa.network import checkpoint
 from iqa.network.runtime import TorchRuntime
 from iqa.tasks.heads import HEADS_FILE
-from iqa.tasks.score import ScoreScale, calibrate
+from iqa.tasks.score_scales import ScoreScale, calibrate
 
 from console.paths import ROOT
 from tests.images import encode, photograph

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from scripts.nginx.fleet import render_fleet
+from scripts.nginx.fleet_address import render_fleet
 from scripts.nginx.program import nginx_command, nginx_program
 from scripts.nginx.settings import defaults
 from tests.ports import free_port

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.images import photograph
 from training import causes, familiarity
-from training.data import unusual
+from training.data import unusual_photographs
 from training.data.camera_damage import DAMAGE
 from training.data.graphics import for_testing, for_training
 
@@ -47,10 +47,12 @@ def test_a_graphic_is_the_same_for_the_same_seed(kind: str) -> None:
     assert first.size != other.size or not np.array_equal(np.asarray(first), np.asarray(other))
 
 
-@pytest.mark.parametrize("kind", [*unusual.FOR_TRAINING, *unusual.FOR_TESTING])
+@pytest.mark.parametrize(
+    "kind", [*unusual_photographs.FOR_TRAINING, *unusual_photographs.FOR_TESTING]
+)
 def test_an_unusual_photograph_is_the_same_for_the_same_seed(kind: str) -> None:
     """RGB, large enough to be scored, not flat, and the photograph it is made of stays."""
-    make = {**unusual.FOR_TRAINING, **unusual.FOR_TESTING}[kind]
+    make = {**unusual_photographs.FOR_TRAINING, **unusual_photographs.FOR_TESTING}[kind]
     image = Image.fromarray(photograph(240, 180))
     before = np.asarray(image).copy()
     first, again, other = (make(image, np.random.default_rng(seed)) for seed in (1, 1, 2))

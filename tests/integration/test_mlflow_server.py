@@ -20,7 +20,7 @@ from iqa.network import checkpoint
 from console.paths import ROOT
 from scripts.archive import published
 from scripts.build_mar import main as build_mar
-from scripts.rollout.records import Records
+from scripts.rollout.deployment_records import Records
 from scripts.server.state import StateDir
 from scripts.supervisor.alias_archive import NoArchive, served_archive
 from tests.ports import free_port
@@ -90,7 +90,8 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     replica = tmp_path / "replica"
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
     program = (
-        "import sys; from pathlib import Path; from scripts.rollout.records import Records; "
+        "import sys; from pathlib import Path; "
+        "from scripts.rollout.deployment_records import Records; "
         "from scripts.server.state import StateDir; "
         "from scripts.supervisor.alias_archive import served_archive; "
         "records = Records(state=StateDir.at(Path(sys.argv[2])), model_name='iqa'); "

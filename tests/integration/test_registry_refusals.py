@@ -15,7 +15,7 @@ import yaml
 from iqa.network import checkpoint
 
 from scripts import build_mar
-from scripts.rollout.records import Records
+from scripts.rollout.deployment_records import Records
 from scripts.server.state import StateDir
 from scripts.supervisor.alias_archive import served_archive
 from tests.registering import register

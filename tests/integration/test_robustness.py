@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import TorchRuntime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 from PIL import Image
 
 from console.paths import ROOT

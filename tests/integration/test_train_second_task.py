@@ -19,7 +19,7 @@ from tests.second_task import POLICY, BrightnessTraining, brightness_known, serv
 from training import evaluate, sweep
 from training.data import ratings
 from training.data.config import DataConfig
-from training.experiments.cells import Cell
+from training.experiments.sweep_cells import Cell
 from training.graph import precision
 from training.graph.export import check_graph, export_onnx
 from training.loop.config import TrainConfig

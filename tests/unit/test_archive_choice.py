@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import last_known_alias, mar_file, published
 from scripts.archive.ensure_archive import archive_of
-from scripts.rollout.records import Good, Hold, Record, Records
+from scripts.rollout.deployment_records import Good, Hold, Record, Records
 from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 from scripts.supervisor import alias_archive

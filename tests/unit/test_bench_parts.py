@@ -13,18 +13,18 @@ import psutil
 import pytest
 from PIL import Image
 
-from benchmarks import pictures, plots, resources, soak, steps
+from benchmarks import measured_steps, plots, resources, sent_pictures, soak
+from benchmarks.measured_steps import OURS, Step
 from benchmarks.results import Results
-from benchmarks.steps import OURS, Step
 from tests.tiny_server import TinyServer
 
 
 @pytest.mark.parametrize("name", ["0.2MP.jpg", "2MP.jpg", "2MP.png"])
 def test_pictures_have_their_size_and_are_the_same_each_time(name: str) -> None:
     """Made twice, a picture has the same bytes, its format and its pixels."""
-    content = pictures.make(name)
-    assert content == pictures.make(name)
-    size = pictures.SIZES[name]
+    content = sent_pictures.make(name)
+    assert content == sent_pictures.make(name)
+    size = sent_pictures.SIZES[name]
     with Image.open(io.BytesIO(content)) as image:
         assert image.size == (size.width, size.height)
         assert image.format == ("PNG" if name.endswith("png") else "JPEG")
@@ -32,35 +32,35 @@ def test_pictures_have_their_size_and_are_the_same_each_time(name: str) -> None:
 
 def test_pictures_compress_like_photographs(tmp_path: Path) -> None:
     """63 kB for the small one, 1.3 to 3 MB for 12 megapixels; kept once made."""
-    assert abs(len(pictures.make("0.2MP.jpg")) - 63_000) < 4_000
-    assert 1.3e6 < len(pictures.stored("12MP.jpg", tmp_path)) < 3e6
+    assert abs(len(sent_pictures.make("0.2MP.jpg")) - 63_000) < 4_000
+    assert 1.3e6 < len(sent_pictures.stored("12MP.jpg", tmp_path)) < 3e6
     written = (tmp_path / "12MP.jpg").stat().st_mtime_ns
-    pictures.stored("12MP.jpg", tmp_path)
+    sent_pictures.stored("12MP.jpg", tmp_path)
     assert (tmp_path / "12MP.jpg").stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="picture: expected one of"):
-        pictures.make("3MP.jpg")
+        sent_pictures.make("3MP.jpg")
 
 
 def test_the_plans_fit_into_their_time() -> None:
     """35 minutes and two; every step has a name of its own and a way to measure it."""
     from benchmarks import contenders, measure_step
 
-    for chosen, minutes in ((steps.full(), 35), (steps.quick(), 2.1)):
+    for chosen, minutes in ((measured_steps.full(), 35), (measured_steps.quick(), 2.1)):
         assert chosen.expected_s() <= minutes * 60
         keys = [step.key for step in chosen.steps]
         assert len(set(keys)) == len(keys)
         for step in chosen.steps:
             assert step.kind in {**measure_step.MEASURES, **measure_step.ALONE}
             assert step.contender in contenders.CONTENDERS
-            assert step.picture in pictures.SIZES
-    done = frozenset(step.key for step in steps.full().steps)
-    assert steps.full().expected_s(done) == 0
-    assert {step.contender for step in steps.full().steps} == set(contenders.CONTENDERS)
+            assert step.picture in sent_pictures.SIZES
+    done = frozenset(step.key for step in measured_steps.full().steps)
+    assert measured_steps.full().expected_s(done) == 0
+    assert {step.contender for step in measured_steps.full().steps} == set(contenders.CONTENDERS)
 
 
 def test_rates_in_percent_of_the_limit_come_after_the_limit() -> None:
     """Whatever an open-loop step needs was measured before it."""
-    for chosen in (steps.full(), steps.quick()):
+    for chosen in (measured_steps.full(), measured_steps.quick()):
         kinds = [step.kind for step in chosen.steps]
         assert kinds.index("limit") < kinds.index("open")
 

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import peer_comparison, report, results
 from benchmarks.aggregates import Figures
+from benchmarks.measured_steps import LIMIT, OURS
 from benchmarks.results import Results
-from benchmarks.steps import LIMIT, OURS
 from benchmarks.targets import UNMEASURED, Target, targets
 
 

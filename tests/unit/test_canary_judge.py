@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.rollout import judge
-from scripts.rollout.judge import Arm, Bounds
+from scripts.rollout import candidate_verdict
+from scripts.rollout.candidate_verdict import Arm, Bounds
 
 BOUNDS = Bounds(score_shift=0.15, looks=8)
 TENTHS = ["30-40", "40-50", "50-60", "60-70", "70-80", "80-90"]
@@ -58,11 +58,11 @@ def test_equal_versions_are_refused_no_more_often_than_stated(failed: float) -> 
             new.append(_arm(20, rng, failed))
             old.append(_arm(180, rng, failed))
             is_last = look == BOUNDS.looks
-            if judge.fault(_sum(new), _sum(old), BOUNDS, is_last=is_last):
+            if candidate_verdict.fault(_sum(new), _sum(old), BOUNDS, is_last=is_last):
                 alarms += 1
                 break
     # One in a hundred at most: 150 draws of that have more than 7 once in a thousand times.
-    assert alarms <= stats.binom.isf(0.001, 150, judge.FALSE_ALARMS)
+    assert alarms <= stats.binom.isf(0.001, 150, candidate_verdict.FALSE_ALARMS)
 
 
 def test_a_candidate_on_a_bound_is_refused_no_more_often_than_stated() -> None:
@@ -70,13 +70,13 @@ def test_a_candidate_on_a_bound_is_refused_no_more_often_than_stated() -> None:
     rng = np.random.default_rng(1)
     shifted = [0.05 + 0.15, *USUAL[1:3], 0.3 - 0.15, *USUAL[4:]]
     alarms = sum(
-        judge.fault(
+        candidate_verdict.fault(
             _arm(200, rng, 0.01, 0.03, scores=shifted), _arm(1800, rng), BOUNDS, is_last=True
         )
         is not None
         for _ in range(150)
     )
-    assert alarms <= stats.binom.isf(0.001, 150, judge.FALSE_ALARMS)
+    assert alarms <= stats.binom.isf(0.001, 150, candidate_verdict.FALSE_ALARMS)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_is_worse_is_found_during_a_step(how: dict[str, object], words: str
     for seed in range(50):
         rng = np.random.default_rng(seed)
         arms = _arm(200, rng, **how), _arm(1800, rng)  # type: ignore[arg-type]
-        found.append(judge.fault(*arms, BOUNDS, is_last=False))
+        found.append(candidate_verdict.fault(*arms, BOUNDS, is_last=False))
     assert sum(words in str(one) for one in found) >= 49, found
 
 
@@ -102,8 +102,8 @@ def test_three_failures_of_three_are_enough() -> None:
     """A candidate that is dead needs no statistics to be long."""
     old = Arm(seconds=[0.03] * 30)
     many = Bounds(score_shift=0.15, looks=1200)
-    assert judge.fault(Arm(failed=2), old, many, is_last=False) is None
-    assert judge.fault(Arm(failed=3), old, many, is_last=False) is not None
+    assert candidate_verdict.fault(Arm(failed=2), old, many, is_last=False) is None
+    assert candidate_verdict.fault(Arm(failed=3), old, many, is_last=False) is not None
 
 
 def test_a_fault_that_both_have_is_not_the_candidates() -> None:
@@ -112,7 +112,7 @@ def test_a_fault_that_both_have_is_not_the_candidates() -> None:
     both = {"failed": 0.3, "refused": 0.4, "slower": 5.0}
     for _ in range(50):
         arms = _arm(100, rng, **both), _arm(900, rng, **both)
-        assert judge.fault(*arms, BOUNDS, is_last=True) is None
+        assert candidate_verdict.fault(*arms, BOUNDS, is_last=True) is None
 
 
 def test_labels_are_compared_where_there_is_no_score() -> None:
@@ -120,14 +120,18 @@ def test_labels_are_compared_where_there_is_no_score() -> None:
     old = Arm(seconds=[0.03] * 900, scores=Counter(cat=450, dog=450))
     same = Arm(seconds=[0.03] * 100, scores=Counter(cat=55, dog=45))
     other = Arm(seconds=[0.03] * 100, scores=Counter(cat=5, dog=45, bird=50))
-    assert judge.fault(same, old, BOUNDS, is_last=True) is None
+    assert candidate_verdict.fault(same, old, BOUNDS, is_last=True) is None
     assert "of scores labelled bird within 15 points" in str(
-        judge.fault(other, old, BOUNDS, is_last=True)
+        candidate_verdict.fault(other, old, BOUNDS, is_last=True)
     )
-    assert judge.shift(same.scores, old.scores) == pytest.approx(0.05)
+    assert candidate_verdict.shift(same.scores, old.scores) == pytest.approx(0.05)
 
 
 def test_newcombes_intervals_are_those_of_his_paper() -> None:
     """Table II, method 10: 56/70 against 48/80, and 9/10 against 3/10."""
-    assert judge.difference(56, 70, 48, 80, 0.025) == pytest.approx((0.0524, 0.3339), abs=5e-5)
-    assert judge.difference(9, 10, 3, 10, 0.025) == pytest.approx((0.1705, 0.8090), abs=5e-5)
+    assert candidate_verdict.difference(56, 70, 48, 80, 0.025) == pytest.approx(
+        (0.0524, 0.3339), abs=5e-5
+    )
+    assert candidate_verdict.difference(9, 10, 3, 10, 0.025) == pytest.approx(
+        (0.1705, 0.8090), abs=5e-5
+    )

@@ -10,10 +10,10 @@ import pytest
 from scripts import deploy
 from scripts.nginx.split import SplitFront
 from scripts.rollout import shadow
-from scripts.rollout.evidence import count
-from scripts.rollout.judge import Arm
+from scripts.rollout.candidate_counts import count
+from scripts.rollout.candidate_verdict import Arm
+from scripts.rollout.deployment_records import Records, Trial
 from scripts.rollout.metrics import SidecarMetrics
-from scripts.rollout.records import Records, Trial
 from scripts.rollout.settings import CanarySteps, Deployment
 from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir

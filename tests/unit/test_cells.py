@@ -6,7 +6,13 @@ import argparse
 
 import pytest
 
-from training.experiments.cells import ALL_CELLS, Cell, cells_for, parse_weights_of, weights_for
+from training.experiments.sweep_cells import (
+    ALL_CELLS,
+    Cell,
+    cells_for,
+    parse_weights_of,
+    weights_for,
+)
 from training.loop.defaults import of_dataset
 
 

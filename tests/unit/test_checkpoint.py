@@ -15,7 +15,7 @@ from iqa.errors import CheckpointMismatch
 from iqa.imaging import preprocessing
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 from safetensors.torch import load_file, save_file
 
 from tests.images import photograph

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from scripts.rollout.watching import between
+from scripts.rollout.watch_after_switch import between
 from scripts.server import client
 from scripts.server.addresses import Addresses
 from scripts.server.client import Answers, TorchServe

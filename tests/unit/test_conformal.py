@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iqa.tasks.score import interval
+from iqa.tasks.score_scales import interval
 from numpy.typing import NDArray
 
 from training.measure.conformal import fit, measure

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.rollout.records import KEPT_GOOD, Good, Hold, Quarantine, Record, Records
+from scripts.rollout.deployment_records import KEPT_GOOD, Good, Hold, Quarantine, Record, Records
 from scripts.server.state import StateDir
 
 

@@ -137,7 +137,8 @@ def test_the_serving_image_starts_without_a_front(tmp_path: Path) -> None:
 SLIM = """
 import runpy
 runpy.run_path('docker/sidecar.py')
-import scripts.deploy, scripts.rollout.side_car, scripts.rollout.rollback, scripts.rollout.status
+import scripts.deploy, scripts.rollout.follow_alias_process
+import scripts.rollout.rollback, scripts.rollout.status
 import scripts.supervisor.alias_archive
 from scripts.archive import published
 import sys

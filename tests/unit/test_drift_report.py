@@ -14,7 +14,7 @@ import pytest
 from iqa.drift.measures import FEATURES, PIXELS
 
 from scripts import drift
-from scripts.drift_report.references import references_at
+from scripts.drift_report.find_reference import references_at
 from scripts.drift_report.traffic import traffic_of
 from scripts.prediction_log import parquet
 from scripts.prediction_log.reading import rows_of

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from iqa.errors import ImageRejected
 from iqa.network.logit_map import LogitMap
-from iqa.network.overlay import FULL_TINT, overlay, png, spread
+from iqa.network.logit_map_overlay import FULL_TINT, overlay, png, spread
 from iqa.request.explanation import wanted_format
 from PIL import Image
 

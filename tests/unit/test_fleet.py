@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from console.paths import ROOT
-from scripts.rollout.fleet import Fleet, HeldBack
-from scripts.rollout.reconcile import _round
+from scripts.rollout.follow_alias import _round
+from scripts.rollout.rolling_order import Fleet, HeldBack
 from scripts.rollout.settings import Deployment, Superseded
 from scripts.server.client import Loaded
 from scripts.server.file_lock import holder_of
@@ -23,7 +23,7 @@ Make = Callable[..., Fleet]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from scripts.rollout.fleet import Fleet
+from scripts.rollout.rolling_order import Fleet
 fleet = Fleet(folder=Path(sys.argv[1]), model_name="iqa", replica="gone")
 with fleet.present(), fleet.turn("2", lambda: None):
     fleet.tell(None)

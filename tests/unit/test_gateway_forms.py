@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from web.predict import NameOfFile, boundary_of, with_image_name
+from web.predict_route import NameOfFile, boundary_of, with_image_name
 
 
 def form(*parts: tuple[str, str | None, bytes]) -> bytes:

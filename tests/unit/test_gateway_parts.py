@@ -15,12 +15,12 @@ import pytest
 from console.paths import ROOT
 from scripts.nginx import settings as front_settings
 from web.api import make_app
-from web.batch import _Held, _UnderWay
+from web.batch_route import _Held, _UnderWay
 from web.forwarding import Room, with_top_k
-from web.inference_client import Answer
 from web.refusals import STATUS_OF, STATUS_OF_FRONT, Refused, with_reason
-from web.reload import Caller, expect_allowed
+from web.reload_route import Caller, expect_allowed
 from web.settings import Settings
+from web.torchserve_client import Answer
 
 DOCUMENT: dict[str, Any] = make_app().openapi()
 API = (ROOT / "docs" / "api.md").read_text()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from web import infer_messages
+from web import open_inference_messages
 
 
 def packed(*elements: bytes) -> bytes:
@@ -30,10 +30,10 @@ def request_of(tail: bytes, **changes: Any) -> tuple[bytes, int]:
 def test_binary_tensors_are_read_and_written() -> None:
     """Elements of any bytes, empty ones too; each output as it is asked for."""
     body, size = request_of(packed(b"ab\0", b""))
-    request = infer_messages.read(body, size)
+    request = open_inference_messages.read(body, size)
     assert [bytes(one) for one in request.images] == [b"ab\0", b""]
     replies = [{"score": 1.5, "label": "poor", "interval": [0.0, 3.0]}, {"score": 2.5}]
-    content, n_head = infer_messages.reply(request, "iqa", "1", replies)
+    content, n_head = open_inference_messages.reply(request, "iqa", "1", replies)
     assert n_head is None
     outputs = {one["name"]: one for one in json.loads(content)["outputs"]}
     assert outputs["score"]["data"] == [1.5, 2.5]
@@ -59,8 +59,8 @@ def test_binary_tensors_are_read_and_written() -> None:
 )  # fmt: skip
 def test_what_is_not_of_the_protocol_is_refused(body: bytes) -> None:
     """One error, whatever is wrong."""
-    with pytest.raises(infer_messages.Malformed):
-        infer_messages.read(body, None)
+    with pytest.raises(open_inference_messages.Malformed):
+        open_inference_messages.read(body, None)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_what_is_not_of_the_protocol_is_refused(body: bytes) -> None:
 def test_binary_tensors_that_do_not_add_up_are_refused(tail: bytes, changes: Any) -> None:
     """No length in a request is believed."""
     body, size = request_of(tail, **changes)
-    with pytest.raises(infer_messages.Malformed):
-        infer_messages.read(body, size)
-    with pytest.raises(infer_messages.Malformed):
-        infer_messages.read(body, len(body) + 1)
+    with pytest.raises(open_inference_messages.Malformed):
+        open_inference_messages.read(body, size)
+    with pytest.raises(open_inference_messages.Malformed):
+        open_inference_messages.read(body, len(body) + 1)
 
 
 def test_base64_may_be_a_data_uri_or_have_line_breaks() -> None:
@@ -89,4 +89,4 @@ def test_base64_may_be_a_data_uri_or_have_line_breaks() -> None:
     for one in (text, f"data:image/png;base64,{text}", f"{text[:4]}\n{text[4:]}"):
         tensor = {"datatype": "BYTES", "shape": [1], "data": [one]}
         body = json.dumps({"inputs": [tensor]}).encode()
-        assert bytes(infer_messages.read(body, None).images[0]) == b"picture"
+        assert bytes(open_inference_messages.read(body, None).images[0]) == b"picture"

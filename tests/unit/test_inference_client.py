@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from web.forwarding import Inference, bytes_of
-from web.inference_client import Unreachable, Upstream
+from web.torchserve_client import Unreachable, Upstream
 
 
 def test_a_kept_connection_that_has_ended_is_replaced_once() -> None:

@@ -14,7 +14,7 @@ from iqa.imaging.preprocessing import preprocess
 from iqa.imaging.statistics import N_STATISTICS
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork, Network
-from iqa.network.narrow import blocks_of, hidden_channels_in, hidden_channels_of
+from iqa.network.pruned_mobilenet import blocks_of, hidden_channels_in, hidden_channels_of
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
 from iqa.tasks.heads import Causes, Heads, SmallNetwork
 from PIL import Image

@@ -12,7 +12,7 @@ import requests
 import yaml
 from iqa.errors import STATUS_OF_FAULT, STATUS_OF_REASON
 from iqa.imaging.sniff import TAKEN
-from iqa.tasks.score import LABEL_FLOORS
+from iqa.tasks.score_scales import LABEL_FLOORS
 from starlette.applications import Starlette
 
 from console.paths import ROOT

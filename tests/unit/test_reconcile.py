@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.rollout.reconcile import (
+from scripts.rollout.follow_alias import (
     LONGEST_PAUSE_S,
     OUTCOMES,
     Followed,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from iqa.errors import CheckpointMismatch
-from iqa.tasks.score import (
+from iqa.tasks.score_scales import (
     SCORE_DECIMALS,
     ScoreScale,
     calibrate,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
+from scripts.rollout.deployment_records import Hold, Records
 from scripts.rollout.metrics import SidecarMetrics
-from scripts.rollout.records import Hold, Records
 from scripts.rollout.settings import Deployment
 from scripts.server import health
 from scripts.server.addresses import Addresses

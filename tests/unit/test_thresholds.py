@@ -16,8 +16,8 @@ from iqa_handler import IQAHandler
 from tests.images import encode, photograph
 from tests.unit.test_handler import make_context
 from training import threshold
-from training.measure import thresholds
-from training.measure.thresholds import Costs, Thresholds
+from training.measure import threshold_errors
+from training.measure.threshold_errors import Costs, Thresholds
 
 
 def rated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,10 +34,10 @@ def test_no_other_pair_of_thresholds_is_cheaper(review: float) -> None:
     scores = np.round(scores)  # with ties
     is_good = ratings >= 60
     costs = Costs(false_accept=4, false_reject=1, review=review)
-    found = thresholds.cheapest(costs)(scores, is_good)
+    found = threshold_errors.cheapest(costs)(scores, is_good)
 
     def cost(accept_at: float, reject_below: float) -> float:
-        rates = thresholds.rates(
+        rates = threshold_errors.rates(
             Thresholds(accept_at=accept_at, reject_below=reject_below), scores, is_good
         )
         reviewed = 1 - rates["accepted"] - rates["rejected"]
@@ -52,15 +52,16 @@ def test_no_other_pair_of_thresholds_is_cheaper(review: float) -> None:
 
 @pytest.mark.parametrize(
     "choose",
-    [thresholds.keeping(0.2), thresholds.cheapest(Costs(false_accept=5, false_reject=1)),
-     thresholds.fixed(Thresholds(accept_at=55, reject_below=40))],
+    [threshold_errors.keeping(0.2),
+     threshold_errors.cheapest(Costs(false_accept=5, false_reject=1)),
+     threshold_errors.fixed(Thresholds(accept_at=55, reject_below=40))],
 )  # fmt: skip
-def test_the_promised_rates_hold_on_other_pictures(choose: thresholds.Chooser) -> None:
+def test_the_promised_rates_hold_on_other_pictures(choose: threshold_errors.Chooser) -> None:
     """Chosen on 1000, within two points on 20,000 others, and inside a wider interval."""
     scores, ratings = rated(1000)
-    found, promised = thresholds.expected(choose, scores, ratings >= 60)
+    found, promised = threshold_errors.expected(choose, scores, ratings >= 60)
     others, their_ratings = rated(20_000, seed=1)
-    measured = thresholds.rates(found, others, their_ratings >= 60)
+    measured = threshold_errors.rates(found, others, their_ratings >= 60)
     for name in ("false_accept", "false_reject"):
         assert abs(promised[name]["value"] - measured[name]) < 0.02, name
         low, high = promised[name]["ci95"]
@@ -70,7 +71,7 @@ def test_the_promised_rates_hold_on_other_pictures(choose: thresholds.Chooser) -
 def test_keeping_the_best_keeps_that_share() -> None:
     """A fifth of the pictures has at least the score."""
     scores, ratings = rated(1000)
-    found = thresholds.keeping(0.2)(scores, ratings >= 60)
+    found = threshold_errors.keeping(0.2)(scores, ratings >= 60)
     assert np.mean(scores >= found.accept_at) == pytest.approx(0.2)
 
 

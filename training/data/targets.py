@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
-from iqa.tasks.score import quality_of_mos
+from iqa.tasks.score_scales import quality_of_mos
 from numpy.typing import NDArray
 
 from training.data.layouts import Layout

@@ -21,7 +21,7 @@ from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import Network
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 from PIL import Image, ImageOps
 from tqdm import tqdm
 

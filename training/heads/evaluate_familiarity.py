@@ -14,7 +14,7 @@ from iqa.imaging.decoding import decode
 from iqa.tasks.heads import NOT_A_PHOTOGRAPH, UNLIKE_TRAINING, Familiarity, head_inputs
 from PIL import Image
 
-from training.data import unusual
+from training.data import unusual_photographs
 from training.data.graphics import for_testing
 from training.data.graphics.sheet import Graphic, as_sent
 from training.data.images import NO_LIMITS
@@ -90,7 +90,7 @@ def unseen(
     found = [("graphics", name, list(_ready(made(arguments.screens)))) for name, made in (
         ("screenshot", screen_graphics.screenshots), ("icon", screen_graphics.icons),
     )]  # fmt: skip
-    for kind, view in unusual.FOR_TESTING.items():
+    for kind, view in unusual_photographs.FOR_TESTING.items():
         sets["unusual", kind] = taken(
             others, variants_of({kind: view}), folder=f"unusual {kind}", title=kind
         )

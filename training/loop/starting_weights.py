@@ -8,7 +8,7 @@ from urllib.error import URLError
 import torch
 from iqa.network.checkpoint import sha256_of
 from iqa.network.model import ImageNetwork, Network
-from iqa.network.narrow import PRUNABLE, hidden_channels_in, hidden_channels_of
+from iqa.network.pruned_mobilenet import PRUNABLE, hidden_channels_in, hidden_channels_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models

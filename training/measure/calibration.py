@@ -3,9 +3,9 @@ From the network's quality to one that is right on average: fitted on validation
 
 Two kinds. `affine_logit` moves and stretches the logit (Platt's two parameters, for ratings in
 place of classes): strictly rising, so no rank changes, and the logit stays the mean of a
-per-location map. That is the kind that a card holds and `iqa.tasks.score` serves. `isotonic` takes
-the best rising step function: it follows any shape, but its steps make ties, and it wants some
-hundred pictures. It is fitted to see what the other leaves on the table.
+per-location map. That is the kind that a card holds and `iqa.tasks.score_scales` serves.
+`isotonic` takes the best rising step function: it follows any shape, but its steps make ties, and
+it wants some hundred pictures. It is fitted to see what the other leaves on the table.
 
 `training.calibrate` is the command.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.score import AFFINE_LOGIT, SMALLEST, calibrate
+from iqa.tasks.score_scales import AFFINE_LOGIT, SMALLEST, calibrate
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from sklearn.isotonic import IsotonicRegression

@@ -9,7 +9,7 @@ Learning in a Random World", 2005, section 4.5). By band of the predicted score,
 in the middle of the scale are larger than at its ends. On other kinds of pictures nothing is
 promised.
 
-The table is plain data for a model's card, and `iqa.tasks.score` makes intervals of it.
+The table is plain data for a model's card, and `iqa.tasks.score_scales` makes intervals of it.
 `training.calibrate` fits it on validation pictures, each calibrated by a fit on others;
 `training.evaluate` prints `measure` on the test split.
 """
@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.score import IntervalTable, interval
+from iqa.tasks.score_scales import IntervalTable, interval
 from numpy.typing import NDArray
 
 from training.measure.score_bands import band_of

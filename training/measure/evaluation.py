@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from iqa.tasks.score import ScoreScale, calibrate
+from iqa.tasks.score_scales import ScoreScale, calibrate
 from numpy.typing import NDArray
 
 from training.data.ratings import Split

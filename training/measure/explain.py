@@ -21,7 +21,7 @@ import torch
 from iqa.imaging.decoding import decode
 from iqa.network.checkpoint import Card, policy_of
 from iqa.network.logit_map import LogitMap
-from iqa.network.overlay import overlay, share_px
+from iqa.network.logit_map_overlay import overlay, share_px
 from iqa.network.runtime import Runtime
 from iqa.tasks.classes import SMALLEST, class_names_of
 from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from itertools import pairwise, product
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.score import LABEL_FLOORS, label_of_score
+from iqa.tasks.score_scales import LABEL_FLOORS, label_of_score
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]

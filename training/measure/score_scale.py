@@ -12,7 +12,7 @@ import logging
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.score import AFFINE_LOGIT
+from iqa.tasks.score_scales import AFFINE_LOGIT
 from numpy.typing import NDArray
 
 from training.data.ratings import Split

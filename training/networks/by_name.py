@@ -46,7 +46,7 @@ def make(
         policy: How an image becomes its input.
         dropout: Probability before the last layer, where the network takes one.
         pooling: Of this project's.
-        hidden_channels: Of a narrower network of this project, see `iqa.network.narrow`.
+        hidden_channels: Of a narrower network of this project, see `iqa.network.pruned_mobilenet`.
 
     Raises:
         ValueError: There is no such network, or it does not do what is asked.

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import torch
 from iqa.network.model import ImageNetwork, three_channels
-from iqa.network.narrow import blocks_of
+from iqa.network.pruned_mobilenet import blocks_of
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
@@ -56,7 +56,7 @@ def prune(
     Args:
         network: MobileNetV2, trained. Not changed.
         pixels: Images of one size to fit on, uint8 (N, H, W, C); some hundreds are enough.
-        hidden_channels: Of each block, see `iqa.network.narrow`.
+        hidden_channels: Of each block, see `iqa.network.pruned_mobilenet`.
         seed: Of the places that are looked at.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from console.names import DVC_LOCK
+from console.shared_names import DVC_LOCK
 
 DATA_HASH: Final = "dvc_data_hash"
 """Tag of a run, and key of a card and of an archive's provenance."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqa.imaging.preprocessing import Policy, with_area
 from iqa.tasks.quality import Quality
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 from iqa.tasks.task import Card
 
 from training.data.layouts import Layout

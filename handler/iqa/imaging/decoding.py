@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from iqa.imaging import check, colour, heif, orientation, part_limits, sniff
-from iqa.imaging.check import DEFAULT_LIMITS, Limits
+from iqa.imaging import check_before_decoding, colour, heif, orientation, part_limits, sniff
+from iqa.imaging.check_before_decoding import DEFAULT_LIMITS, Limits
 from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess, reduced_size
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -71,9 +71,9 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
     Raises:
         ImageRejected: 400, 413 or 415, with the reason.
     """
-    check.body_size(body, limits)
+    check_before_decoding.body_size(body, limits)
     format_name = sniff.format_of(body)
-    check.parts(body, format_name)
+    check_before_decoding.parts(body, format_name)
     with warnings.catch_warnings():
         # Pillow warns of large pictures and odd metadata; the limit here is our own.
         warnings.simplefilter("ignore")
@@ -82,7 +82,7 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
             image, format_name = _open_heif(body, limits, notes)
         else:
             image = _open(body, format_name, limits)
-        check.pixels(image, body, limits)
+        check_before_decoding.pixels(image, body, limits)
         stored_size = image.size
         _reduce(image, policy)
         if _has_more_frames(image):

@@ -14,7 +14,7 @@ from typing import Final
 
 from iqa.errors import ImageRejected
 from iqa.imaging import heif_colour
-from iqa.imaging.check import Limits
+from iqa.imaging.check_before_decoding import Limits
 from iqa.imaging.heif_boxes import (
     CODED,
     TURNING,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from iqa.errors import ImageRejected
-from iqa.imaging import unsupported_formats, unsupported_headers
+from iqa.imaging import formats_without_signature, unsupported_formats
 
 # MPO, which many phones write as .jpg, is a JPEG with more frames behind it: Pillow's JPEG plugin
 # opens it.
@@ -49,7 +49,7 @@ def format_of(body: bytes) -> str:
         name = HEIF
     image = other = None
     if name == "TIFF":
-        image = unsupported_headers.raw_in_tiff(body)
+        image = formats_without_signature.raw_in_tiff(body)
     elif name is None or (name == "WEBP" and body[8:12] != b"WEBP"):  # RIFF holds sound and video
         image = unsupported_formats.image_of(body)
         other = None if image else unsupported_formats.other_of(body)

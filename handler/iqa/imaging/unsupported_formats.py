@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from iqa.imaging import unsupported_headers
+from iqa.imaging import formats_without_signature
 
 # Of a pattern: all that it may look at. The longest is PCD's, whose signature is at 2048.
 HEAD_BYTES: Final = 4096
@@ -137,7 +137,7 @@ def image_of(head: bytes) -> str | None:
         return BRANDS.get(head[8:12])
     if _root(head) == b"svg":
         return "SVG"
-    return unsupported_headers.image_of(head)
+    return formats_without_signature.image_of(head)
 
 
 def other_of(head: bytes) -> str | None:

@@ -18,7 +18,7 @@ from iqa.drift.reference import DRIFT, Reference
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
-from iqa.network.narrow import HIDDEN_CHANNELS, PRUNABLE
+from iqa.network.pruned_mobilenet import HIDDEN_CHANNELS, PRUNABLE
 from iqa.network.user_network import is_own
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import CARD_FILE as CARD_FILE
@@ -38,7 +38,7 @@ READABLE_FORMATS: Final = (1, 2, 3)
 Card = dict[str, Any]
 """Keys: format, architecture, preprocessing, weights_sha256, and what the trainer adds
 (`metrics` of the network's own quality as {split: {name: number}}, `data`, `training`, and where
-they were fitted `calibration` and `interval`, see `iqa.tasks.score`, and `drift`, see
+they were fitted `calibration` and `interval`, see `iqa.tasks.score_scales`, and `drift`, see
 `iqa.drift.reference`)."""
 
 

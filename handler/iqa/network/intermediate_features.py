@@ -27,7 +27,7 @@ TAPS: Final[dict[str, tuple[str, ...]]] = {
 the input's sides; the last one is what the head sees."""
 
 N_FEATURES: Final = {"mobilenet_v2": 96 + 144 + 192 + 576 + 1280}
-"""At full width; of a narrower network (`iqa.network.narrow`) the hidden maps are fewer."""
+"""At full width; in a pruned network (`iqa.network.pruned_mobilenet`) the hidden maps are fewer."""
 
 
 def tapped_graph(graph: Path, backbone: str) -> Model:

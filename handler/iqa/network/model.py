@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 from iqa.network.logit_map import not_linear
-from iqa.network.narrow import HIDDEN_CHANNELS, narrow
+from iqa.network.pruned_mobilenet import HIDDEN_CHANNELS, narrow
 from iqa.network.small_networks import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ class ImageNetwork(Network):
         head: Outputs and activation, as the task says.
         n_channels: Channels of the input: 3, or 1 for grey.
         hidden_channels: Of each block, where MobileNetV2 has fewer than torchvision's, see
-            `iqa.network.narrow`.
+            `iqa.network.pruned_mobilenet`.
     """
 
     mean: Tensor

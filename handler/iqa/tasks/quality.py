@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iqa.tasks.score import LABEL_FLOORS, ScoreScale
+from iqa.tasks.score_scales import LABEL_FLOORS, ScoreScale
 from iqa.tasks.task import Card, Head, Outputs, Reader, Reply
 
 
 class Quality:
-    """How good a photograph looks to people; see `iqa.tasks.score` for the scales."""
+    """How good a photograph looks to people; see `iqa.tasks.score_scales` for the scales."""
 
     name = "quality"
 

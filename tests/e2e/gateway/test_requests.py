@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from tests.asking import PICTURE, SCORE_FIELDS, ask, expect_refusal, post, process_of
 from tests.conftest import python
 from tests.server import RunningServer
-from web.inference_client import REPEATABLE_BYTES
+from web.torchserve_client import REPEATABLE_BYTES
 
 
 def test_the_start_says_where_the_page_is(gateway: RunningServer) -> None:

@@ -15,7 +15,7 @@ import pytest
 from iqa.errors import ImageRejected
 from iqa.imaging.decoding import decode
 from iqa.network.runtime import open_runtime
-from iqa.tasks.score import ScoreScale
+from iqa.tasks.score_scales import ScoreScale
 from moto.server import ThreadedMotoServer
 
 from scripts.batch import model

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from iqa.predictions.chain import line_of
-from iqa.predictions.manifest import NAME
-from iqa.predictions.segment import SUFFIX
+from iqa.prediction_log.chain import line_of
+from iqa.prediction_log.manifest import NAME
+from iqa.prediction_log.segment import SUFFIX
 
 from scripts.prediction_log import maintenance, parquet, reading
 from scripts.prediction_log.verify import verify
@@ -83,7 +83,7 @@ def retimed(rows: Rows) -> None:
 
 def rehashed(rows: Rows) -> None:
     """Edit a row and make its digest anew."""
-    from iqa.predictions.chain import row_hash
+    from iqa.prediction_log.chain import row_hash
 
     edited(rows)
     rows[3]["hash"] = row_hash(rows[3])
@@ -91,7 +91,7 @@ def rehashed(rows: Rows) -> None:
 
 def rehashed_last(rows: Rows) -> None:
     """Do that to the last row, which no other row holds the digest of."""
-    from iqa.predictions.chain import row_hash
+    from iqa.prediction_log.chain import row_hash
 
     rows[5]["data"]["score"] = 99.0
     rows[5]["hash"] = row_hash(rows[5])
@@ -134,14 +134,14 @@ def swapped(rows: Rows) -> None:
 
 def erased_unseen(rows: Rows) -> None:
     """Make a tombstone by hand."""
-    from iqa.predictions.chain import tombstone
+    from iqa.prediction_log.chain import tombstone
 
     rows[3] = tombstone(rows[3], "2026-11-29T05:00:00.000Z")
 
 
 def added(rows: Rows) -> None:
     """Append a row that fits."""
-    from iqa.predictions.chain import chained
+    from iqa.prediction_log.chain import chained
 
     segment = rows[0]["id"].rpartition("/")[0]
     rows.append(chained(row(9), f"{segment}/6", rows[5]["hash"], "0" * 32))

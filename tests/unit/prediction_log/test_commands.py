@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from iqa.predictions.manifest import locked
+from iqa.prediction_log.manifest import locked
 
 from scripts import predictions
 from scripts.prediction_log import maintenance

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from iqa.predictions.chain import line_of, tombstone
-from iqa.predictions.manifest import NAME, Manifest
+from iqa.prediction_log.chain import line_of, tombstone
+from iqa.prediction_log.manifest import NAME, Manifest
 
 from scripts import predictions
 from scripts.prediction_log import counts, maintenance, parquet, reading

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from iqa.predictions.writer import Report
+from iqa.prediction_log.writer import Report
 
 from scripts.prediction_log import reading
 from scripts.prediction_log.verify import verify
@@ -17,7 +17,7 @@ from tests.prediction_rows import process_of, row, writer_of
 FULL = """
 import errno, json, resource, sys
 from pathlib import Path
-from iqa.predictions.writer import LogWriter
+from iqa.prediction_log.writer import LogWriter
 from tests.prediction_rows import row
 reports = []
 writer = LogWriter(Path(sys.argv[1]), {"pid": 3}, reports.append, flush_s=60)
@@ -73,7 +73,7 @@ def test_a_folder_that_is_taken_away_stops_the_log_until_it_is_back(tmp_path: Pa
 
 def test_who_adds_a_row_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs holds up the thread alone; memory is bounded."""
-    monkeypatch.setattr("iqa.predictions.writer.MAX_WAITING", 10)
+    monkeypatch.setattr("iqa.prediction_log.writer.MAX_WAITING", 10)
     reports: list[Report] = []
     writer = writer_of(tmp_path, reports, flush_s=60)
     with writer._flushing:  # as a write that does not return

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from iqa.predictions.chain import line_of
-from iqa.predictions.manifest import NAME, Manifest
-from iqa.predictions.segment import close_left_over
+from iqa.prediction_log.chain import line_of
+from iqa.prediction_log.manifest import NAME, Manifest
+from iqa.prediction_log.segment import close_left_over
 
 from scripts.prediction_log import maintenance, reading
 from scripts.prediction_log.verify import verify
@@ -47,7 +47,7 @@ def test_several_writers_share_a_folder(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from iqa.predictions.writer import LogWriter
+from iqa.prediction_log.writer import LogWriter
 from tests.prediction_rows import row
 writer = LogWriter(Path(sys.argv[1]), {"pid": 2}, lambda report: None, flush_s=0.02)
 for number in range(10**9):

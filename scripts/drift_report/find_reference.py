@@ -12,7 +12,7 @@ import numpy as np
 from iqa.drift.comparison import Columns
 from iqa.drift.measures import PICTURES
 from iqa.drift.reference import Reference
-from iqa.predictions.manifest import NAME as MANIFEST
+from iqa.prediction_log.manifest import NAME as MANIFEST
 from iqa.tasks.task import CARD_FILE
 
 from scripts.drift_report.traffic import Traffic, traffic_of

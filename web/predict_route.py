@@ -29,8 +29,8 @@ from web.forwarding import (
     respond,
     with_top_k,
 )
-from web.inference_client import Headers
 from web.refusals import Refused
+from web.torchserve_client import Headers
 
 MAX_FIELDS: Final = 250
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.predictions.chain import NO_HASH, Row, canonical, line_of, sha256
+from iqa.prediction_log.chain import NO_HASH, Row, canonical, line_of, sha256
 
 NAME: Final = "manifest.jsonl"
 TAIL_BYTES: Final = 65536

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from web import infer_messages
+from web import open_inference_messages
 from web.forwarding import (
     PASSED_FOR_EACH,
     SAFE_ID,
@@ -24,9 +24,9 @@ from web.forwarding import (
     length_of,
     with_top_k,
 )
-from web.inference_client import Answer, Headers
-from web.predict import known_model
+from web.predict_route import known_model
 from web.refusals import Refused
+from web.torchserve_client import Answer, Headers
 
 MAX_BYTES: Final = 46 * 1024 * 1024
 """As the front's limit for a body; where there is no front, it holds here."""
@@ -59,13 +59,13 @@ class Infer:
             name = known_model(parameters["model_name"], self._aliases)
             with self._room.taken(_size(headers)):
                 body = await _whole(receive)
-                request = infer_messages.read(body, _header_length(headers))
+                request = open_inference_messages.read(body, _header_length(headers))
                 replies = await self._replies(name, headers, request_id, request)
             version = str(replies[0]["model"]["version"])
             _expect_version(parameters.get("version"), version)
-            content, n_head = infer_messages.reply(request, name, version, replies)
+            content, n_head = open_inference_messages.reply(request, name, version, replies)
             answer = Answer(200, content, {b"x-request-id": request_id})
-        except infer_messages.Malformed as error:
+        except open_inference_messages.Malformed as error:
             answer, n_head = failure(400, str(error), "bad_request"), None
         except Refused as refused:
             answer, n_head = failure(refused.status, str(refused), refused.reason), None
@@ -81,7 +81,7 @@ class Infer:
         name: str,
         headers: Headers,
         request_id: bytes,
-        request: infer_messages.InferRequest,
+        request: open_inference_messages.InferRequest,
     ) -> list[dict[str, Any]]:
         """
         Return a reply for each image.
@@ -186,7 +186,7 @@ def _header_length(headers: Headers) -> int | None:
     if not text:
         return None
     if not text.isdigit() or len(text) > 10:
-        raise infer_messages.Malformed(
+        raise open_inference_messages.Malformed(
             f"Inference-Header-Content-Length: expected a number, got {text[:20]!r}."
         )
     return int(text)

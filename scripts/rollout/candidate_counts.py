@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Final
 
 from scripts.nginx.split import OLD_SOCKET, SplitFront
-from scripts.rollout.judge import Arm
+from scripts.rollout.candidate_verdict import Arm
 from scripts.server.client import TorchServe
 from scripts.server.http_client import samples
 

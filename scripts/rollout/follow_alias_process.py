@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from scripts.rollout.deployment_records import Records
+from scripts.rollout.follow_alias import Followed, Outcome, follow
 from scripts.rollout.metrics import SidecarMetrics, answer_of
-from scripts.rollout.reconcile import Followed, Outcome, follow
-from scripts.rollout.records import Records
 from scripts.rollout.settings import Deployment
 from scripts.rollout.webhook import Deliveries, listening
 from scripts.server import health

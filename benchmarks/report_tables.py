@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.aggregates import STAGES, Figures, cpu_ms_of, errors_of
 from benchmarks.contenders import CONTENDERS
-from benchmarks.pictures import SIZES, SMALL
+from benchmarks.measured_steps import LIMIT, OURS, RIVALS
 from benchmarks.plots import CLIENTS
-from benchmarks.steps import LIMIT, OURS, RIVALS
+from benchmarks.sent_pictures import SIZES, SMALL
 
 Rows = list[Sequence[object]]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from scripts.nginx.reload import NoFront
 from scripts.nginx.split import Split, SplitFront
-from scripts.rollout.records import Trial
+from scripts.rollout.deployment_records import Trial
 from scripts.rollout.settings import Deployment
 from scripts.server.client import Loaded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.pictures import SMALL
+from benchmarks.sent_pictures import SMALL
 
 OURS: Final = "iqa"
 LIMIT: Final = "limit"

@@ -31,9 +31,9 @@ from web.forwarding import (
     respond,
     with_top_k,
 )
-from web.inference_client import Answer
-from web.predict import boundary_of, chosen_model, form_parser
+from web.predict_route import boundary_of, chosen_model, form_parser
 from web.refusals import Refused
+from web.torchserve_client import Answer
 
 MAX_FILES: Final = 100
 MAX_FILE_BYTES: Final = 33 * 1024 * 1024

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.predictions.chain import Row
-from iqa.predictions.manifest import utc
-from iqa.predictions.segment import Segment, close_left_over
+from iqa.prediction_log.chain import Row
+from iqa.prediction_log.manifest import utc
+from iqa.prediction_log.segment import Segment, close_left_over
 
 logger = logging.getLogger(__name__)
 

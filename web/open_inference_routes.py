@@ -1,4 +1,8 @@
-"""The Open Inference Protocol's paths (version 2, REST); what they carry: `infer_messages.py`."""
+"""
+The Open Inference Protocol's paths (version 2, REST).
+
+What they carry: `open_inference_messages.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse
 
-from web import infer_messages, request_bodies, responses, schemas
+from web import open_inference_messages, request_bodies, responses, schemas
 from web.dependencies import Parts, add_passing
-from web.predict import known_model
+from web.predict_route import known_model
 from web.refusals import Refused
 from web.responses import answers, refusals
 
@@ -119,14 +123,14 @@ def model_metadata(name: str, version: str | None) -> dict[str, Any]:
         "name": name,
         "versions": [] if version is None else [version],
         "platform": "torchserve",
-        "inputs": [infer_messages.INPUT],
+        "inputs": [open_inference_messages.INPUT],
         "outputs": [
             {
                 "name": one,
-                "datatype": infer_messages.DATATYPES[one],
+                "datatype": open_inference_messages.DATATYPES[one],
                 "shape": shapes.get(one, [-1]),
             }
-            for one in infer_messages.OUTPUTS
+            for one in open_inference_messages.OUTPUTS
         ],
     }
 

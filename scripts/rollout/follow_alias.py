@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 
 from console.command_line import Interruption
 from scripts.rollout import cleanup
-from scripts.rollout.fleet import HeldBack
+from scripts.rollout.rolling_order import HeldBack
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.rollout.sync import sync
 from scripts.server.http_client import NotNow

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.predictions.chain import Row, chained, line_of, number_of
-from iqa.predictions.manifest import TAIL_BYTES, Manifest, write_whole
+from iqa.prediction_log.chain import Row, chained, line_of, number_of
+from iqa.prediction_log.manifest import TAIL_BYTES, Manifest, write_whole
 
 SUFFIX: Final = ".jsonl"
 SALT_BYTES: Final = 16

@@ -28,7 +28,7 @@ from web.predict_route import known_model
 from web.refusals import Refused
 from web.torchserve_client import Answer, Headers
 
-MAX_BYTES: Final = 46 * 1024 * 1024
+MAX_BYTES: Final = 46_000_000
 """As the front's limit for a body; where there is no front, it holds here."""
 HELD_BYTES: Final = 4 * MAX_BYTES
 """Of the bodies of all requests; here they are held as a whole."""

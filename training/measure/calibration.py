@@ -19,7 +19,6 @@ import numpy as np
 from iqa.tasks.score_scales import AFFINE_LOGIT, SMALLEST, calibrate
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from sklearn.isotonic import IsotonicRegression
 
 from training.measure.metrics import agreement
 from training.measure.score_bands import Row, equal_count_edges, error_by_score_band
@@ -84,6 +83,9 @@ def fit_isotonic(quality: Vector, target: Vector) -> Calibration:
     Raises:
         ValueError: Too few pictures.
     """
+    # One command in ten fits it, and the import takes half a second of every one.
+    from sklearn.isotonic import IsotonicRegression
+
     _check(quality, target)
     regression = IsotonicRegression(y_min=0.0, y_max=1.0).fit(quality, target)
     return {

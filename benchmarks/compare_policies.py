@@ -22,8 +22,8 @@ from tqdm import tqdm
 from console import command_line
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
+from training.data.dataset_layouts import SPLITS
 from training.data.images import NO_LIMITS
-from training.data.layouts import SPLITS
 from training.evaluate import load_model
 from training.measure.metrics import agreement
 from training.measure.predict import torch_predictor

@@ -41,8 +41,8 @@ from benchmarks.report_tables import table
 from console import command_line
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
+from training.data.dataset_layouts import ImageFile
 from training.data.distortions import DISTORTIONS
-from training.data.layouts import ImageFile
 from training.drift.fit import fit
 from training.drift.folders import pictures_in
 from training.drift.measuring import Damage, cache_folder, measure, open_scorer

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from console.shared_names import MODEL_NAME
+from console.default_names import MODEL_NAME
 
 FAILED = 1
 INTERRUPTED = 130

@@ -27,7 +27,7 @@ from iqa.request import encoding, explanation, options
 from iqa.request.payload import fields_in, image_name_in, picture_in
 from iqa.request.queue_time import START_HEADERS, Clock, waited_s
 from iqa.scoring.scorer import Scorer
-from iqa.tasks.decision import DecisionThresholds
+from iqa.tasks.accept_or_reject import DecisionThresholds
 from iqa.tasks.task import CARD_FILE
 from prediction_log import PredictionLog
 from request_log import RequestLog, request_id

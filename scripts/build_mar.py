@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from console import command_line
-from scripts.archive import graph_choice, mar_file, published
+from scripts.archive import archives_in_registry, graph_choice, mar_file
 from scripts.archive.build import build, build_unregistered
 from training.data.config import DataConfig, add_options, data_config
 from training.registry import model_versions
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         if arguments.publish:
             proven = model_versions.get(str(version.name), str(version.version))
-            logger.info("published: %s", published.publish(proven, target))
+            logger.info("published: %s", archives_in_registry.publish(proven, target))
         print(target)
         return 0
 

@@ -33,9 +33,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _sync(arguments: argparse.Namespace) -> int:
     if arguments.from_registry:
-        from scripts.archive import published
+        from scripts.archive import archives_in_registry
 
-        os.environ[published.VARIABLE] = published.REGISTRY  # what follows reads it there
+        # What follows reads it there.
+        os.environ[archives_in_registry.VARIABLE] = archives_in_registry.REGISTRY
     connect(is_patient=False)
     if not arguments.watch:
         return _each(arguments, _sync_once)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from console import command_line
-from console.shared_names import MODEL_NAME
+from console.default_names import MODEL_NAME
 from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front_process

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from console.shared_names import MODEL_NAME
+from console.default_names import MODEL_NAME
 from scripts.archive import last_known_alias, mar_file
 from scripts.server.models import parse_models
 

@@ -20,8 +20,8 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from console.paths import ROOT
 from iqa_handler import IQAHandler
+from training.data.dataset_layouts import Layout, Options
 from training.data.datasets import DATASETS
-from training.data.layouts import Layout, Options
 from training.tasks import task_table as training_known
 from training.tasks.task import Array, Loss, LossSettings, Metric, TrainingTask
 

@@ -28,7 +28,7 @@ from training.data.config import add_options
 from training.data.ratings import Ratings, Split
 from training.experiments import ablation_table
 from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Variant, folder_of
-from training.experiments.left_out import LEFT_OUT, leave_out
+from training.experiments.leave_one_set_out import LEFT_OUT, leave_out
 from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE

@@ -26,7 +26,7 @@ from console import command_line
 from training.compute.device import choose_device
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
-from training.data.layouts import SPLITS
+from training.data.dataset_layouts import SPLITS
 from training.data.ratings import ALL, Split
 from training.measure import calibration, plots
 from training.measure.predict import predict, torch_predictor

@@ -36,8 +36,8 @@ from training.data.photographs import read_pictures
 from training.graph import precision
 from training.graph.export import export_onnx
 from training.heads import evaluate_causes, network
+from training.heads.image_sources import WELL_RATED, Source, well_rated
 from training.heads.samples import KINDS, Samples, camera_damaged, collect, distorted
-from training.heads.sources import WELL_RATED, Source, well_rated
 
 # Exposure, contrast and colour are learnt with them, but what is meant looks like a fault there.
 SHIPPED: Final = ("blur", "noise", "compression")

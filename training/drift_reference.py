@@ -20,7 +20,7 @@ from iqa.network import checkpoint
 from console import command_line
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
-from training.data.layouts import SPLITS, ImageFile
+from training.data.dataset_layouts import SPLITS, ImageFile
 from training.data.ratings import ALL
 from training.drift.fit import FALSE_ALARMS, fit
 from training.drift.folders import pictures_in

@@ -37,6 +37,7 @@ from training.data import ratings, unusual_photographs
 from training.data.config import data_config
 from training.data.graphics import for_training
 from training.heads import evaluate_familiarity, network
+from training.heads.image_sources import any_rated, well_rated
 from training.heads.samples import (
     Samples,
     camera_damaged,
@@ -44,7 +45,6 @@ from training.heads.samples import (
     originals,
     variants_of,
 )
-from training.heads.sources import any_rated, well_rated
 
 FALSE_ALARMS: Final = 0.01
 """Share of the photographs that choose the threshold which are warned of."""

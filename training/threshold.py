@@ -24,7 +24,7 @@ from console import command_line
 from training.compute.device import choose_device
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
-from training.data.layouts import SPLITS
+from training.data.dataset_layouts import SPLITS
 from training.data.ratings import ALL
 from training.data.ratings_table import read_ratings
 from training.evaluate import load_model

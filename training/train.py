@@ -23,7 +23,7 @@ from iqa.network.runtime import GRAPH_FILE
 from iqa.network.user_network import is_own
 
 from console import command_line
-from console.shared_names import DVC_LOCK
+from console.default_names import DVC_LOCK
 from training.compute.device import choose_device
 from training.compute.parallel import process_group
 from training.data import ratings

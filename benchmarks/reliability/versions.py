@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlflow
 
-from console.shared_names import MODEL_NAME
+from console.default_names import MODEL_NAME
 from scripts.archive import mar_file
 
 Change = Callable[[str, bytes], bytes]

@@ -27,7 +27,7 @@ from iqa.network.runtime import GRAPH_FILE
 from iqa.tasks.task_table import task_of
 from mlflow.entities.model_registry import ModelVersion
 
-from console.shared_names import DVC_LOCK
+from console.default_names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
 from scripts.archive.graph_choice import Choice
 from scripts.server.state import StateDir
@@ -39,7 +39,7 @@ from training.registry.dvc_lock import DATA_HASH
 
 logger = logging.getLogger(__name__)
 
-PROOF: Final = Path(__file__).with_name("prove.py")
+PROOF: Final = Path(__file__).with_name("prove_scores.py")
 PROOF_TIMEOUT_S: Final = 120.0
 OF_NO_REGISTRY: Final = "0"
 """Version of an archive that was built from a folder."""
@@ -160,7 +160,7 @@ def _place(
 
 def prove(mar: Path) -> dict[str, Any]:
     """
-    Run `prove.py` on an archive in a clean interpreter.
+    Run `prove_scores.py` on an archive in a clean interpreter.
 
     Raises:
         ValueError: It fails; with the reason.

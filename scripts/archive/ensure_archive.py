@@ -16,7 +16,7 @@ from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import mar_file, published
+from scripts.archive import archives_in_registry, mar_file
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,10 @@ def archive_of(
     target = mar_file.mar_path(store, str(version.name), str(version.version))
     if reading is None and target.exists():
         reading = mar_file.Reading(target)
-    if published.is_source():
-        if reading is None or reading.sha256 != published.digest_of(version):
+    if archives_in_registry.is_source():
+        if reading is None or reading.sha256 != archives_in_registry.digest_of(version):
             _remove_leftovers(store)
-            reading = mar_file.Reading(published.take(version, store))
+            reading = mar_file.Reading(archives_in_registry.take(version, store))
         return reading
     if reading is None:
         reason: str | None = "not in the model store"

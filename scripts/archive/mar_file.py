@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from console.default_names import DVC_LOCK
 from console.paths import ROOT
-from console.shared_names import DVC_LOCK
 
 HANDLER_DIR: Final = ROOT / "handler"
 HANDLER_FILE: Final = "iqa_handler.py"

@@ -8,8 +8,8 @@ import resource
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from console.default_names import MODEL_NAME
 from console.paths import ROOT
-from console.shared_names import MODEL_NAME
 from scripts.server.models import parse_models
 from scripts.server.state import StateDir
 

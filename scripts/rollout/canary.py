@@ -25,7 +25,7 @@ from scripts.rollout.candidate_trial import on_trial
 from scripts.rollout.candidate_verdict import Arm, Bounds
 from scripts.rollout.deployment_records import Good, Record, Trial
 from scripts.rollout.settings import CanarySteps, Deployment, Superseded, VersionFailed
-from scripts.rollout.target import Wanted, expect_still_wanted
+from scripts.rollout.wanted_version import Wanted, expect_still_wanted
 from scripts.server.client import Loaded
 from scripts.server.http_client import NoAnswer, NotNow, is_full
 

@@ -95,7 +95,7 @@ def _first_score(plan: Deployment, target: Good) -> str:
 
 def _tell_registry(plan: Deployment, hold: Hold) -> str:
     """Move the alias back, and note it for the next start."""
-    from scripts.rollout.target import settle_hold  # MLflow takes seconds to import
+    from scripts.rollout.wanted_version import settle_hold  # MLflow takes seconds to import
     from training.registry.address import connect
 
     connect(is_patient=False)

@@ -27,7 +27,7 @@ from scripts.rollout.candidate_counts import Evidence
 from scripts.rollout.candidate_verdict import Arm
 from scripts.rollout.deployment_records import Trial
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
-from scripts.rollout.target import find_archive, wanted
+from scripts.rollout.wanted_version import find_archive, wanted
 from scripts.server import prediction_log
 from scripts.server.client import Loaded
 from scripts.server.http_client import NotNow

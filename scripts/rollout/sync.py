@@ -19,7 +19,13 @@ from scripts.rollout import candidate_trial, deployment_records, loading, unload
 from scripts.rollout.deployment_records import Good
 from scripts.rollout.rolling_order import Turn
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
-from scripts.rollout.target import Wanted, expect_still_wanted, find_archive, quarantined, wanted
+from scripts.rollout.wanted_version import (
+    Wanted,
+    expect_still_wanted,
+    find_archive,
+    quarantined,
+    wanted,
+)
 from scripts.server.client import Loaded
 from scripts.server.http_client import NotNow
 

@@ -4,8 +4,8 @@ The process that keeps TorchServe running: starts it, starts it again, stops it 
     run          archive -> TorchServe -> golden picture -> front -> watch until TERM or Ctrl-C
     _shut_down   not ready -> the front refuses and finishes -> TorchServe is idle -> all stopped
 
-Meanwhile threads look whether TorchServe answers and is ready, and whether workers hang; `pages.py`
-tells anyone.
+Meanwhile threads look whether TorchServe answers and is ready, and whether workers hang;
+`status_endpoints.py` tells anyone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from scripts.server import health, process_start
 from scripts.server.state import Server, Supervision
 from scripts.supervisor import hung_workers, start_archive
 from scripts.supervisor.gateway import Gateway
-from scripts.supervisor.lasting_server import FIRST_PAUSE_S, LastingServer, reap
-from scripts.supervisor.pages import Pages
 from scripts.supervisor.readiness import Proof, Readiness, Verdict
+from scripts.supervisor.server_across_restarts import FIRST_PAUSE_S, LastingServer, reap
 from scripts.supervisor.settings import Plan
+from scripts.supervisor.status_endpoints import Pages
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import pytest
 from iqa.network import checkpoint
 
 from console.paths import ROOT
-from scripts.archive import published
+from scripts.archive import archives_in_registry
 from scripts.build_mar import main as build_mar
 from scripts.rollout.deployment_records import Records
 from scripts.server.state import StateDir
@@ -86,7 +86,7 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     assert served_archive("iqa", "staging", store, records) == store / "iqa-1.mar"
 
     # Another machine, without torch, takes the published bytes; altered ones it refuses.
-    monkeypatch.setenv(published.VARIABLE, published.REGISTRY)
+    monkeypatch.setenv(archives_in_registry.VARIABLE, archives_in_registry.REGISTRY)
     replica = tmp_path / "replica"
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
     program = (
@@ -110,6 +110,6 @@ def test_a_version_goes_through_a_tracking_server_into_an_archive(
     with pytest.raises(NoArchive, match="expected sha256"):
         served_archive("iqa", "staging", empty, records)
     assert not [*empty.glob("*.mar")]
-    monkeypatch.setenv(published.VARIABLE, "elsewhere")
+    monkeypatch.setenv(archives_in_registry.VARIABLE, "elsewhere")
     with pytest.raises(NoArchive, match="IQA_ARCHIVES: expected registry or nothing"):
         served_archive("iqa", "staging", empty, records)

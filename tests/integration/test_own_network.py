@@ -168,7 +168,7 @@ def test_the_last_layer_alone_or_with_the_last_parts(images: Path, tmp_path: Pat
     """Where it is called head; with its own rate."""
     from training.loop.config import TrainConfig
     from training.loop.optimiser import optimizer_of
-    from training.loop.trained_part import freeze
+    from training.loop.trainable_layers import freeze
 
     network = by_name.make(NAME, THREE, GREY)
     assert isinstance(network, OwnNetwork)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
-from scripts.archive import last_known_alias, mar_file, published
+from scripts.archive import archives_in_registry, last_known_alias, mar_file
 from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.deployment_records import Good, Hold, Record, Records
 from scripts.server.http_client import NotNow
@@ -83,7 +83,7 @@ def test_a_start_serves_what_it_has_while_a_version_is_not_published_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And says so; with nothing in the store it says what is to be published."""
-    monkeypatch.setenv(published.VARIABLE, published.REGISTRY)
+    monkeypatch.setenv(archives_in_registry.VARIABLE, archives_in_registry.REGISTRY)
     monkeypatch.setattr(alias_archive, "connect", lambda **_: None)
     monkeypatch.setattr(alias_archive, "_resolve", lambda *_: ModelVersion("iqa", "2", 0))
     known = Records(state=StateDir.at(tmp_path / "state"), model_name="iqa")
@@ -121,12 +121,12 @@ def test_without_the_registry_a_start_serves_nothing_that_was_refused(
         last_known_alias.write("iqa", "staging", store / "iqa-3.mar")
 
 
-@pytest.mark.parametrize("source", ["", published.REGISTRY])
+@pytest.mark.parametrize("source", ["", archives_in_registry.REGISTRY])
 def test_what_a_killed_build_or_download_left_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     """Of those that may still run nothing is touched."""
-    monkeypatch.setenv(published.VARIABLE, source)
+    monkeypatch.setenv(archives_in_registry.VARIABLE, source)
     left, running = tmp_path / ".build-left", tmp_path / ".build-running"
     left.mkdir()
     running.mkdir()

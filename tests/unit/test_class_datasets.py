@@ -15,8 +15,8 @@ from tests.labelled import CLASSES, SPLITS, write
 from training.data import class_datasets
 from training.data.class_datasets import FASHION_CLASSES, butterflies, fashion_mnist, imagefolder
 from training.data.config import DataConfig
+from training.data.dataset_layouts import Options
 from training.data.idx_files import IdxImage, read_idx
-from training.data.layouts import Options
 from training.data.ratings import load
 from training.data.targets import class_targets
 from training.tasks.task_table import CLASSES as TASK

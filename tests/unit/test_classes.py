@@ -30,7 +30,7 @@ from training.data.whole_images import (
 )
 from training.loop.defaults import of_dataset
 from training.loop.schedule import plateau_factor
-from training.loop.trained_part import freeze, trained_part
+from training.loop.trainable_layers import freeze, trained_part
 from training.measure import classification, temperature
 from training.registry.model_versions import SHIPPED
 from training.tasks.task_table import CLASSES

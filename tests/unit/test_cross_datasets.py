@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from training.data.config import DataConfig
+from training.data.dataset_layouts import SPLITS, Options, split_by_reference
 from training.data.datasets import DATASETS
-from training.data.layouts import SPLITS, Options, split_by_reference
 from training.data.ratings import Ratings, load
 
 N_LIVE_C = 47

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from training.data.config import DataConfig
+from training.data.dataset_layouts import Options, split_of_name
 from training.data.datasets import DATASETS, biq2021, koniq10k, plain_csv
-from training.data.layouts import Options, split_of_name
 from training.data.ratings import load
 
 N = 30

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from training.data.config import DataConfig, add_options, data_config
+from training.data.dataset_layouts import Options
 from training.data.datasets import plain_csv
-from training.data.layouts import Options
 from training.data.ratings import load
 from training.data.ratings_table import RatingsTable, read_ratings
 

@@ -15,8 +15,8 @@ from training import demo_data
 from training.data import demo_lines, fonts, ratings
 from training.data.class_datasets import handwriting
 from training.data.config import DataConfig
+from training.data.dataset_layouts import Options
 from training.data.fonts import DESIGNS, HANDWRITTEN, PRINTED, Font, find_fonts, split_of_design
-from training.data.layouts import Options
 from training.loop import defaults
 from training.tasks.task_table import CLASSES, task_of_data
 

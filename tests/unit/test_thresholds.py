@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from iqa.tasks.decision import DecisionThresholds
+from iqa.tasks.accept_or_reject import DecisionThresholds
 from ts.context import RequestProcessor
 
 from iqa_handler import IQAHandler

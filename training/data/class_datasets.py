@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.data.dataset_layouts import Layout, Options, split_of_name
 from training.data.idx_files import IdxImage, find_idx, read_idx
-from training.data.layouts import Layout, Options, split_of_name
 from training.data.ratings_table import read_ratings
 
 FASHION_CLASSES: Final = (

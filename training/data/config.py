@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.data.dataset_layouts import headers_of_columns
 from training.data.datasets import DATASETS
-from training.data.layouts import headers_of_columns
 
 
 def option(default: Any, text: str, **argument: Any) -> Any:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from training.data.layouts import (
+from training.data.dataset_layouts import (
     Layout,
     Options,
     first_file,

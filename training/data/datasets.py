@@ -16,7 +16,7 @@ import pandas as pd
 
 from training.data.class_datasets import CLASS_DATASETS, labelled_csv
 from training.data.cross_datasets import kadid10k, livec, spaq, tid2013
-from training.data.layouts import (
+from training.data.dataset_layouts import (
     Layout,
     Options,
     first_file,

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset, Sampler
 from training.compute.parallel import ONE_PROCESS, ProcessGroup
 from training.data import damage
 from training.data.cache import decoded_once
-from training.data.layouts import ImageFile
+from training.data.dataset_layouts import ImageFile
 from training.data.ratings import Split
 
 # A data set's own pictures are trusted to be large; a client's are not.

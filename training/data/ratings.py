@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from training.data.cache import expect_folder
 from training.data.config import DataConfig
+from training.data.dataset_layouts import SPLITS, ImageFile, Layout, Options
 from training.data.datasets import DATASETS
-from training.data.layouts import SPLITS, ImageFile, Layout, Options
 from training.data.targets import Targets, mos_targets, some
 
 logger = logging.getLogger(__name__)

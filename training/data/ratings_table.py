@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.data.layouts import split_of_set
+from training.data.dataset_layouts import split_of_set
 from training.data.text_files import decoded
 
 SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}

@@ -15,7 +15,7 @@ import pandas as pd
 from iqa.tasks.score_scales import quality_of_mos
 from numpy.typing import NDArray
 
-from training.data.layouts import Layout
+from training.data.dataset_layouts import Layout
 
 Targets: TypeAlias = Callable[[Layout], tuple[NDArray[np.float64], dict[str, Any]]]
 """Checks a layout's table; returns the target of each row, and what a card says of the targets."""

@@ -22,9 +22,9 @@ from iqa.network.runtime import GRAPH_FILE, QUANTISED_GRAPH_FILE, OpenVINORuntim
 from iqa.scoring.scorer import Scorer
 from tqdm import tqdm
 
+from training.data.dataset_layouts import ImageFile
 from training.data.distortions import DISTORTIONS
 from training.data.images import NO_LIMITS
-from training.data.layouts import ImageFile
 from training.graph import precision
 from training.graph.export import export_onnx
 

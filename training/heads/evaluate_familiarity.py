@@ -21,8 +21,8 @@ from training.data.images import NO_LIMITS
 from training.data.photographs import read_pictures
 from training.data.ratings import Split
 from training.heads import screen_graphics
+from training.heads.image_sources import Source, any_rated
 from training.heads.samples import Samples, distorted, originals, variants_of
-from training.heads.sources import Source, any_rated
 
 SIDES: Final = ("photographs", "graphics", "unusual")
 UNUSUAL_OF_PACKAGES: Final = (

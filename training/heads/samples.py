@@ -25,9 +25,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.data.camera_damage import DAMAGE, MAX_STRENGTH
+from training.data.dataset_layouts import ImageFile
 from training.data.distortions import DISTORTIONS, LEVELS
 from training.data.images import NO_LIMITS
-from training.data.layouts import ImageFile
 
 KINDS: Final = tuple(DAMAGE)
 Float = NDArray[np.float32]

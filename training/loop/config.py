@@ -14,7 +14,7 @@ from training.data.config import DataConfig, option, values_of
 from training.data.damage import DAMAGE, SIMPLE
 from training.data.whole_images import augmentations_of_text
 from training.loop.schedule import SCHEDULES
-from training.loop.trained_part import trained_part
+from training.loop.trainable_layers import trained_part
 from training.networks.by_name import network_name
 from training.networks.timm_models import PREFIX
 from training.tasks.classes import CLASS_WEIGHTS

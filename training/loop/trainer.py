@@ -33,7 +33,7 @@ from training.loop.schedule import rate_scheduler
 from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
 from training.loop.teacher import taught
-from training.loop.trained_part import freeze
+from training.loop.trainable_layers import freeze
 from training.measure.predict import BATCH_SIZE, predict, torch_predictor
 from training.registry import dvc_lock, tracking
 from training.tasks.task import TrainingTask

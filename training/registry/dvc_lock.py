@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from console.shared_names import DVC_LOCK
+from console.default_names import DVC_LOCK
 
 DATA_HASH: Final = "dvc_data_hash"
 """Tag of a run, and key of a card and of an archive's provenance."""

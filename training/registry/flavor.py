@@ -41,7 +41,7 @@ from mlflow.utils.environment import (
 from numpy.typing import NDArray
 from PIL import Image
 
-from console.shared_names import DVC_LOCK
+from console.default_names import DVC_LOCK
 from training.registry.model_versions import CHECKPOINT
 
 FLAVOR: Final = "iqa"

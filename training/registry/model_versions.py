@@ -15,7 +15,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from console import shared_names
+from console import default_names
 from training.registry.address import tracking_uri
 
 CHECKPOINT: Final = "checkpoint"
@@ -26,7 +26,7 @@ CARD_KEYS: Final = ("metrics", "data", "training")
 """What training adds to a card, beside what `iqa.network.checkpoint` asks for."""
 DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 """The operating system's words for a full disk, which MLflow quotes in its own messages."""
-MODEL_NAME: Final = shared_names.MODEL_NAME
+MODEL_NAME: Final = default_names.MODEL_NAME
 SHIPPED: Final = {
     MODEL_NAME: "pretrained",
     "iqa_fast": "pretrained_fast",

@@ -14,8 +14,8 @@ import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 
+from console.default_names import DVC_LOCK
 from console.paths import ROOT
-from console.shared_names import DVC_LOCK
 from training.data.ratings import Ratings
 from training.registry.address import tracking_uri
 

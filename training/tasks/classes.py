@@ -11,7 +11,7 @@ from iqa.imaging.preprocessing import FIXED_SIZE, MIN_SIDE_PX, Policy
 from iqa.tasks.classes import Classes, calibrated, temperature_of
 from iqa.tasks.task import Card
 
-from training.data.layouts import Layout
+from training.data.dataset_layouts import Layout
 from training.data.ratings import Split
 from training.data.targets import Targets, class_targets
 from training.tasks.task import (

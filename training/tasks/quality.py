@@ -11,7 +11,7 @@ from iqa.tasks.quality import Quality
 from iqa.tasks.score_scales import ScoreScale
 from iqa.tasks.task import Card
 
-from training.data.layouts import Layout
+from training.data.dataset_layouts import Layout
 from training.data.ratings import Split
 from training.data.targets import mos_targets
 from training.tasks.task import (

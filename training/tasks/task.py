@@ -23,7 +23,7 @@ from iqa.imaging.preprocessing import DEFAULT, Policy
 from iqa.tasks.task import Card, Task
 from numpy.typing import NDArray
 
-from training.data.layouts import Layout
+from training.data.dataset_layouts import Layout
 from training.data.ratings import Split
 from training.data.targets import Targets
 

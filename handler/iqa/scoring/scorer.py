@@ -19,7 +19,7 @@ from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
 from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
 from iqa.scoring.reply import compose
-from iqa.tasks.decision import DecisionThresholds
+from iqa.tasks.accept_or_reject import DecisionThresholds
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import Reply
 from iqa.tasks.task_table import task_of

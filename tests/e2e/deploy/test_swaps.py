@@ -15,7 +15,7 @@ from iqa.network import checkpoint
 
 from benchmarks.reliability.versions import copy_archive, put_on_record
 from console.paths import ROOT
-from scripts.archive import published
+from scripts.archive import archives_in_registry
 from tests.deploying import Deployer, wait_for
 from tests.e2e.deploy.steps import loaded, serve, served, settle, stage, under_load
 from tests.quick import Quick
@@ -145,7 +145,7 @@ def test_a_published_archive_is_taken_and_served_where_there_is_no_torch(
     early = replica()
     assert early.returncode == 1 and "expected a published archive, got none" in early.stderr
     assert served(serving) == before
-    published.publish(model_versions.get("iqa", version), elsewhere)
+    archives_in_registry.publish(model_versions.get("iqa", version), elsewhere)
     done = replica()
     assert done.returncode == 0, done.stderr
     assert "taken from the registry" in done.stderr

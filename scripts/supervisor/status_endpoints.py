@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.server import health
-from scripts.supervisor.lasting_server import LastingServer
 from scripts.supervisor.metrics import Census
 from scripts.supervisor.readiness import Verdict
+from scripts.supervisor.server_across_restarts import LastingServer
 from scripts.supervisor.settings import Plan
 
 GIVEN_UP_S: Final = 120.0

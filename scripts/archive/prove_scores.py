@@ -1,5 +1,5 @@
 """
-Prove an archive: `python -I scripts/archive/prove.py FILE.mar`; build_mar runs it so.
+Prove an archive: `python -I scripts/archive/prove_scores.py FILE.mar`; build_mar runs it so.
 
 The archive is unpacked and loaded as TorchServe's worker loads it. Proven: every file has the
 digest that the provenance names, all code of `iqa` comes out of the archive and not from this
@@ -34,7 +34,7 @@ MAX_SCORE_DIFFERENCE = {"f32": 0.01, "bf16": 0.5, "int8": 1.0}
 def main(argv: list[str]) -> int:
     """Prove one archive; exit status 1 and one line on stderr where it fails."""
     if len(argv) != 1 or argv[0].startswith("-"):
-        print("usage: python -I scripts/archive/prove.py FILE.mar", file=sys.stderr)
+        print("usage: python -I scripts/archive/prove_scores.py FILE.mar", file=sys.stderr)
         return 0 if argv in (["--help"], ["-h"]) else 2
     try:
         with tempfile.TemporaryDirectory() as directory:

@@ -63,12 +63,19 @@ train: setup  ## train on KonIQ-10k and promote if better; ARGS="--backbone resn
 BIQ2021 := data/biq2021
 WEIGHTS := imagenet
 SHIPPED := runs/shipped-biq2021
+FIRST := $(SHIPPED)-first
+SECOND := $(SHIPPED)-second
+RECIPE := --dataset biq2021 --data-dir $(BIQ2021) --backbone mobilenet_v2 --norm frozen \
+  --damaged-pairs 1 --order-weight 2 --crop-px 440 --experiment biq2021
+# A run that has ended keeps no state: it is not repeated. One that was interrupted goes on.
+RUN = test -e $(1)/best/model.json -a ! -e $(1)/state.pt || \
+  $(PYTHON) -m training.train $(RECIPE) --out $(1) $(if $(wildcard $(1)/state.pt),--resume)
 
 reproduce-biq2021: setup  ## the shipped model from the raw pictures; BIQ2021=FOLDER WEIGHTS=FILE
-	$(PYTHON) -m training.train --dataset biq2021 --data-dir $(BIQ2021) --weights $(WEIGHTS) \
-	  --backbone mobilenet_v2 --epochs 5 --lr 5e-5 --norm frozen \
-	  --damaged-pairs 1 --order-weight 2 --crop-px 440 --experiment biq2021 \
-	  --out $(SHIPPED) $(if $(wildcard $(SHIPPED)/state.pt),--resume)
+	$(call RUN,$(FIRST)) --weights $(WEIGHTS) --epochs 5 --lr 5e-5
+	$(call RUN,$(SECOND)) --weights $(WEIGHTS) --epochs 5 --lr 5e-5 --damage camera
+	$(call RUN,$(SHIPPED)) --weights $(SECOND)/best/model.safetensors --keep-head \
+	  --teacher $(FIRST)/best --epochs 1 --lr 2e-5 --head-lr-factor 2 --damage camera
 	$(PYTHON) -m training.evaluate --model $(SHIPPED)/best --dataset biq2021 \
 	  --data-dir $(BIQ2021) --split test --out $(SHIPPED)/test.json
 

@@ -15,7 +15,7 @@ from web.schemas import InferFailure, Refusal
 Responses = dict[int | str, dict[str, Any]]
 
 SCORED: Final = {
-    "score": 82.0998, "label": "excellent", "interval": [74.6, 89.6], "coverage": 0.9,
+    "score": 83.0734, "label": "excellent", "interval": [76.2, 90.0], "coverage": 0.9,
     "causes": {"blur": 0, "noise": 0, "compression": 4}, "main_cause": None, "familiarity": 1.0,
     "model": {"name": "iqa", "version": "1"},
     "image": {"width": 768, "height": 512, "format": "JPEG"}, "warnings": [],
@@ -37,7 +37,7 @@ RELOADED: Final = {
 }  # fmt: skip
 INFERRED: Final = {
     "model_name": "iqa", "model_version": "1",
-    "outputs": [{"name": "score", "datatype": "FP32", "shape": [1], "data": [82.0998]}],
+    "outputs": [{"name": "score", "datatype": "FP32", "shape": [1], "data": [83.0734]}],
 }  # fmt: skip
 
 ANYWHERE: Final = frozenset(STATUS_OF_FRONT.values())

@@ -30,7 +30,7 @@ MAY_SKIP = (
     "fonts: expected at least",
     *(f"{program} is not installed" for program in PROGRAMS),
 )
-pytest_plugins = ("tests.turns",)
+pytest_plugins = ("tests.turns", "tests.longest_first")
 ARCHIVE = "iqa-1.mar"
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,

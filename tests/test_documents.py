@@ -24,6 +24,14 @@ PACKAGES = {"benchmarks.reliability": "benchmarks.reliability.__main__"}
 def test_every_make_target_of_the_readme_exists_and_the_reverse() -> None:
     """README and Makefile name the same targets."""
     readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z0-9-]+)`", readme))
+    assert named == targets
+
+
+def test_the_shipped_model_is_the_one_that_make_reproduces() -> None:
+    """The card's settings are those of the command that says it repeats them."""
     done = subprocess.run(
         ["make", "--dry-run", "--no-print-directory", "reproduce-biq2021", "SHIPPED=none/shipped"],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -140,9 +140,10 @@ runpy.run_path('docker/sidecar.py')
 import scripts.deploy, scripts.rollout.follow_alias_process
 import scripts.rollout.rollback, scripts.rollout.status
 import scripts.supervisor.alias_archive
-from scripts.archive import published
+from scripts.archive import archives_in_registry
 import sys
-print(published.is_source(), sorted({'torch', 'openvino', 'pandas', 'PIL'} & set(sys.modules)))
+heavy = {'torch', 'openvino', 'pandas', 'PIL'}
+print(archives_in_registry.is_source(), sorted(heavy & set(sys.modules)))
 try:
     import torch
 except ModuleNotFoundError:

@@ -210,7 +210,8 @@ def test_the_shipped_fast_checkpoint_is_whole_and_light() -> None:
         p.numel() for p in whole.parameters()
     )
     assert checkpoint.policy_of(card).area_px < checkpoint.policy_of(whole_card).area_px
-    assert card["training"]["teacher"].endswith(whole_card["weights_sha256"])
+    # Both learnt from the model that was shipped before.
+    assert card["training"]["teacher"] == whole_card["training"]["teacher"]
     assert {"causes", "familiarity", "drift", "calibration", "interval"} <= set(card)
     told = {
         name: [_quality(one, card, name) for one, card in (fast, full)]

@@ -23,7 +23,7 @@ LONGEST: Final = (
     "tests/e2e/deploy/test_swaps.py", "tests/e2e/test_front.py", "tests/e2e/test_serving.py",
     "tests/e2e/deploy/test_retiring.py",
 )  # fmt: skip
-"""From 147 seconds down to 62; `test_fleet` has three servers to start and stop beside."""
+"""From 222 seconds down to 62, but for `test_fleet`: 147, and what it waits for beside."""
 
 
 def place_of(path: Path) -> int:

@@ -132,9 +132,9 @@ class Listing:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry.name)
-            elif self._is_wanted(entry.name) and (entry.is_file() or entry.is_symlink()):
+            elif self._is_wanted(entry.name) and (entry.is_symlink() or entry.is_file()):
                 files.append(entry.name)
         files.sort()
         folders.sort()
@@ -230,6 +230,14 @@ def read(path: Path) -> Iterator[Item]:
         for line in file:
             name, *problem = json.loads(line)
             yield Item(name=name, problem=problem[0] if problem else "")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder; a link that leads nowhere, or round, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _names_in(lines: Iterable[str]) -> Iterator[Item]:

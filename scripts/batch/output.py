@@ -82,9 +82,13 @@ def _csv(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
     # A name that is no UTF-8 is written as Python shows it: \udcff for the byte ff.
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
+        # Of Python's own accord a carriage return is not quoted, and readers end a row at it.
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([row.get(name) for name in columns])
+            cells = [row.get(name) for name in columns]
+            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (quoting if has_return else writer).writerow(cells)
             count += 1
     return count
 

@@ -43,6 +43,9 @@ journal has to put in order."""
 AT_HAND: Final = 3
 """A worker with fewer images than this gets the next batch."""
 READ_BYTES: Final = 1 << 16
+WRITE_BYTES: Final = 1 << 15
+"""Of names, handed over at once: a pipe holds twice that, so nobody waits for a worker that reads
+nothing."""
 
 Entry = tuple[int, str]
 """Place in the listing, and name."""
@@ -164,12 +167,21 @@ class WorkerPool:
                 elif self._is_far_ahead():  # one image keeps all others waiting
                     return False
                 else:
-                    batch = list(itertools.islice(entries, self._batch_size))
+                    batch = self._next(entries)
                     if not batch:
                         return True
                     self._last = batch[-1][0]
                 self._give(worker, batch)
         return False
+
+    def _next(self, entries: Iterator[Entry]) -> list[Entry]:
+        batch, size_bytes = [], 0
+        for entry in itertools.islice(entries, self._batch_size):
+            batch.append(entry)
+            size_bytes += len(json.dumps(entry))
+            if size_bytes > WRITE_BYTES:
+                break
+        return batch
 
     def _is_far_ahead(self) -> bool:
         firsts = [min(worker.assigned) for worker in self._workers if worker.assigned]

@@ -103,6 +103,11 @@ def run(
         "takes_all": takes_all,
     }
     known = _unfinished(place, facts)
+    if known is not None and listing.STANDARD_INPUT in inputs:
+        logger.info(
+            "standard input is not read: the unfinished run has its names. Other names: "
+            "another --out, or --no-resume"
+        )
     if known is None and resume and place.output.exists():
         _expect_same_model(place.output, model)
     with scorers() as started:
@@ -129,7 +134,7 @@ def _score(place: Place, known: dict[str, Any], model: Model, scorers: Scorers) 
         progress.close()
         rows = writer.write()
         journal.close()
-    shutil.rmtree(place.folder)
+    place.discard()
     return Summary(
         rows=rows,
         scored=known["total"] - before,
@@ -176,19 +181,31 @@ def _prepare(place: Place, inputs: list[str], takes_all: bool, resume: bool) -> 
     have: set[str] = set()
     place.earlier.unlink(missing_ok=True)
     if resume and place.output.exists():
-        have = {row[FILENAME] for row in output.read(place.output) if _is_final(row)}
+        rows = filter(_is_final, output.read(place.output))
+        have = {output.encodable(row[FILENAME]) for row in rows}
         # A copy, and not the file itself: the output is replaced on the way.
         shutil.copyfile(place.output, place.earlier)
     items = listing.Listing(inputs, takes_all)
-    wanted = (item for item in items if output.encodable(item.name) not in have)
+    n_known = 0
+
+    def wanted() -> Iterator[listing.Item]:
+        nonlocal n_known
+        for item in items:
+            if output.encodable(item.name) in have:
+                n_known += 1
+            else:
+                yield item
 
     def say(count: int) -> None:
         if count % 100_000 == 0:
             logger.info("listing: %d images", count)
 
-    total = listing.write(wanted, place.listing, say)
+    total = listing.write(wanted(), place.listing, say)
     if have:
-        logger.info("%s has %d rows of this model: they stay", place.output, len(have))
+        logger.info(
+            "%s has %d rows of this model: they stay. %d of the images have one, by their name; "
+            "other images of the same names want another --out", place.output, len(have), n_known,
+        )  # fmt: skip
     if items.passed_over:
         logger.info(
             "%d files are not called like an image and are left out; --all-files takes them",

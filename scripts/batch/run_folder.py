@@ -48,6 +48,11 @@ class Place:
         """The output of an earlier, finished run, whose rows stay."""
         return self.folder / f"earlier{self.output.suffix}"
 
+    def discard(self) -> None:
+        """Remove what the run kept; `facts` first, for without it nothing else is taken up."""
+        self.facts.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @contextmanager
 def reserved(place: Place, resume: bool) -> Iterator[None]:
@@ -65,12 +70,12 @@ def reserved(place: Place, resume: bool) -> Iterator[None]:
     place.output.parent.mkdir(parents=True, exist_ok=True)
     lock = place.output.with_name(f".{place.output.name}.lock")
     with locked(lock, 0.0, f"another run that writes {place.output}"):
-        if not resume:
-            shutil.rmtree(place.folder, ignore_errors=True)
+        if not resume or not place.facts.exists():  # what a removal left that was broken off
+            place.discard()
         place.folder.mkdir(exist_ok=True)
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
             if not place.facts.exists():  # nothing that could be taken up
-                shutil.rmtree(place.folder, ignore_errors=True)
+                place.discard()

@@ -71,8 +71,10 @@ def test_a_link_to_a_folder_above_is_not_followed_forever(tree: Path) -> None:
     """A loop of links ends; other linked folders are walked."""
     (tree / "z" / "loop").symlink_to(tree)
     (tree / "linked").symlink_to(tree / "c")
+    for name in ("round", "round.jpg"):  # to itself: hides nothing, and an image gets its row
+        (tree / name).symlink_to(name)
     assert names("top") == [
-        "a.jpg", "b.jpg", "c/1.jpg", "linked/1.jpg", "z/10.jpg", "z/2.PNG",
+        "a.jpg", "b.jpg", "round.jpg", "c/1.jpg", "linked/1.jpg", "z/10.jpg", "z/2.PNG",
     ]  # fmt: skip
 
 
@@ -156,13 +158,13 @@ def test_an_output_is_read_back_as_it_was_written(suffix: str, tmp_path: Path) -
     """Each format keeps names with commas, quotes, line ends, and bytes that are no text."""
     columns = {"filename": "text", "score": "number", "width": "integer", "reason": "text"}
     rows = [
-        {"filename": 'a, "b"\nc.jpg', "score": 0.1 + 0.2, "width": 3, "beyond": 1},
+        {"filename": 'a, "b"\nc\rd.jpg', "score": 0.1 + 0.2, "width": 3, "beyond": 1},
         {"filename": os.fsdecode(b"\xff.jpg"), "reason": "empty"},
     ]
     path = tmp_path / f"out{suffix}"
     assert output.replace(path, tmp_path / "part", columns, rows) == 2
     first, second = output.read(path)
-    assert first["filename"] == 'a, "b"\nc.jpg' and float(first["score"]) == 0.1 + 0.2
+    assert first["filename"] == 'a, "b"\nc\rd.jpg' and float(first["score"]) == 0.1 + 0.2
     assert int(first["width"]) == 3 and "beyond" not in first
     assert second["filename"] == "\\udcff.jpg" or json.dumps(second["filename"]) == '"\\udcff.jpg"'
     assert output.encodable(second["filename"]) == "\\udcff.jpg" and not second["score"]

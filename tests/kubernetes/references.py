@@ -28,7 +28,7 @@ NEEDS: Final = {
                "ServiceAccount": 2},
 }  # fmt: skip
 NEEDS["gpu"] = NEEDS["single"]
-NEEDS["gateway"] = {**NEEDS["single"], "Deployment": 2, "Service": 3, "NetworkPolicy": 3,
+NEEDS["gateway"] = {**NEEDS["single"], "Deployment": 2, "Service": 4, "NetworkPolicy": 3,
                     "ConfigMap": 2, "HTTPRoute": 1}  # fmt: skip
 WATCHED: Final = {**NEEDS["single"], "ServiceMonitor": 1, "PrometheusRule": 1}
 NEEDS["autoscaled"] = {**WATCHED, "HorizontalPodAutoscaler": 1}
@@ -37,9 +37,11 @@ NEEDS["keda"] = {**WATCHED, "ScaledObject": 1}
 DNS: Final = ["53", "53"]
 SERVERS: Final = ("iqa", "iqa-candidate")
 """Deployments that score, and their Services."""
+METRICS: Final = ("iqa-metrics", "iqa-metrics-candidate")
+"""Services that Prometheus takes the addresses of all pods from."""
 FLOWS: Final = {
-    "iqa": (["http", "sidecar", "supervisor", "torchserve"], sorted(["5000", *DNS])),
-    "iqa-candidate": (["http", "sidecar", "supervisor", "torchserve"], sorted(["5000", *DNS])),
+    "iqa": (["8082", "8083", "8085", "http"], sorted(["5000", *DNS])),
+    "iqa-candidate": (["8082", "8083", "8085", "http"], sorted(["5000", *DNS])),
     "iqa-predictor": (["8080", "8082", "8083"], sorted(["443", *DNS])),
     "mlflow": (["http"], sorted(["443", "5432", *DNS])),
     "postgres": (["postgres"], []),
@@ -91,6 +93,15 @@ def ports_of(pod: Pod) -> dict[str, int]:
     return {
         str(port.get("name")): port.get("containerPort")
         for container in pod.containers
+        for port in container.get("ports", [])
+    }
+
+
+def main_ports_of(pod: Pod) -> set[str]:
+    """Return the names of ports that a Service finds in any Kubernetes: none of a side-car's."""
+    return {
+        str(port.get("name"))
+        for container in pod.spec.get("containers", [])
         for port in container.get("ports", [])
     }
 
@@ -164,24 +175,25 @@ def _service(doc: Document, own: list[Pod], _: list[Pod]) -> Iterator[str]:
     for pod in meant:
         ports = ports_of(pod)
         for port in spec.get("ports", []):
-            if port.get("targetPort") not in (*ports, *ports.values()):
-                yield f"targetPort {port.get('targetPort')}: none of {sorted(ports)}"
-            if spec.get("clusterIP") == "None" and port.get("port") != ports.get(
-                port.get("targetPort")
-            ):
+            target = port.get("targetPort")
+            if target not in (*ports, *ports.values()):
+                yield f"targetPort {target}: none of {sorted(ports)}"
+            if target in ports and target not in main_ports_of(pod):
+                yield f"targetPort {target}: expected a number, a side-car's name is not found"
+            if spec.get("clusterIP") == "None" and port.get("port") != ports.get(target, target):
                 yield f"port {port.get('port')}: without an address of its own it is the pod's"
     numbers = {port.get("name"): port.get("port") for port in spec.get("ports", [])}
     wanted = {
         "iqa": {"http": 80}, "iqa-candidate": {"http": 80}, "mlflow": {"http": 5000},
         "postgres": {"postgres": 5432},
-        "iqa-metrics": {"torchserve": 8082, "supervisor": 8083, "sidecar": 8085},
+        **{key: {"torchserve": 8082, "supervisor": 8083, "sidecar": 8085} for key in METRICS},
     }.get(doc["metadata"].get("name"))  # fmt: skip
     if numbers != wanted:
         yield f"ports: expected {wanted}, got {numbers}"
-    is_headless = doc["metadata"].get("name") in ("iqa-metrics", "postgres")
+    is_headless = doc["metadata"].get("name") in (*METRICS, "postgres")
     if (spec.get("clusterIP") == "None") != is_headless:
         yield f"clusterIP: expected None: {is_headless}"
-    if doc["metadata"].get("name") == "iqa-metrics" and not spec.get("publishNotReadyAddresses"):
+    if doc["metadata"].get("name") in METRICS and not spec.get("publishNotReadyAddresses"):
         yield "expected pods that are not ready as well"
 
 

@@ -69,6 +69,7 @@ class Infer:
             answer, n_head = failure(400, str(error), "bad_request"), None
         except Refused as refused:
             answer, n_head = failure(refused.status, str(refused), refused.reason), None
+            answer.headers.update(refused.answer().headers)  # when to come again
         except _NotScored as error:
             answer, n_head = error.answer, None
         except ClientGone:

@@ -10,8 +10,6 @@ The page asks the origin that it came from for /predictions/MODEL, /explanations
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,8 +25,6 @@ from starlette.types import Scope
 STATIC: Final = Path(__file__).parent / "static"
 GOLDEN: Final = Path(__file__).parents[1] / "handler" / "golden"
 SAMPLES: Final = ("lighthouse.jpg", "parrots.jpg", "parrots_blurred.jpg")
-MODELS_VARIABLE: Final = "WEB_MODELS"
-MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
@@ -56,19 +52,14 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def mount_page(app: Starlette, models: Sequence[str] | None = None) -> None:
+def mount_page(app: Starlette, models: Sequence[str]) -> None:
     """
     Add the page to an application.
 
     Args:
         app: It gets `/`, `/predict-ui`, `/page/models` and `/static`.
-        models: Names of the models that are served, the first one chosen at first. None: those of
-            `WEB_MODELS`, with commas between them; `iqa` where that is not set.
-
-    Raises:
-        ValueError: No name, or one that no model can have.
+        models: Names of the models that are served, the first one chosen at first.
     """
-    names = _model_names(models)
     files = _Files(directory=STATIC)
     samples = _Files(directory=GOLDEN, check_dir=False)  # an image may leave them out
 
@@ -82,7 +73,7 @@ def mount_page(app: Starlette, models: Sequence[str] | None = None) -> None:
         return await samples.get_response(name, request.scope)
 
     async def known_models(request: Request) -> Response:
-        return JSONResponse({"models": names}, headers=dict(HEADERS))
+        return JSONResponse({"models": list(models)}, headers=dict(HEADERS))
 
     app.router.routes.extend(
         (
@@ -102,16 +93,3 @@ class _Files(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response
-
-
-def _model_names(models: Sequence[str] | None) -> list[str]:
-    if models is None:
-        models = os.environ.get(MODELS_VARIABLE, "iqa").split(",")
-    names = [name.strip() for name in models]
-    wrong = [name for name in names if not MODEL_NAME.fullmatch(name)]
-    if wrong or not names:
-        raise ValueError(
-            f"{MODELS_VARIABLE}: expected names of models with commas between them, got "
-            f"{','.join(models)!r}. Example: {MODELS_VARIABLE}=iqa,butterflies."
-        )
-    return list(dict.fromkeys(names))

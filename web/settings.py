@@ -75,7 +75,7 @@ def served_models() -> dict[str, str]:
     """
     text = os.environ.get("MODELS") or "iqa"
     aliases = {}
-    for word in filter(None, text.split(",")):
+    for word in filter(None, (word.strip() for word in text.split(","))):
         name, _, alias = word.partition("@")
         if not MODEL_NAME.fullmatch(name):
             raise ValueError(f"MODELS: expected NAME[@ALIAS],..., got {text!r}.")

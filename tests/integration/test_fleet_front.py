@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -153,6 +156,49 @@ def test_without_any_server_the_refusal_has_the_fronts_shape(
     assert reply.headers["Retry-After"] == "2"
     for one in servers:
         one.start()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"),
+    [
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "too_many_bytes"),
+    ],
+)
+def test_what_it_refuses_itself_has_the_fronts_shape(
+    url: str, request_: bytes, status: int, reason: str
+) -> None:
+    """JSON with a reason, as a single server's front answers."""
+    said, body = _raw(url, request_)
+    assert said == status
+    assert json.loads(body)["reason"] == reason
+
+
+def test_a_batch_is_told_its_own_limit(url: str) -> None:
+    """It is a hundred times that of one picture."""
+    limit = defaults()["FRONT_BATCH_BYTES"]
+    head = f"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {10 * int(limit)}\r\n\r\n"
+    said, body = _raw(url, head.encode())
+    assert said == 413
+    assert f"at most {limit} bytes" in json.loads(body)["message"]
+
+
+def test_a_request_without_a_host_is_passed_on(url: str) -> None:
+    """HTTP/1.0 has none, and some load balancers check by it."""
+    said, body = _raw(url, b"POST /predictions/iqa HTTP/1.0\r\nContent-Length: 5\r\n\r\nimage")
+    assert said == 200, body
+
+
+def _raw(url: str, request_: bytes) -> tuple[int, bytes]:
+    """Send bytes; return the status and the body."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(request_)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, answer.read()
 
 
 def test_nobody_reloads_by_this_address(url: str, servers: list[Answering]) -> None:

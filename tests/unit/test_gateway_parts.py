@@ -8,16 +8,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from console.paths import ROOT
 from scripts.nginx import settings as front_settings
+from web import infer_route
 from web.api import make_app
 from web.batch_route import _Held, _UnderWay
-from web.forwarding import Room, with_top_k
-from web.refusals import STATUS_OF, STATUS_OF_FRONT, Refused, with_reason
+from web.forwarding import Inference, Room, with_top_k
+from web.refusals import RETRY_S, STATUS_OF, STATUS_OF_FRONT, Refused, with_reason
 from web.reload_route import Caller, expect_allowed
 from web.settings import Settings
 from web.torchserve_client import Answer
@@ -98,7 +99,7 @@ def test_settings_come_from_the_environment(
     """Several models, each with its alias; a token's file; what is wrong is said."""
     for variable in ("WEB_INFERENCE_URL", "WEB_READY_URL", "RELOAD", "RELOAD_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MODELS", "iqa@production,fashion_mnist")
+    monkeypatch.setenv("MODELS", "iqa@production, fashion_mnist")
     (tmp_path / "token").write_text("secret\n")
     monkeypatch.setenv("RELOAD_TOKEN_FILE", str(tmp_path / "token"))
     settings = Settings.from_environment()
@@ -188,3 +189,26 @@ def test_a_batch_that_is_given_up_holds_nothing() -> None:
 
     asyncio.run(scenario())
     assert held.n_bytes == 0
+
+
+def test_a_full_gateway_says_when_to_come_again_on_every_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """/v2 answers in its protocol's shape, with the same Retry-After."""
+    monkeypatch.setattr(infer_route, "HELD_BYTES", 0)
+    infer = infer_route.Infer(cast(Inference, None), {"iqa": "staging"})
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "headers": [(b"content-length", b"2")], "query_string": b"",
+        "path_params": {"model_name": "iqa"},
+    }  # fmt: skip
+    asyncio.run(infer(scope, receive, send))
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", RETRY_S["overloaded"]) in sent[0]["headers"]

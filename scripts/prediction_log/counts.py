@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,12 +125,11 @@ def moment_of(option: str, told: str) -> pd.Timestamp:
     Return a time that an option names; UTC where it names no zone.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none as ISO 8601 writes it. 03-12-2026 is one of two days, and "today" is
+            the machine's and not UTC's.
     """
     try:
-        moment = pd.Timestamp(told)
-        if pd.isna(moment):  # of no text, or of NaT: every comparison with it is false
-            raise ValueError("not a time")
+        moment = pd.Timestamp(datetime.fromisoformat(told))
     except ValueError as error:
         raise ValueError(
             f"{option}: expected a time as 2026-11-29 or 2026-11-29T14:00, got {told!r}."

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from iqa.prediction_log.chain import Row
+from iqa.prediction_log.chain import Row, canonical
 
 from scripts.prediction_log.reading import PARQUET
 
@@ -144,7 +144,7 @@ def columns_of(path: Path, names: list[str]) -> pa.Table:
 def _table(rows: list[Row]) -> pa.Table:
     table = pa.Table.from_pylist([_columns(row) for row in rows], schema=SCHEMA)
     for row, back in zip(rows, map(_row, table.to_pylist()), strict=True):
-        if row != back:
+        if canonical(row) != canonical(back):  # as the chain sees it: 83 is not 83.0
             raise ValueError(
                 f"row {row.get('id')}: expected fields as this version writes them, got others. "
                 "It stays in JSON Lines; a later version may know them."

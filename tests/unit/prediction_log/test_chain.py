@@ -63,6 +63,17 @@ def test_a_field_that_parquet_has_no_column_for_stays_in_json(log: Path) -> None
     assert verify(path).problems == []
 
 
+def test_a_number_that_parquet_would_write_otherwise_stays_in_json(tmp_path: Path) -> None:
+    """A row's digest is over 83, and of the column 83.0 would come back."""
+    writer = writer_of(tmp_path)
+    whole = row(0)
+    whole["data"]["score"] = 83
+    writer.add(whole)
+    writer.close()
+    assert maintenance.compact(tmp_path)[0] == 0
+    assert verify(tmp_path).problems == []
+
+
 Rows = list[dict[str, Any]]
 
 

@@ -181,7 +181,7 @@ def test_old_segments_are_removed_on_record(log: Path, capsys: pytest.CaptureFix
     writer.close()
 
 
-@pytest.mark.parametrize("time_", ["", "NaT", "soon"])
+@pytest.mark.parametrize("time_", ["", "NaT", "soon", "today", "now", "03-12-2026"])
 def test_what_is_no_time_removes_nothing(
     log: Path, capsys: pytest.CaptureFixture[str], time_: str
 ) -> None:

@@ -9,6 +9,7 @@ changes neither the order nor what a run that is taken up again still has to do.
 from __future__ import annotations
 
 import glob
+import io
 import json
 import os
 import sys
@@ -94,6 +95,8 @@ class Listing:
         """
         for given in self._inputs:
             if given == STANDARD_INPUT:
+                if isinstance(sys.stdin, io.TextIOWrapper):  # a name may be no text
+                    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
                 yield from _names_in(sys.stdin)
             elif source.is_remote(given):
                 yield from self._remote(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_a_file_of_names_is_read_line_by_line(tree: Path) -> None:
     """Spaces and Windows line ends are no trouble; a name that is not there stays in the list."""
     (tree / "names.txt").write_bytes("top/a.jpg\r\nno such file.jpg\n\n".encode("utf-8-sig"))
     assert names("top/names.txt") == ["top/a.jpg", "no such file.jpg"]
+
+
+def test_names_on_standard_input_may_be_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `find` prints them: the byte is kept, whatever the locale says of errors."""
+    told = io.TextIOWrapper(io.BytesIO(b"\xff.jpg\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdin", told)
+    assert names("-") == [os.fsdecode(b"\xff.jpg")]
 
 
 def test_a_link_to_a_folder_above_is_not_followed_forever(tree: Path) -> None:

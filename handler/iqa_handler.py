@@ -30,7 +30,7 @@ from iqa.scoring.scorer import Scorer
 from iqa.tasks.accept_or_reject import DecisionThresholds
 from iqa.tasks.task import CARD_FILE
 from prediction_log import PredictionLog
-from request_log import RequestLog, request_id
+from request_log import RequestLog, header_in, request_id
 from telemetry import Item, Telemetry, silence_torchserve
 
 logger = logging.getLogger(__name__)
@@ -141,15 +141,15 @@ class IQAHandler:
             fields = fields_in(row, headers)
             item.top_k = options.top_k_of(options.asked(options.TOP_K, fields, headers))
             # TorchServe sets it by the address; a client's own does not come through.
-            if context.get_request_header(index, "explain") == "True":
+            if header_in(headers, "explain") == "True":
                 item.explains = explanation.wanted_format(
-                    {field.name: field.content for field in fields}, headers
+                    {field.name: field.content for field in fields if not field.is_file}, headers
                 )
                 item.output = options.class_of(
                     options.asked(options.CLASS, fields, headers), self._scorer.class_names
                 )
             body = picture_in(fields)
-            if context.get_request_header(index, NAME_HEADER):
+            if header_in(headers, NAME_HEADER):
                 item.beside = {"image_name": image_name_in(fields)}
             item.n_bytes, item.digest = len(body), self._predictions.digest_of(body)
             item.decoded = decode(body, self._limits, self._scorer.policy)
@@ -229,11 +229,9 @@ class IQAHandler:
         Raises:
             NotScored: Too long (503); its client will have given up.
         """
-        for name in START_HEADERS:
-            started = context.get_request_header(item.index, name)
-            if started:
-                item.waited_s = waited_s(started, now_s)
-                break
+        started = header_in(context.get_all_request_header(item.index), *START_HEADERS)
+        if started:
+            item.waited_s = waited_s(started, now_s)
         if item.waited_s is not None and item.waited_s > self._max_age_s:
             context.set_response_header(item.index, "Retry-After", "1")
             raise NotScored(
@@ -276,8 +274,8 @@ class IQAHandler:
         Both come as a header, which a client can send as well: with a picture it is ignored,
         without one it shows what anyone may know.
         """
-        is_asked = context.get_request_header(index, "describe") == "True"
-        return is_asked and not any(row.values())
+        headers = context.get_all_request_header(index)
+        return header_in(headers, "describe") == "True" and not any(row.values())
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

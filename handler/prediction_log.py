@@ -22,7 +22,7 @@ from iqa.drift.measures import FEATURES, PIXELS, Measures
 from iqa.prediction_log.chain import Row
 from iqa.prediction_log.manifest import utc
 from iqa.prediction_log.writer import LogWriter, Report
-from request_log import id_in
+from request_log import header_in, id_in
 from telemetry import Item
 from ts.metrics.metric_type_enum import MetricTypes
 
@@ -70,7 +70,7 @@ class Answer:
     size: tuple[int, int] | None
     format: str | None
     measured: Measures
-    headers: Mapping[str, str]
+    headers: Mapping[str, Any]
     server_id: str
 
 
@@ -132,7 +132,7 @@ class PredictionLog:
         }
         if answer.digest is not None:
             row["subject"] = f"sha256:{answer.digest}"
-        traceparent = answer.headers.get("traceparent") or ""
+        traceparent = header_in(answer.headers, "traceparent") or ""
         if TRACEPARENT.fullmatch(traceparent):
             row["traceparent"] = traceparent
         data: dict[str, Any] = {

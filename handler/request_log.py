@@ -43,6 +43,7 @@ class RequestLog:
         for item in items:
             if item.outcome is None or not (self._has_all or item.error):
                 continue
+            headers = context.get_all_request_header(item.index)
             own_id, now_s = request_id(context, item.index), time.time()
             server_id = context.get_request_id(item.index)
             level = logging.ERROR if item.error else logging.INFO
@@ -53,8 +54,7 @@ class RequestLog:
                 "logger": self._logger.name,
                 "request_id": own_id,
                 "server_id": None if server_id == own_id else server_id,
-                "traceparent": (context.get_request_header(item.index, "traceparent") or "")[:64]
-                or None,
+                "traceparent": (header_in(headers, "traceparent") or "")[:64] or None,
                 "status": item.status,
                 "outcome": item.outcome,
                 "reason": item.reason,
@@ -83,13 +83,23 @@ def request_id(context: Any, index: int) -> str:
     return id_in(context.get_all_request_header(index), context.get_request_id(index))
 
 
-def id_in(headers: Mapping[str, str], server_id: str) -> str:
+def id_in(headers: Mapping[str, Any], server_id: str) -> str:
     """Return the id that a request's headers say, else TorchServe's."""
     for name in ID_HEADERS:
-        told = headers.get(name)
+        told = header_in(headers, name)
         if told and SAFE_ID.fullmatch(told):
-            return str(told)
+            return told
     return str(server_id)
+
+
+def header_in(headers: Mapping[str, Any], *names: str) -> str | None:
+    """
+    Return the first of these headers that a request has; None where it has none.
+
+    TorchServe puts a dictionary under the name of each field of a form between them.
+    """
+    told = (headers.get(name) for name in names)
+    return next((value for value in told if isinstance(value, str) and value), None)
 
 
 def _ms(**stages_s: float | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from tests.attack.pieces import (
     RATIONAL,
     SHORT,
     SMALL_JPEG,
+    Tag,
     gif,
     jpeg_of_size,
     jpeg_segment,
@@ -65,6 +66,16 @@ def _profile_of_steps(count: int) -> bytes:
     tags = {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve, b"D2B0": steps}
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 21845, 21845, 21845)
     return icc_profile(b"RGB ", {**tags, b"rXYZ": white, b"gXYZ": white, b"bXYZ": white})
+
+
+def _tiff_with_exif(tags: list[Tag]) -> bytes:
+    """Return a grey TIFF whose EXIF directory has these tags; their values are all zeros."""
+    place = len(tiff(tiff_tags(exif=tag(34665, LONG, 0)), bytes(4096)))
+    far = place + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", number, kind, n, far) for number, kind, n, _ in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    values = bytes(max(len(data) for *_, data in tags))
+    return tiff(tiff_tags(exif=tag(34665, LONG, place)), bytes(4096)) + directory + values
 
 
 def _large(build: Callable[[], bytes]) -> OddInput:
@@ -178,6 +189,15 @@ BOMBS: Final[dict[str, OddInput]] = {
     ),
     "tiff_of_a_million_fractions": refused(
         lambda: tiff(tiff_tags(resolution=tag(282, RATIONAL, *[1] * 2_000_000)), bytes(4096))
+    ),
+    "tiff_of_a_million_fractions_in_exif": refused(
+        lambda: _tiff_with_exif([tag(0x9999, RATIONAL, *[1] * 2_000_000)])
+    ),
+    "tiff_of_65535_tags_in_exif": refused(
+        lambda: _tiff_with_exif([tag(n, SHORT, 1) for n in range(65_535)])
+    ),
+    "tiff_whose_exif_is_itself": scored(
+        lambda: tiff(tiff_tags(exif=tag(34665, LONG, 8)), bytes(4096)), GREY
     ),
     "tiff_of_many_compressions": refused(
         lambda: tiff(tiff_tags(compression=tag(259, SHORT, *range(30_000))), bytes(4096))

@@ -130,6 +130,9 @@ BROKEN: Final[dict[str, OddInput]] = {
     "tiff_strip_outside": refused(
         lambda: tiff([*tiff_tags(), tag(273, LONG, 2**31), tag(279, LONG, 4096)]), 400, "truncated"
     ),
+    "tiff_of_half_of_its_strips": refused(
+        lambda: tiff(tiff_tags(rows=tag(278, SHORT, 32)), bytes(2048)), 400, "truncated"
+    ),
     "tiff_of_no_compression_known": refused(
         lambda: tiff(tiff_tags(compression=tag(259, SHORT, 12345)), bytes(4096))
     ),

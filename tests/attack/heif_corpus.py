@@ -26,6 +26,7 @@ from tests.images import encode, quarters
 from tests.odd_inputs import OddInput
 
 FULL: Final = 31 * 1024 * 1024
+_EMPTY: Final = {b"avif": b"\x12\0", b"heic": b"\0\0\0\3\x46\1\x50"}
 Build = Callable[[], bytes]
 
 
@@ -137,6 +138,15 @@ HEIF_BOMBS: Final[dict[str, OddInput]] = {
     **_both(
         "of_properties",
         lambda p, b: file_of([replace(p, properties=(*p.properties, *[irot(1)] * 200))] * 120, b),
+        refused,
+    ),
+    # Ten tiles of a thousand units that say nothing: temporal and access unit delimiters.
+    **_both(
+        "grid_of_10000_units",
+        lambda p, b: file_of(
+            [grid(10, 1, (1600, 128), range(2, 12))]
+            + [replace(p, content=_EMPTY[b] * 1000 + p.content)] * 10, b,
+        ),
         refused,
     ),
     **_both(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
 import pytest
 from iqa.errors import ImageRejected
 from iqa.imaging.colour import to_srgb
-from iqa.imaging.decoding import decode
+from iqa.imaging.decoding import decode, of_image
 from numpy.typing import NDArray
 from PIL import Image
 
 from tests.icc_profiles import WIDE_GAMUT_GAMMA, WIDE_GAMUT_TO_XYZ, srgb_of_xyz, wide_gamut_profile
-from tests.images import QUARTERS, cmyk, encode, flat, photograph, quarters, ramp16
+from tests.images import QUARTERS, cmyk, encode, flat, photograph, png, quarters, ramp16
 from tests.odd_inputs import ODD_INPUTS
 
 
@@ -46,6 +47,34 @@ def test_one_transparent_colour_turns_white_and_the_others_stay(name: str) -> No
     """A palette entry or a colour declared transparent (red here) is white, alone."""
     expected = [(255, 255, 255), *QUARTERS[1:]]
     np.testing.assert_array_equal(corners(ODD_INPUTS[name].body), expected)
+
+
+def _png_16(kind: int, samples: tuple[int, ...], transparent: tuple[int, ...]) -> bytes:
+    row = b"\0" + struct.pack(f">{len(samples)}H", *samples) * 64
+    colour = struct.pack(f">{len(transparent)}H", *transparent)
+    return png((64, 64, 16, kind), row * 64, ((b"tRNS", colour),))
+
+
+GREY, RGB = 0, 2  # PNG, 11.2.2
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "transparent", "expected"),
+    [
+        (GREY, (0x8000,), (0x8000,), 255), (GREY, (0x8000,), (0x8001,), 128),
+        (GREY, (0,), (0x8000,), 0), (GREY, (0,), (0,), 255),
+        (RGB, (0x8000,) * 3, (0x8000,) * 3, 255), (RGB, (0,) * 3, (0x8000,) * 3, 0),
+        (RGB, (0x1234,) * 3, (0x1234,) * 3, 255), (RGB, (0x8000,) * 3, (0x0080,) * 3, 128),
+    ],
+)  # fmt: skip
+def test_the_transparent_colour_of_16_bits_is_that_of_the_file(
+    kind: int, samples: tuple[int, ...], transparent: tuple[int, ...], expected: int
+) -> None:
+    """What is transparent turns white, what is opaque stays; in a file and in an image."""
+    body = _png_16(kind, samples, transparent)
+    notes = ("grayscale_input",) * (kind == GREY) + ("alpha_composited",) * (expected == 255)
+    for decoded in (decode(body), of_image(Image.open(io.BytesIO(body)))):
+        assert (decoded.image.getpixel((5, 5)), decoded.warnings) == ((expected,) * 3, notes)
 
 
 @pytest.mark.parametrize(

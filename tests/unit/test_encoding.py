@@ -9,11 +9,12 @@ import time
 import tracemalloc
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from iqa.errors import ImageRejected
-from iqa.request.encoding import BASE64_SHARE, WRITE_BYTES, plain_row
+from iqa.request.encoding import BASE64_SHARE, MAX_MEMBERS, WRITE_BYTES, plain_row
 
 MAX_BYTES = 1_000_000
 PICTURE = b"\xff\xd8 any bytes" * 100
@@ -56,6 +57,23 @@ def test_what_was_packed_comes_back(body: bytes, level: int, repeats: int) -> No
     assert plain(zlib.compress(body, level), "deflate") == body
 
 
+@pytest.mark.parametrize("members", [2, 3, MAX_MEMBERS])
+def test_gzip_of_several_members_is_one_body(members: int) -> None:
+    """RFC 1952, section 2.2; they may be larger or smaller than what is read at once."""
+    body = bytes(np.random.default_rng(0).integers(0, 256, 600_000, np.uint8))
+    size = -(-len(body) // members)
+    packed = b"".join(
+        gzip.compress(body[at : at + size], 1) for at in range(0, members * size, size)
+    )
+    assert plain(packed, "gzip") == body
+
+
+def test_members_share_the_limit() -> None:
+    """Many small bombs are one large one."""
+    with pytest.raises(ImageRejected, match="at most 1400000 bytes when unpacked"):
+        plain(gzip.compress(bytes(200_000)) * 8, "gzip")
+
+
 def test_a_body_of_several_steps_comes_back() -> None:
     """More than is read at once, and more than is unpacked at once."""
     body = bytes(range(256)) * (2 * WRITE_BYTES // 256) + b"end"
@@ -81,8 +99,10 @@ def test_another_encoding_is_refused_by_its_name(encoding: str) -> None:
         ("gzip", gzip.compress(PICTURE)[:-1], "truncated"),
         ("gzip", gzip.compress(PICTURE)[:5], "truncated"),
         ("deflate", zlib.compress(PICTURE)[:-1], "truncated"),
-        ("gzip", gzip.compress(PICTURE) + b"a", "undecodable"),
-        ("gzip", gzip.compress(PICTURE) * 2, "undecodable"),
+        ("gzip", gzip.compress(PICTURE) + b"ab", "undecodable"),
+        ("gzip", gzip.compress(PICTURE) + gzip.compress(PICTURE)[:-1], "truncated"),
+        ("gzip", gzip.compress(b"a") * (MAX_MEMBERS + 1), "undecodable"),
+        ("deflate", zlib.compress(PICTURE) * 2, "undecodable"),
         ("gzip", gzip.compress(PICTURE)[:-8] + bytes(8), "undecodable"),
     ],
     ids=[
@@ -93,7 +113,9 @@ def test_another_encoding_is_refused_by_its_name(encoding: str) -> None:
         "head",
         "deflate cut",
         "more",
-        "two",
+        "second cut",
+        "members",
+        "deflate two",
         "checksum",
     ],
 )

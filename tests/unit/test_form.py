@@ -115,11 +115,12 @@ def test_a_head_made_of_anything_is_read_at_once(parameter: str) -> None:
         (form((disposition('; name="data"'), PICTURE))[:60], "breaks off"),
         (b"--a\r\n", "breaks off"),
         (b"--a\r\n" * 1_000_000, "is broken (Malformed segment header"),
-        (form(*[(disposition('; name="a"'), b"")] * (MAX_FIELDS + 1)), "at most 250 fields"),
-        (form((disposition(f'; name="{"a" * 9000}"'), b"")), "at most 250 fields of 8 lines"),
+        (form(*[(disposition('; name="a"'), b"")] * (MAX_FIELDS + 1)), "segment count"),
+        (form((disposition(f'; name="{"a" * 9000}"'), b"")), "header length"),
+        (form(("X: y\r\n" * 8 + disposition('; name="a"'), b"")), "header count"),
     ],
     ids=["other name", "no name", "no disposition", "no end", "half a head", "start", "starts",
-         "many", "long name"],
+         "many", "long name", "lines"],
 )  # fmt: skip
 def test_a_form_without_a_picture_is_refused_with_what_came(body: bytes, words: str) -> None:
     """400, and the message says what was missing."""
@@ -127,6 +128,16 @@ def test_a_form_without_a_picture_is_refused_with_what_came(body: bytes, words: 
         picture_of({"body": body})
     assert words in str(caught.value)
     assert caught.value.status == 400
+
+
+def test_each_limit_of_a_form_is_said() -> None:
+    """One field with a long line is not told that its fields are too many."""
+    with pytest.raises(ImageRejected) as caught:
+        fields_of(form((disposition(f'; name="{"a" * MAX_HEAD_BYTES}"'), PICTURE)))
+    assert str(caught.value) == (
+        "form: expected at most 250 fields, each with at most 8 lines of at most 1536 bytes before "
+        "its content, got more (Maximum segment header length exceeded). Send the picture alone."
+    )
 
 
 @pytest.mark.parametrize(

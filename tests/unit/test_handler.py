@@ -166,6 +166,23 @@ def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler,
     assert "Retry-After" not in context.get_response_headers(1)
 
 
+def test_form_fields_named_like_headers_hurt_nobody(
+    loaded: tuple[IQAHandler, Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TorchServe hands a form over that it took apart: scored, and so is the neighbour."""
+    handler, context = loaded
+    monkeypatch.setenv("IQA_LOG_LEVEL", "INFO")
+    monkeypatch.setattr(handler, "_log", iqa_handler.RequestLog("7"))
+    names = ["X-Request-Start", "X-Request-ID", "traceparent", "describe", "explain"]
+    headers = {name: {"content-type": ""} for name in names}
+    headers["data"] = {"content-type": "image/jpeg"}
+    row = {**dict.fromkeys(names, b"x"), "data": bytearray(GOOD)}
+    context.request_processor = [RequestProcessor({}), RequestProcessor(headers)]
+    replies = [json.loads(reply) for reply in handler.handle([{"body": GOOD}, row], context)]
+    assert [context.get_response_status(index)[0] for index in (0, 1)] == [200, 200]
+    assert replies[0] == replies[1]
+
+
 class Broken:
     """A network that answers NaN, or not at all, for upright pictures."""
 

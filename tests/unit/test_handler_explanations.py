@@ -136,6 +136,16 @@ def test_what_cannot_be_explained_is_refused_as_a_prediction_is(
     assert context.get_response_content_type(0) == "application/json"
 
 
+@pytest.mark.parametrize("field", ["format", "class", "top_k"])
+def test_a_picture_in_a_field_of_any_name_is_explained(loaded: Loaded, field: str) -> None:
+    """A file is the picture, and no wish; in a form as it was sent, and in one taken apart."""
+    sent = requests.Request("POST", "http://x", files={field: ("a.jpg", PICTURE)}).prepare().body
+    assert isinstance(sent, bytes)
+    headers: dict[str, Any] = {**EXPLAIN, field: {"content-type": "image/jpeg"}}
+    asked = [({"body": bytearray(sent)}, EXPLAIN), ({field: bytearray(PICTURE)}, headers)]
+    assert all("map" in json.loads(reply) for reply in answer(loaded, asked))
+
+
 def test_a_format_means_nothing_to_a_prediction(loaded: Loaded) -> None:
     """The field is read for explanations only: predictions keep their one form."""
     (reply,) = answer(loaded, [(row(format=b"gif"), {"Accept": "image/png"})])

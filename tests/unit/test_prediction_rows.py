@@ -43,7 +43,7 @@ SCORED = Item(
 )  # fmt: skip
 
 
-def context_of(*headers: dict[str, str], model_dir: str = "") -> Context:
+def context_of(*headers: dict[str, Any], model_dir: str = "") -> Context:
     """Return a batch with these headers; TorchServe's ids are ts-0, ts-1."""
     metrics = MetricsCacheYamlImpl(str(ROOT / "torchserve" / "metrics.yaml"))
     metrics.initialize_cache()
@@ -90,6 +90,17 @@ def test_a_score_is_a_row_with_all_that_the_handler_knows(folder: Path) -> None:
         },
     }  # fmt: skip
     assert maintenance.compact(folder) == (1, [])  # Parquet has a column for each
+
+
+def test_form_fields_named_like_headers_cost_no_row(folder: Path) -> None:
+    """TorchServe puts a dictionary under the name of each field between the headers."""
+    names = ("X-Request-ID", "X-Request-Id", "x-request-id", "traceparent")
+    context = context_of({name: {"content-type": ""} for name in names})
+    log = PredictionLog(context, MODEL)
+    log.record([SCORED], 0.02, context)
+    (row,) = rows_of(folder, log)
+    assert row["data"]["request_id"] == "ts-0"
+    assert "traceparent" not in row
 
 
 @pytest.mark.parametrize("has_features", [True, False])

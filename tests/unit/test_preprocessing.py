@@ -290,3 +290,17 @@ def test_a_policy_has_its_own_smallest_image() -> None:
     assert preprocess(Image.new("RGB", (20, 20)), policy=THUMBNAIL).shape == (28, 28, 1)
     with pytest.raises(ImageRejected, match="at least 8 x 8"):
         preprocess(Image.new("RGB", (7, 20)), policy=THUMBNAIL)
+
+
+def test_a_jpeg_on_its_side_is_reduced_no_further_than_its_upright_input() -> None:
+    """For an input that is wider than high, too: EXIF turns the picture after it is reduced."""
+    policy = Policy(fit=FIXED_SIZE, width_px=64, height_px=16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = Image.fromarray(photograph(250, 125))
+    upright = lying.transpose(Image.Transpose.ROTATE_270)
+    turned = decode(encode(lying, "JPEG", quality=95, exif=exif), policy=policy)
+    assert (turned.size, turned.image.size) == ((125, 250), (125, 250))
+    expected = decode(encode(upright, "JPEG", quality=95), policy=policy).pixels()
+    assert np.abs(turned.pixels().astype(int) - expected).mean() < 2
+    assert decode(encode(photograph(500, 500), "JPEG"), policy=policy).image.size == (125, 125)

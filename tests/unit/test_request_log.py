@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from request_log import LOG_LEVEL, RequestLog, request_id
+from request_log import ID_HEADERS, LOG_LEVEL, RequestLog, header_in, request_id
 from telemetry import Item
 from ts.context import Context, RequestProcessor
 
@@ -17,7 +17,7 @@ SCORED = Item(
 )  # fmt: skip
 
 
-def context_of(*headers: dict[str, str]) -> Context:
+def context_of(*headers: dict[str, Any]) -> Context:
     """Return a batch with these headers; TorchServe's ids are ts-0, ts-1."""
     context = Context("iqa", "", {}, 1, None, "")
     context.request_processor = [RequestProcessor(one) for one in headers]
@@ -75,6 +75,19 @@ def test_an_id_that_could_be_anything_else_is_not_repeated(told: str) -> None:
 def test_the_header_is_found_however_it_is_spelt(name: str) -> None:
     """TorchServe keeps the spelling of a header's name."""
     assert request_id(context_of({name: "a.B_c-9"}), 0) == "a.B_c-9"
+
+
+def test_form_fields_named_like_headers_are_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TorchServe puts a dictionary under the name of each field between the headers."""
+    monkeypatch.setenv(LOG_LEVEL, "INFO")
+    fields = {name: {"content-type": ""} for name in (*ID_HEADERS, "traceparent")}
+    RequestLog("7").write([SCORED], 0.025, context_of(fields))
+    (line,) = written(caplog)
+    assert line["request_id"] == "ts-0" and "traceparent" not in line
+    assert request_id(context_of({**fields, "x-request-id": "mine-1"}), 0) == "mine-1"
+    assert header_in({"a": {"content-type": ""}, "b": "", "c": "d"}, "a", "b", "c") == "d"
 
 
 def test_a_level_nobody_knows_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:

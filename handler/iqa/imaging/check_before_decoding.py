@@ -15,6 +15,8 @@ from iqa.imaging import jpeg_limits, part_limits
 from PIL import Image, TiffImagePlugin
 
 TILE_TAGS: Final = (322, 323)  # TIFF: TileWidth, TileLength
+PLANAR_CONFIGURATION_TAG: Final = 284
+SEPARATE_PLANES: Final = 2
 RUN_LENGTHS: Final = (1, 2)  # BMP's compressions RLE8 and RLE4
 # Pillow decodes these in Python, half a microsecond a run.
 MAX_RUN_LENGTH_PIXELS: Final = 2_000_000
@@ -72,13 +74,14 @@ def pixels(image: Image.Image, body: bytes, limits: Limits) -> None:
 
     Raises:
         ImageRejected: Too many pixels (413), a BMP in run lengths that is too large (415), too
-            many scans of a JPEG, or of JPEGs in a TIFF (400).
+            many scans of a JPEG, or of JPEGs in a TIFF, or a TIFF of which a part is missing (400).
     """
     _size(image, limits)
     if image.format in ("JPEG", "MPO"):
         jpeg_limits.check_scans(body, image.width * image.height)
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         jpeg_limits.check_scans_in_tiff(body, image)
+        _whole(image)
 
 
 def _size(image: Image.Image, limits: Limits) -> None:
@@ -103,3 +106,19 @@ def _size(image: Image.Image, limits: Limits) -> None:
                 f"image: expected at most {limits.max_pixels} pixels, "
                 f"got {width} x {height}. Send a smaller picture.",
             )
+
+
+def _whole(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse strips or tiles that are not all of the picture: Pillow leaves the rest black."""
+    if any(tile.codec_name != "raw" for tile in image.tile):  # libtiff looks itself
+        return
+    is_separate = image.tag_v2.get(PLANAR_CONFIGURATION_TAG) == SEPARATE_PLANES
+    expected = image.width * image.height * (len(image.getbands()) if is_separate else 1)
+    boxes = (tile.extents or (0, 0, 0, 0) for tile in image.tile)
+    got = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    if got < expected:
+        raise ImageRejected(
+            "truncated",
+            f"image: expected strips or tiles of {expected} pixels in all, got {got}. "
+            "Send the whole file.",
+        )

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from iqa.errors import ImageRejected
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 GREY_MODES: Final = ("1", "L", "LA", "La")
 DEEP_GREY_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -62,8 +62,22 @@ def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def fit_transparent_colour(image: Image.Image) -> None:
+    """
+    Give a PNG's transparent colour the 8 bits that Pillow leaves of 16-bit RGB.
+
+    Args:
+        image: Not loaded: later nothing tells how many bits the file has.
+    """
+    colour = image.info.get("transparency")
+    if not isinstance(image, PngImagePlugin.PngImageFile) or not isinstance(colour, tuple):
+        return
+    if image.tile and image.tile[0].args == "RGB;16B":
+        image.info["transparency"] = tuple(sample >> 8 for sample in colour)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Divide 16-bit grey by 257, so that 65535 becomes 255 and nothing saturates."""
+    """Divide 16-bit grey by 257, so that 65535 becomes 255, and keep its transparency."""
     # The smaller of the two, or adding the half would wrap; a copy in the machine's byte order.
     samples = np.minimum(np.asarray(image), np.uint16(65535 - 128)).astype(np.uint16)
     eight = ((samples + np.uint16(128)) // np.uint16(257)).astype(np.uint8)
@@ -76,7 +90,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
             )
         if image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:  # Pillow inverts 8 bits only
             eight = 255 - eight
-    return Image.fromarray(eight)
+    grey = Image.fromarray(eight)
+    colour = image.info.get("transparency")
+    if colour is None:
+        return grey
+    alpha = np.where(np.asarray(image) == colour, np.uint8(0), np.uint8(255))
+    return Image.merge("LA", (grey, Image.fromarray(alpha)))
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -83,11 +83,14 @@ def decode(body: bytes, limits: Limits = DEFAULT_LIMITS, policy: Policy = DEFAUL
         else:
             image = _open(body, format_name, limits)
         check_before_decoding.pixels(image, body, limits)
+        colour.fit_transparent_colour(image)
         stored_size = image.size
         _reduce(image, policy)
         if _has_more_frames(image):
             notes.append("first_frame_only")
         _load(image, body, limits)
+        if image.format == "TIFF":  # Pillow turns it while it loads, by EXIF or by XMP
+            stored_size = image.size
         upright, turned = orientation.upright(image, notes)
         picture = _in_srgb(upright, notes)
     size = stored_size[::-1] if turned else stored_size
@@ -103,7 +106,7 @@ def of_image(
     Do with an image that a program already has what `decode` does with a file.
 
     Args:
-        image: Any mode; upright by its own EXIF, if it has any. It is not changed.
+        image: Any mode; upright by its own EXIF, if it has any. It is loaded, else not changed.
         limits: Largest picture.
         policy: Of the model.
 
@@ -123,9 +126,11 @@ def of_image(
     notes: list[str] = []
     name = "JPEG" if image.format == "MPO" else image.format or "pixels"
     try:
+        colour.fit_transparent_colour(image)
         image.load()
     except Exception as error:  # a file that Pillow had only begun to read
         raise _broken(error) from error
+    width, height = image.size  # of a TIFF Pillow may have turned
     upright, turned = orientation.upright(image, notes)
     return DecodedImage(
         image=_in_srgb(upright, notes), size=(height, width) if turned else (width, height),

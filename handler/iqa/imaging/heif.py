@@ -24,7 +24,7 @@ from iqa.imaging.heif_boxes import (
     read,
 )
 from iqa.imaging.heif_rewrite import rewritten
-from iqa.imaging.heif_sizes import decoded_pixels, expect_consistent, payload
+from iqa.imaging.heif_sizes import expect_consistent, expect_within, headers_of, payload
 from iqa.imaging.part_limits import MAX_EXIF_BYTES
 from PIL import Image
 
@@ -70,8 +70,11 @@ def open_image(body: bytes, limits: Limits) -> Opened:
         picture = container.item(container.primary)
         coded = container.coded()
         name = _format(coded)
-        _expect_few_pixels(picture.size(), sum(decoded_pixels(i, body) for i in coded), limits)
-        expect_consistent(coded, body)
+        needed = [container.item(number) for number in container.needed()]
+        expect_within(needed, body, limits.max_bytes)
+        headers = headers_of(coded, body)
+        _expect_few_pixels(picture.size(), sum(one.decoded_pixels for one in headers), limits)
+        expect_consistent(coded, headers)
         exif = _exif(container, body)
         plain = rewritten(container, body, b"avif" if name == "AVIF" else b"heic")
     except NotReadable as error:

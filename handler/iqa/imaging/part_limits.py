@@ -26,6 +26,9 @@ MAX_VALUES: Final = 32_768
 MAX_VALUES_OF_ALL_TAGS: Final = 4 * MAX_VALUES
 # TIFF 6.0, section 2: BYTE, ASCII, UNDEFINED. Pillow makes an object of each value of the others.
 BYTE_TYPES: Final = (1, 2, 7)
+# Sizes of the types that Pillow takes a directory's place from: all whole numbers but BYTE.
+PLACE_BYTES: Final = {3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8}
+DIRECTORY_TAGS: Final = (34665, 34853, 40965)  # EXIF, GPS, interoperability: Pillow reads them too
 TRANSFER_FUNCTION_TAG: Final = 301  # up to 196,608 values, which nobody here looks at
 BIG_TIFF: Final = 43
 
@@ -56,7 +59,7 @@ class CountedFile(io.BytesIO):
 
 def check_tiff(body: bytes) -> None:
     """
-    Refuse a TIFF whose directory holds more than any picture needs; of a broken one, say nothing.
+    Refuse a TIFF whose directories hold more than any picture needs; of a broken one, say nothing.
 
     Raises:
         ImageRejected: Too many tags, or values in them (400).
@@ -69,18 +72,30 @@ def check_tiff(body: bytes) -> None:
     def number(position: int, size: int) -> int:
         return int.from_bytes(body[position : position + size], order)
 
-    start = number(start_at, width)
-    tags = min(number(start, head), len(body) // entry)
-    _expect_at_most(MAX_TAGS, tags, "tags in a TIFF")
-    total = 0
-    for position in range(start + head, start + head + tags * entry, entry):
-        tag, kind = number(position, 2), number(position + 2, 2)
-        values = number(position + 4, width)
-        # Pillow leaves out what cannot be in the file.
-        if kind in BYTE_TYPES or tag == TRANSFER_FUNCTION_TAG or values > len(body):
-            continue
-        _expect_at_most(MAX_VALUES, values, f"values in TIFF tag {tag}")
-        total += values
+    # One that two tags lead to is read twice, and counts twice; one that leads to itself ends here.
+    directories = [(0, number(start_at, width))]
+    known = set(directories)
+    tags = total = 0
+    for _, start in directories:
+        here = min(number(start, head), len(body) // entry)
+        tags += here
+        _expect_at_most(MAX_TAGS, tags, "tags in a TIFF")
+        for position in range(start + head, start + head + here * entry, entry):
+            tag, kind = number(position, 2), number(position + 2, 2)
+            values, value_at = number(position + 4, width), position + 4 + width
+            if tag in DIRECTORY_TAGS and kind in PLACE_BYTES:
+                size = PLACE_BYTES[kind]
+                place = number(
+                    value_at if values * size <= width else number(value_at, width), size
+                )
+                if (tag, place) not in known:
+                    known.add((tag, place))
+                    directories.append((tag, place))
+            # Pillow leaves out what cannot be in the file.
+            if kind in BYTE_TYPES or tag == TRANSFER_FUNCTION_TAG or values > len(body):
+                continue
+            _expect_at_most(MAX_VALUES, values, f"values in TIFF tag {tag}")
+            total += values
     _expect_at_most(MAX_VALUES_OF_ALL_TAGS, total, "values in the tags of a TIFF")
 
 

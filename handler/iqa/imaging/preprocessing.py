@@ -179,7 +179,7 @@ def reduced_size(width: int, height: int, policy: Policy = DEFAULT) -> tuple[int
 
     Decoders of JPEG can drop to a half, a quarter or an eighth much faster than `preprocess` does
     it afterwards. What they deliver is to be no smaller than the network's input, so that the last
-    step is always the antialiased resampling.
+    step is always the antialiased resampling; so too where EXIF turns the image afterwards.
 
     Args:
         width: Pixels, as stored.
@@ -193,6 +193,8 @@ def reduced_size(width: int, height: int, policy: Policy = DEFAULT) -> tuple[int
         size = input_size(width, height, policy)
     except ImageRejected:  # said later, when it is known to be an image at all
         return None
+    if policy.fit == FIXED_SIZE:  # both ways round: how it is turned is not yet known
+        size = (max(size), max(size))
     smallest = (math.ceil(MIN_REDUCED * size[0]), math.ceil(MIN_REDUCED * size[1]))
     return smallest if 2 * smallest[0] <= width and 2 * smallest[1] <= height else None
 

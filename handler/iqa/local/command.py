@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from iqa.errors import ImageRejected
 from iqa.local.model import Model, images_in, load
+from iqa.tasks.task import label_of
 
 COLUMNS: Final = (
     "file", "score", "label", "low", "high", "width", "height", "format", "warnings", "reason",
@@ -77,7 +78,7 @@ def _print(model: Model, files: list[Path], *, as_json: bool, as_csv: bool) -> i
         else:
             notes = f"  ({', '.join(reply['warnings'])})" if reply["warnings"] else ""
             score = f"{reply['score']:7.2f}" if "score" in reply else " " * 7
-            print(f"{score}  {reply['label']:<9}  {path}{notes}", flush=True)
+            print(f"{score}  {label_of(reply) or '':<9}  {path}{notes}", flush=True)
     return status
 
 
@@ -95,7 +96,7 @@ def _replies(model: Model, files: list[Path]) -> Iterator[tuple[Path, dict[str, 
 def _row(path: Path, reply: dict[str, Any]) -> list[Any]:
     image, ends = reply.get("image", {}), reply.get("interval", ["", ""])
     return [
-        path, reply.get("score", ""), reply.get("label", ""), *ends, image.get("width", ""),
+        path, reply.get("score", ""), label_of(reply) or "", *ends, image.get("width", ""),
         image.get("height", ""), image.get("format", ""), " ".join(reply.get("warnings", [])),
         reply.get("reason", ""), reply.get("message", ""),
     ]  # fmt: skip

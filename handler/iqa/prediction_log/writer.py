@@ -170,10 +170,13 @@ class LogWriter:
             self._segment = Segment(self._folder, self._facts)
         before = self._segment.rows
         self._segment.write(rows)
+        with suppress(OSError):  # the rows are there; this comes with the next ones
+            self._note_gap(self._segment, before)
+
+    def _note_gap(self, segment: Segment, before: int) -> None:
         if self._lost:
-            with suppress(OSError):  # the rows are there; this comes with the next ones
-                self._segment.note_gap(before, self._lost, self._lost_why, self._lost_since)
-                self._lost = 0
+            segment.note_gap(before, self._lost, self._lost_why, self._lost_since)
+            self._lost = 0
 
     def _close_segment(self) -> None:
         """
@@ -186,6 +189,7 @@ class LogWriter:
         if segment is None:
             return
         try:
+            self._note_gap(segment, segment.rows)  # of the last round: no rows come after it
             segment.close()
             self._segment = None
         except OSError as error:

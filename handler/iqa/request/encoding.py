@@ -26,6 +26,7 @@ READ_BYTES: Final = 65_536
 WRITE_BYTES: Final = 1_048_576
 """Most that is unpacked in one step before the total is checked."""
 BASE64_SHARE: Final = 1.4  # of text over what is in it; with line breaks
+MAX_MEMBERS: Final = 1024  # of a gzip file; bgzip writes one for each 64 KiB
 MAX_WORDS: Final = 60  # of a client's header that are repeated to it
 
 
@@ -73,13 +74,18 @@ def plain_row(
 def _unpacked(body: bytes | bytearray, encoding: str, limit: int) -> bytearray:
     bits = GZIP_BITS if encoding in GZIP else _deflate_bits(body)
     decompressor = zlib.decompressobj(bits)
+    members, most = 1, MAX_MEMBERS if encoding in GZIP else 1  # RFC 1952, section 2.2
     plain = bytearray()
     with memoryview(body) as view:
         for start in range(0, len(body), READ_BYTES):
             packed: memoryview | bytes = view[start : start + READ_BYTES]
             while packed:
                 if decompressor.eof:
-                    raise _damaged(encoding, "more behind its end")
+                    if members == most:
+                        end = "its end" if most == 1 else f"member {most}"
+                        raise _damaged(encoding, f"more behind {end}")
+                    members += 1
+                    decompressor = zlib.decompressobj(bits)
                 try:
                     plain += decompressor.decompress(packed, WRITE_BYTES)
                 except zlib.error as error:

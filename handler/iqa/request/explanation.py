@@ -24,7 +24,7 @@ def wanted_format(row: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
     Tell in which form the map is wanted.
 
     Args:
-        row: Contents of the fields of a form, by their names.
+        row: Contents of the fields of a form that are no files, by their names.
         headers: The request's headers, in any spelling. TorchServe puts something about each field
             of a form between them.
 

@@ -77,8 +77,9 @@ def fields_of(body: bytes | bytearray) -> list[Field] | None:
     except ParserLimitReached as error:
         raise ImageRejected(
             "undecodable",
-            f"form: expected at most {MAX_FIELDS} fields of {MAX_HEAD_LINES} lines before the "
-            "content, got more. Send the picture alone.",
+            f"form: expected at most {MAX_FIELDS} fields, each with at most {MAX_HEAD_LINES} lines "
+            f"of at most {MAX_HEAD_BYTES} bytes before its content, got more ({error}). "
+            "Send the picture alone.",
         ) from error
     except MultipartError as error:
         raise ImageRejected(

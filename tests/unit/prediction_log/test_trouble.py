@@ -119,3 +119,22 @@ def test_an_answer_of_which_no_row_can_be_made_loses_no_other(
     told = [one["data"]["request_id"] for one in reading.rows_of(tmp_path)]
     assert told == ["request-0", "request-1", "request-3"]
     assert verify(tmp_path).problems == []
+
+
+def test_what_was_lost_last_is_on_record_when_the_segment_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row comes after it, and none is needed."""
+    monkeypatch.setattr("iqa.prediction_log.writer.MAX_WAITING", 2)
+    writer = writer_of(tmp_path, flush_s=60)
+    with writer._flushing:
+        for number in range(5):
+            writer.add(row(number))
+    writer.close()
+    found = verify(tmp_path)
+    assert (found.problems, found.rows) == ([], 2)
+    (note,) = found.notes
+    assert "before row 2: 3 answers have no row" in note
+    writer.add(row(5))
+    writer.close()
+    assert len(verify(tmp_path).notes) == 1  # said once

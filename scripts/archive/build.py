@@ -30,6 +30,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console.default_names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
 from scripts.archive.graph_choice import Choice
+from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 from training.data.config import DataConfig
 from training.graph import export, precision
@@ -69,6 +70,8 @@ def build(
     Raises:
         ValueError: The version, the graph or the archive is refused; the store is unchanged.
         FileExistsError: An archive with other bytes is there and may not be replaced.
+        NotNow: The proof was ended, or takes too long.
+        RegistryUnavailable, MlflowException: No answer.
     """
     name, number = str(version.name), str(version.version)
     wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, graph_choice.AUTO)
@@ -76,8 +79,6 @@ def build(
     client = mlflow.MlflowClient()
     client.set_model_version_tag(name, number, "mar_sha256", digest)
     client.set_model_version_tag(name, number, graph_choice.PRECISION_TAG, chosen)
-    # Checkouts that share a registry may build other bytes: each proven archive is on record.
-    client.set_model_version_tag(name, number, mar_file.digest_tag(digest), digest)
     return target
 
 
@@ -146,9 +147,16 @@ def _place(
         chosen = _pack(version, directory, workspace, candidate, wanted, data)
         proof = prove(candidate)
         digest = mar_file.sha256_of(candidate)
-        if not (target.exists() and filecmp.cmp(candidate, target, shallow=False)):
-            if target.exists():
-                _expect_replaceable(target, replace)
+        is_there = target.exists() and filecmp.cmp(candidate, target, shallow=False)
+        if target.exists() and not is_there:
+            _expect_replaceable(target, replace)
+        if directory is None:
+            # Before the archive is in place: one that is not on record would be refused. And each,
+            # for checkouts that share a registry may build other bytes.
+            mlflow.MlflowClient().set_model_version_tag(
+                str(version.name), str(version.version), mar_file.digest_tag(digest), digest
+            )
+        if not is_there:
             os.replace(candidate, target)
     scores = ", ".join(
         f"{file} {said:.2f}" if isinstance(said, float) else f"{file} {said}"
@@ -164,15 +172,27 @@ def prove(mar: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: It fails; with the reason.
+        NotNow: It takes too long, or was killed: the machine's fault.
     """
-    done = subprocess.run(
-        [sys.executable, "-I", str(PROOF), str(mar)],
-        env={**os.environ, "PREDICTION_LOG": ""},  # a proof is nobody's answer
-        capture_output=True,
-        text=True,
-        timeout=PROOF_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", str(PROOF), str(mar)],
+            env={**os.environ, "PREDICTION_LOG": ""},  # a proof is nobody's answer
+            capture_output=True,
+            text=True,
+            timeout=PROOF_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotNow(
+            f"{mar.name}: expected its proof within {PROOF_TIMEOUT_S:g} s, got no end of it. "
+            "Try again when the machine has less to do."
+        ) from error
+    if done.returncode < 0:
+        raise NotNow(
+            f"{mar.name}: expected its proof to end by itself, got signal {-done.returncode}. "
+            "If memory was short, free some."
+        )
     if done.returncode != 0:
         raise ValueError(done.stderr.strip().splitlines()[-1] if done.stderr else "not proven")
     proof: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

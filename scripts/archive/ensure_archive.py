@@ -17,6 +17,7 @@ from typing import Final
 from mlflow.entities.model_registry import ModelVersion
 
 from scripts.archive import archives_in_registry, mar_file
+from training.registry import model_versions
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def archive_of(
     Raises:
         ValueError: The archive is not the one on record, or not the one published.
         NotNow: It is to come from the registry, and is not published yet, or out of reach.
+        RegistryUnavailable: Whether it is on record by now cannot be asked.
     """
     target = mar_file.mar_path(store, str(version.name), str(version.version))
     if reading is None and target.exists():
@@ -77,15 +79,19 @@ def _reason_to_build(reading: mar_file.Reading, version: ModelVersion) -> str | 
 
     Raises:
         ValueError: An archive is there, and its digest is not the one on record.
+        RegistryUnavailable: No answer to whether it is by now.
     """
-    target, digest = reading.path, reading.sha256
-    if version.tags.get(mar_file.digest_tag(digest)) == digest:
+    target, digest, tags = reading.path, reading.sha256, version.tags
+    if tags.get(mar_file.digest_tag(digest)) != digest and "mar_sha256" in tags:
+        # Another process may have built it since the version was asked for.
+        tags = model_versions.get(str(version.name), str(version.version)).tags
+    if tags.get(mar_file.digest_tag(digest)) == digest:
         changed = mar_file.changed_sources(mar_file.read_provenance(target))
         return f"{', '.join(changed)} changed since" if changed else None
-    if "mar_sha256" not in version.tags:
+    if "mar_sha256" not in tags:
         return "this registry has not built it"
     raise ValueError(
-        f"{target.name}: expected sha256 {version.tags['mar_sha256']} as in the registry, got "
+        f"{target.name}: expected sha256 {tags['mar_sha256']} as in the registry, got "
         f"{digest}. It was altered or cut. Rebuild: python -m scripts.build_mar --model-name "
         f"{version.name} --version {version.version} --replace --out {target.parent}"
     )

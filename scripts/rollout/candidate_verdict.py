@@ -1,7 +1,9 @@
 """
 Whether a candidate does as well as the version before, by what both answered in the same time.
 
-A candidate is refused where a bound is passed by more than chance explains. Each question is asked
+A candidate is refused where a bound is passed by more than chance explains. Bounds that come out of
+the old version's own answers are guesses where these are few: failures and slow answers must be
+more frequent than the old version's beyond chance as well (`difference`). Each question is asked
 at every look and once more at the end of a step; a false alarm in any of them is as rare as
 `FALSE_ALARMS` says, by Bonferroni, for requests that are independent of each other. What the
 requests of a step are too few to show passes: the report says how far it may lie.
@@ -112,13 +114,16 @@ def fault(candidate: Arm, old: Arm, bounds: Bounds, *, is_last: bool) -> str | N
 
 
 def _failures(candidate: Arm, old: Arm, chance: float) -> str | None:
+    if candidate.failed < MIN_FAILED:
+        return None
     share = old.failed / old.asked if old.asked else 0.0
     most = min(max(MAX_FAILED, 2 * share), 1.0)
-    if (
-        candidate.failed < MIN_FAILED
-        or _chance_of(candidate.failed, candidate.asked, most) > chance
-    ):
+    if _chance_of(candidate.failed, candidate.asked, most) > chance:
         return None
+    if old.asked:  # of few answers its share is a guess: it must be the lower one beyond chance too
+        low, _ = difference(candidate.failed, candidate.asked, old.failed, old.asked, chance)
+        if low <= 0:
+            return None
     return (
         f"expected at most {most:.1%} of its requests to fail (the old version: {share:.1%}), got "
         f"{candidate.failed} of {candidate.asked}. Clients got the old version's answers instead."
@@ -141,8 +146,11 @@ def _latency(candidate: Arm, old: Arm, chance: float) -> str | None:
     if len(old.seconds) < MIN_COMPARED:
         return None
     limit_s = max(SLOWER * old.quantile_s(SLOW_QUANTILE), SLACK_S)
-    slow = sum(one > limit_s for one in candidate.seconds)
+    slow, slow_old = (sum(one > limit_s for one in arm.seconds) for arm in (candidate, old))
     if _chance_of(slow, len(candidate.seconds), MAX_SLOW) > chance:
+        return None
+    low, _ = difference(slow, len(candidate.seconds), slow_old, len(old.seconds), chance)
+    if low <= 0:  # of few answers the 95th percentile is a guess, as above
         return None
     return (
         f"expected at most {MAX_SLOW:.0%} of its answers to take over {1000 * limit_s:.0f} ms, "

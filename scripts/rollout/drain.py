@@ -90,6 +90,7 @@ def unload_idle(
     version: str,
     longest_request_s: float,
     *,
+    even_if_held: bool = False,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
     stop: threading.Event | None = None,
 ) -> bool:
@@ -100,6 +101,7 @@ def unload_idle(
         plan: Where it is loaded.
         version: One that gets no new requests.
         longest_request_s: The server ends any request after this time.
+        even_if_held: Also if a rollback is under way to it: for who loads it anew for that.
         exclusive: Entered for the unloading, and not for the wait before it.
         stop: Set where waiting is to end.
 
@@ -114,7 +116,7 @@ def unload_idle(
             default = server.default()
             is_held = record.hold is not None and record.hold.version == version
             # A rollback may have come to it meanwhile; the last version would take the model along.
-            if is_held or default is None or default.version == version:
+            if (is_held and not even_if_held) or default is None or default.version == version:
                 return False
             if record.retired_at_s.get(version) != since_s:
                 return False  # it is kept now, or served again meanwhile and its time counts anew

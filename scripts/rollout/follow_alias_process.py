@@ -130,3 +130,5 @@ class _Present:
             plan.fleet.tell(served)
         except (NotNow, OSError) as error:  # a TimeoutError too: the name is another's
             logger.warning("the fleet does not know of this server: %s", error)
+        except Exception:  # as in a round: a thread that ends follows nothing
+            logger.exception("the fleet does not know of this server")

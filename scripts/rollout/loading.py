@@ -78,7 +78,7 @@ def load(plan: Deployment, good: Good, beside: Loaded | None, reading: mar_file.
 
 
 def take_away(plan: Deployment, version: str, *, is_only: bool = False) -> None:
-    """Unload a version that never served; only our own pictures were sent to it."""
+    """Unload a version that was loaded just now; only our own pictures were sent to it."""
     try:
         if is_only:  # the first one of an empty server became its default by itself
             plan.server.unload(version)
@@ -102,8 +102,8 @@ def _load(plan: Deployment, good: Good, beside: Loaded | None) -> Loaded:
             left_over = None
         if left_over is not None and golden.is_same(mar, server.provenance(good.version)):
             return _complete(plan, good, left_over, workers, log_bytes=None)
-        # Nobody is served by it: a sync was killed, or the archive was replaced.
-        if not drain.unload_idle(plan, good.version, plan.longest_request_s):
+        # Nobody is served by it: a sync was killed, its workers died, or the archive was replaced.
+        if not drain.unload_idle(plan, good.version, plan.longest_request_s, even_if_held=True):
             raise NotNow(f"version {good.version}: expected to load it anew, got it in use.")
     _make_room(plan, mar, beside)
     logger.info("version %s: loading %s", good.version, good.mar)

@@ -58,7 +58,7 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
         since_s=time.time(),
     )
     with _record_where_possible(plan) as record:
-        record.hold = hold
+        earlier, record.hold = record.hold, hold
     if left.version == (trial.version if trial is not None else None):
         SplitFront(plan.state.front).take_back()  # after the hold, which ends the next step
     try:
@@ -74,9 +74,14 @@ def roll_back(plan: Deployment) -> tuple[str, str]:
             plan.server.set_default(target.version)
     except Exception:
         with plan.records.changing() as record:
-            record.hold = None
+            if record.hold == hold:
+                record.hold = earlier
         raise
-    first = _first_score(plan, target)
+    try:
+        first = _first_score(plan, target)
+    except Exception as error:  # it serves already, and the alias has to follow
+        first = "a golden picture was not scored as on record"
+        logger.warning("version %s: %s: %s", target.version, first, error)
     print(
         f"{plan.model_name} version {target.version} is served again, "
         f"{time.monotonic() - begin_s:.2f} s after the command began: {first}",
@@ -103,8 +108,11 @@ def _tell_registry(plan: Deployment, hold: Hold) -> str:
     if good is not None:
         with contextlib.suppress(OSError):  # a full disk: MLflow is what counts
             last_known_alias.write(plan.model_name, plan.alias, plan.store / good.mar)
-    if settle_hold(plan, hold):
+    names = settle_hold(plan, hold)
+    if names == hold.version:
         return f"{plan.alias} names the version that is served"
+    if names is not None:
+        return f"{plan.alias} moved to version {names} meanwhile: the next sync brings that one"
     return (
         f"held until MLflow answers: {plan.alias} still names another version there. The next sync "
         "that reaches it moves the alias; until then every sync respects the hold"

@@ -88,6 +88,7 @@ def _sync(plan: Deployment, retry: bool) -> str:
     current = plan.records.read().current()
     if served and current and served.version == current.version == target.version:
         said = f"{plan.model_name} version {served.version} is served, as wanted"
+        _note_for_starts(plan, current)
     else:
         try:
             said = _swap_in_turn(plan, target, served, retry)
@@ -140,6 +141,7 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, 
         pictures = _prove_the_default(plan, good, loaded, before)
     else:
         has_clients = False
+        was_loaded = plan.server.find(good.version) is not None
         try:
             is_warm = _has_served(plan, good)
             loaded = loading.load(plan, good, before, reading)
@@ -155,7 +157,8 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, 
             else:
                 _set_default(plan, good, before)
         except BaseException:
-            if not has_clients:  # else it is retired, and unloaded once it has answered them
+            # One that may have requests in hand is retired, and unloaded once it has answered them.
+            if not has_clients and not was_loaded:
                 loading.take_away(plan, good.version, is_only=served is None)
             raise
     if was_good:
@@ -167,10 +170,11 @@ def _swap(plan: Deployment, target: Wanted, served: Loaded | None, retry: bool, 
         except VersionFailed as error:
             raise _go_back(plan, good.version, before, error) from error
     with plan.records.changing() as record:
+        watch_after_switch.expect_default(plan, good.version)  # a rollback comes before, or after
         record.add_good(good)
         record.retired_at_s.pop(good.version, None)
         record.no_standby = None
-    last_known_alias.write(plan.model_name, plan.alias, plan.store / good.mar)
+    _note_for_starts(plan, good)
     return f"{plan.model_name} version {good.version} is served" + (
         f"; version {before.version} was before" if before else ""
     )
@@ -268,6 +272,16 @@ def _go_back(plan: Deployment, version: str, before: Loaded, error: VersionFaile
         record.refuse(version, str(error))
     logger.warning("default: version %s -> version %s: %s", version, before.version, error)
     return VersionFailed(f"{error} Version {before.version} serves again.")
+
+
+def _note_for_starts(plan: Deployment, good: Good) -> None:
+    """Note what the alias means, if that is not noted; a sync that was killed may have not."""
+    mar = plan.store / good.mar
+    try:
+        if last_known_alias.read(plan.model_name, plan.alias, plan.store) != mar:
+            last_known_alias.write(plan.model_name, plan.alias, mar)
+    except OSError as error:  # the version serves all the same
+        logger.warning("a start without MLflow will not know of %s: %s", mar.name, error)
 
 
 def _note(plan: Deployment, error: Exception) -> None:

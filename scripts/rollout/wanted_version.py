@@ -7,6 +7,7 @@ And its archive: found in the model store or built, with the digest that is on r
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from console.command_line import INTERRUPTED
 from console.paths import ROOT
 from scripts.archive import mar_file
 from scripts.archive.ensure_archive import archive_of
@@ -57,7 +59,7 @@ def wanted(plan: Deployment) -> Wanted:
     record = plan.records.read()
     hold = record.hold
     held = record.find(hold.version) if hold else None
-    if hold is not None and held is not None and not settle_hold(plan, hold):
+    if hold is not None and held is not None and settle_hold(plan, hold) is None:
         return Wanted(version=hold.version, good=held)
     registered = model_versions.holder_of(plan.model_name, plan.alias)
     if registered is None:
@@ -88,14 +90,15 @@ def quarantined(model_name: str, quarantine: Quarantine) -> VersionFailed:
     )
 
 
-def settle_hold(plan: Deployment, hold: Hold) -> bool:
+def settle_hold(plan: Deployment, hold: Hold) -> str | None:
     """
     Move the alias in MLflow after a rollback that MLflow missed, and end the hold.
 
     A hold also ends if the alias names a third version by then, because somebody decided anew.
 
     Returns:
-        Whether the alias decides again; not while MLflow is away or refuses the move.
+        The version that the alias names, which decides again; None while MLflow is away or refuses
+        the move.
     """
     try:
         holder = model_versions.holder_of(plan.model_name, plan.alias)
@@ -103,6 +106,7 @@ def settle_hold(plan: Deployment, hold: Hold) -> bool:
         if names != hold.version and (names is None or hold.alias_version in (None, names)):
             model_versions.move_alias(plan.model_name, plan.alias, hold.version, hold.reason)
             logger.info("%s: version %s -> version %s", plan.alias, names, hold.version)
+            names = hold.version
         elif names != hold.version:
             logger.info("hold at version %s ended: %s moved to %s", hold.version, plan.alias, names)
     except (model_versions.RegistryUnavailable, MlflowException) as error:
@@ -110,11 +114,11 @@ def settle_hold(plan: Deployment, hold: Hold) -> bool:
             "held at version %s: MLflow does not take the move of %s: %s",
             hold.version, plan.alias, str(error).split("\n")[0],
         )  # fmt: skip
-        return False
+        return None
     with plan.records.changing() as record:
         if record.hold == hold:
             record.hold = None
-    return True
+    return names
 
 
 def expect_still_wanted(plan: Deployment, target: Wanted) -> None:
@@ -158,7 +162,8 @@ def find_archive(plan: Deployment, target: Wanted, *, retry: bool) -> tuple[Good
     Raises:
         VersionFailed: It cannot be built, or is not the one on record.
         RegistryUnavailable: MLflow went away meanwhile.
-        NotNow: It was deleted or moved meanwhile, or the disk is full.
+        NotNow: It was deleted or moved meanwhile, the disk is full, or a build was ended or came
+            upon such circumstances itself.
     """
     if target.good is not None:
         return target.good, loading.expect_unaltered(plan, target.good)
@@ -210,9 +215,8 @@ def _build(version: ModelVersion, store: Path) -> None:
     """Build in a process of its own, so that a watch does not keep torch in memory."""
     done = subprocess.run(
         [
-            sys.executable, "-m", "scripts.build_mar",
-            "--model-name", str(version.name), "--version", str(version.version),
-            "--out", str(store), "--replace",
+            sys.executable, "-m", "scripts.archive.build_process",
+            str(version.name), str(version.version), str(store),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -220,6 +224,14 @@ def _build(version: ModelVersion, store: Path) -> None:
         check=False,
     )  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+    said = f"{lines[-1].removeprefix('error: ').rstrip('.')}."
+    if done.returncode < 0:
+        raise NotNow(
+            f"version {version.version}: expected its build to end by itself, got signal "
+            f"{-done.returncode}. If memory was short, free some."
+        )
+    if done.returncode in (os.EX_TEMPFAIL, INTERRUPTED):
+        raise NotNow(f"version {version.version}: not built now: {said}")
     if done.returncode != 0:
-        raise ValueError(f"not built: {lines[-1].removeprefix('error: ').rstrip('.')}.")
+        raise ValueError(f"not built: {said}")
     logger.info("%s", lines[-1])

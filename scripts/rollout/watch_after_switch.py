@@ -47,6 +47,19 @@ def between(begin: Answers, end: Answers) -> Failures:
     return Failures(failed=end.failed - begin.failed - expired, total=end.total - begin.total)
 
 
+def expect_default(plan: Deployment, version: str) -> Loaded:
+    """
+    Return the default version.
+
+    Raises:
+        Superseded: It is another one than `version`, or a rollback is about to make it so.
+    """
+    found, hold = plan.server.default(), plan.records.read().hold
+    if found is None or found.version != version or (hold is not None and hold.version != version):
+        raise Superseded(f"version {version}: another one is the default meanwhile")
+    return found
+
+
 def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> None:
     """
     Watch the default version.
@@ -66,12 +79,7 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
     begin, end_s = server.answers(), time.monotonic() + plan.watch_s
     probes = scored = 0
     while True:
-        now = server.default()
-        hold = plan.records.read().hold
-        if now is None or now.version != golden.version or (
-            hold is not None and hold.version != golden.version
-        ):  # fmt: skip
-            raise Superseded(f"version {golden.version}: another one is the default meanwhile")
+        now = expect_default(plan, golden.version)
         if now.pids != loaded.pids or now.ready < loaded.ready:
             raise VersionFailed(
                 f"version {golden.version}: expected its {loaded.ready} workers to live, got one "
@@ -84,6 +92,7 @@ def watch(plan: Deployment, golden: Golden, loaded: Loaded, usual: Failures) -> 
             try:
                 golden.compare(index, code, reply)
             except ValueError as error:
+                expect_default(plan, golden.version)  # else the other one was asked
                 raise VersionFailed(f"version {golden.version}: {error}") from error
             scored += 1
         most = max(MAX_FAILED_SHARE, 2 * usual.share)

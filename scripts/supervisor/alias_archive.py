@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from scripts.archive import last_known_alias, mar_file
 from scripts.archive.ensure_archive import archive_of
@@ -27,8 +28,9 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     Return the archive of the version that the alias names.
 
     An empty embedded registry gets the shipped checkpoint first. A missing archive is built; one
-    that was built from other files of `handler/` is rebuilt. With the registry out of reach, or an
-    archive that is not published there yet, the last one of the store is taken, and it is said.
+    that was built from other files of `handler/` is rebuilt. With the registry out of reach, an
+    archive that is not published there yet, or a build that the circumstances ended, the last one
+    of the store is taken, and it is said.
 
     Raises:
         ValueError: The alias names nothing.
@@ -38,7 +40,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     connect(is_patient=False)  # a start does not wait
     try:
         version = _resolve(name, alias)
-    except model_versions.RegistryUnavailable as error:
+    except (model_versions.RegistryUnavailable, MlflowException) as error:
         if not mar_file.archives_of(store, name):
             raise NoArchive(
                 f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
@@ -51,7 +53,8 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
         return _good_instead(store, name, str(version.version), *refused)
     try:
         target = archive_of(version, store, _build_here).path
-    except NotNow as error:  # a watch takes it once it is there
+    except (NotNow, model_versions.RegistryUnavailable, MlflowException) as error:
+        # A watch takes it once that is over.
         if not mar_file.archives_of(store, name):
             raise NoArchive(f"{error} No archive is in {store} to fall back on.") from error
         return _last_resort(store, name, alias, known, str(error).rstrip("."))

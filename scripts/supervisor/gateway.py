@@ -25,6 +25,7 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import LOOPBACK
+from scripts.server.state import replace_text
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +113,10 @@ class Gateway:
             "WEB_READY_URL": settings.ready_url,
             "MODELS": settings.models,
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if self._log is not None:  # TorchServe's start makes the folder, and may come later
-            self._log.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._log is not None:  # TorchServe's start makes the folder, and may come later
+                self._log.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as stack:
                 out: IO[str] | None = (
                     stack.enter_context(self._log.open("a")) if self._log else None
@@ -129,12 +130,11 @@ class Gateway:
                     stderr=subprocess.STDOUT if out else None,
                     start_new_session=True,  # Ctrl-C is the supervisor's to handle
                 )
-        except OSError as error:
+            pid = self._process.pid
+            record = {"pid": pid, "started_at_s": process_start.started_at_s(pid)}
+            replace_text(self._folder / RECORD, json.dumps(record) + "\n")
+        except OSError as error:  # a full disk, too, where it may run without being on record
             logger.warning("gateway: %s", error)
-            return
-        pid = self._process.pid
-        record = {"pid": pid, "started_at_s": process_start.started_at_s(pid)}
-        (self._folder / RECORD).write_text(json.dumps(record) + "\n")
 
     def wait(self, hurry: threading.Event, limit_s: float = ANSWERS_S) -> None:
         """Wait until it takes connections, so that an address that is told answers."""

@@ -182,7 +182,8 @@ class LastingServer:
         tries = 0
         while True:
             if (front := self._find_front()) is not None:
-                front.hold()
+                with contextlib.suppress(OSError):  # a full disk: a moment of 404 in place of 503
+                    front.hold()
             process.stop(self.server or server, patience_s=0)
             reap()
             if self._stopping.wait(self._pause_s):
@@ -198,7 +199,10 @@ class LastingServer:
                 logger.warning("TorchServe: start %d failed: %s", tries + 1, error)
             tries += 1
         if is_draining:  # a drain counts from the server's start, and this one is meant as well
-            drain.mark(state)
+            try:
+                drain.mark(state)
+            except OSError as error:
+                logger.warning("the drain is over, it cannot be marked anew: %s", error)
         self.down_since_s = None
         self._readiness.look()
         logger.warning(

@@ -90,6 +90,7 @@ class Choice:
             KeyboardInterrupt: `stopping` was set before the answer came.
             SystemExit: There is none, or a name that the registry does not know; that process has
                 said why.
+            RuntimeError: That process was killed, and has not.
         """
         while not self._receiver.poll(POLL_S):
             if stopping.is_set():
@@ -99,7 +100,13 @@ class Choice:
             return found
         except EOFError:
             self._process.join()
-            raise SystemExit(self._process.exitcode or FAILED) from None
+            status = self._process.exitcode or FAILED
+            if status < 0:
+                raise RuntimeError(
+                    "process that finds or builds the archive: expected its answer, got its end by "
+                    f"signal {-status}. If memory was short, free some."
+                ) from None
+            raise SystemExit(status) from None
 
     def close(self) -> None:
         """End the process and its children if nobody waits for the answer."""

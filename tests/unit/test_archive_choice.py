@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from scripts.archive import archives_in_registry, last_known_alias, mar_file
 from scripts.archive.ensure_archive import archive_of
 from scripts.rollout.deployment_records import Good, Hold, Record, Records
 from scripts.server.http_client import NotNow
+from scripts.server.models import ServedModel
 from scripts.server.state import StateDir
-from scripts.supervisor import alias_archive
-from scripts.supervisor.start_archive import Served, after_a_crash
+from scripts.supervisor import alias_archive, start_archive
+from scripts.supervisor.start_archive import Chosen, Served, after_a_crash
 from training.registry.model_versions import RegistryUnavailable
 
 
@@ -119,6 +125,63 @@ def test_without_the_registry_a_start_serves_nothing_that_was_refused(
         assert "does not answer" in caplog.text
         assert "quarantined: golden pictures: 12 points off. Serving version 2" in caplog.text
         last_known_alias.write("iqa", "staging", store / "iqa-3.mar")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MlflowException("set_tag: 503"),
+        RegistryUnavailable("registry: expected an answer, got none."),
+        NotNow("portraits-1.mar: expected its proof within 120 s, got no end of it."),
+    ],
+)
+@pytest.mark.parametrize("has_old", [True, False])
+def test_what_ends_the_build_of_one_model_does_not_end_the_start_of_the_others(
+    store: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, has_old: bool
+) -> None:
+    """It gets its last archive, or it is named with the reason."""
+    monkeypatch.setattr(alias_archive, "connect", lambda **_: None)
+    monkeypatch.setattr(alias_archive, "_resolve", lambda name, alias: ModelVersion(name, "1", 0))
+    monkeypatch.setattr(mar_file, "read_provenance", lambda mar: {})
+    old = store / "portraits-0.mar"
+    if has_old:
+        old.write_text("archive 0")
+
+    def archive_of(version: ModelVersion, store: Path, build: object) -> mar_file.Reading:
+        if version.name == "portraits":
+            raise error
+        return mar_file.Reading(store / "iqa-1.mar")
+
+    monkeypatch.setattr(alias_archive, "archive_of", archive_of)
+    models = [ServedModel(name=name, alias="staging") for name in ("iqa", "portraits")]
+    plan: Any = SimpleNamespace(
+        models=models, state=StateDir.at(store / "state"), store=store, debug=True
+    )
+    sent: list[Chosen] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        start_archive._choose(plan, SimpleNamespace(send=sent.append))  # type: ignore[arg-type]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    (chosen,) = sent
+    assert chosen.mars == {"iqa": store / "iqa-1.mar"} | ({"portraits": old} if has_old else {})
+    assert list(chosen.refused) == ([] if has_old else ["portraits"])
+
+
+def _die(plan: object, sender: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_start_whose_archive_is_not_built_for_want_of_memory_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody else can: the process that builds was killed before it could say a word."""
+    monkeypatch.setattr(start_archive, "_choose", _die)
+    choice = start_archive.Choice(None, "fork")  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="expected its answer, got its end by signal 9"):
+        choice.wait(threading.Event())
+    choice.close()
 
 
 @pytest.mark.parametrize("source", ["", archives_in_registry.REGISTRY])

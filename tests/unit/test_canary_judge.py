@@ -65,6 +65,31 @@ def test_equal_versions_are_refused_no_more_often_than_stated(failed: float) -> 
     assert alarms <= stats.binom.isf(0.001, 150, candidate_verdict.FALSE_ALARMS)
 
 
+@pytest.mark.parametrize(("failed", "slow", "n_old"), [(0.03, 0.0, 30), (0.0, 0.15, 20)])
+def test_few_answers_of_the_old_version_are_no_reason_to_refuse_an_equal_one(
+    failed: float, slow: float, n_old: int
+) -> None:
+    """By chance none of them failed, or none of them was of a large picture."""
+    rng = np.random.default_rng(3)
+
+    def arm(n: int) -> Arm:
+        n_failed = int(rng.binomial(n, failed))
+        seconds = np.where(rng.random(n - n_failed) < slow, 0.15, 0.03)
+        return Arm(failed=n_failed, seconds=list(seconds))
+
+    alarms = sum(
+        candidate_verdict.fault(arm(600), arm(n_old), BOUNDS, is_last=True) is not None
+        for _ in range(150)
+    )
+    assert alarms <= stats.binom.isf(0.001, 150, candidate_verdict.FALSE_ALARMS)
+
+
+def test_failures_are_refused_where_the_old_version_was_not_asked() -> None:
+    """Then the bound of any version holds."""
+    said = candidate_verdict.fault(Arm(failed=9), Arm(), BOUNDS, is_last=True)
+    assert said is not None and "got 9 of 9" in said
+
+
 def test_a_candidate_on_a_bound_is_refused_no_more_often_than_stated() -> None:
     """As slow and as shifted as is allowed: the worst that may pass."""
     rng = np.random.default_rng(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from scripts.rollout.follow_alias import (
     follow,
     pause_s,
 )
+from scripts.rollout.follow_alias_process import _Present
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.http_client import NotNow
 from training.registry.model_versions import RegistryUnavailable
@@ -96,3 +98,17 @@ def test_a_signal_in_a_finalizer_ends_the_watch(number: signal.Signals) -> None:
     model = Followed(name="iqa", find=find, moved=threading.Event(), round_ended=rounds.append)
     assert follow([model], 600.0, retry=False) == 0
     assert rounds == ["not_now"]
+
+
+def test_a_fault_after_a_round_does_not_end_the_following(caplog: pytest.LogCaptureFixture) -> None:
+    """A thread that ended would follow nothing, in a process that lives on: it is only said."""
+    rounds: list[str] = []
+
+    def find() -> Deployment:
+        raise ValueError("--replica: expected letters, got 'server one'.")
+
+    model = Followed(name="iqa", find=find, moved=threading.Event(), round_ended=rounds.append)
+    with contextlib.ExitStack() as stack:
+        _Present(model, stack).round_ended("crashed")
+    assert rounds == ["crashed"]
+    assert "got 'server one'" in caplog.text

@@ -37,6 +37,8 @@ start."""
 VARIANTS: Final = {"full": SHIPPED[MODEL_NAME], "fast": SHIPPED["iqa_fast"]}
 """Shipped checkpoints that score photographs, to choose from under any name."""
 ALIAS: Final = "staging"
+_NO_SUCH: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's codes for what it does not have; any other one says nothing of it."""
 _WHAT_TO_DO: Final = (
     "Use a version that training.train registered: python -m scripts.model_info --all lists them, "
     "python -m scripts.set_alias moves the alias."
@@ -76,11 +78,9 @@ def holder_of(name: str, alias: str) -> ModelVersion | None:
     try:
         return mlflow.MlflowClient().get_model_version_by_alias(name, alias)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in _NO_SUCH:
             return None
-        raise RegistryUnavailable(
-            f"registry {tracking_uri()}: expected an answer, got: {error.message}"
-        ) from error
+        raise _unavailable(error) from error
 
 
 def get(name: str, version: str) -> ModelVersion:
@@ -89,14 +89,23 @@ def get(name: str, version: str) -> ModelVersion:
 
     Raises:
         ValueError: It does not exist.
+        RegistryUnavailable: No answer.
     """
     try:
         return mlflow.MlflowClient().get_model_version(name, version)
     except MlflowException as error:
+        if error.error_code not in _NO_SUCH:
+            raise _unavailable(error) from error
         raise ValueError(
             f"model '{name}': expected a version, got {version!r}: {error.message} "
             "List them: python -m scripts.model_info --all"
         ) from error
+
+
+def _unavailable(error: MlflowException) -> RegistryUnavailable:
+    return RegistryUnavailable(
+        f"registry {tracking_uri()}: expected an answer, got: {error.message}"
+    )
 
 
 def download(name: str, version: str, directory: Path) -> Path:
@@ -160,9 +169,7 @@ def _why_not(name: str, version: str) -> str:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return "expected it in the registry, got none: it was deleted meanwhile."
-        raise RegistryUnavailable(
-            f"registry {tracking_uri()}: expected an answer, got: {error.message}"
-        ) from error
+        raise _unavailable(error) from error
     try:
         flavors = set(mlflow.models.get_model_info(f"models:/{name}/{version}").flavors)
     except Exception:  # no file MLmodel, or whatever a damaged one makes MLflow raise

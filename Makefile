@@ -17,8 +17,8 @@ FAST := tests/unit tests/integration
 BOTH_CORES := --numprocesses 2 --dist loadfile
 # Servers that start, and clients that wait, leave the cores idle between. What measures a time is
 # marked `alone` and has its turn without others (tests/turns.py).
-# The longest files begin first (tests/longest_first.py).
-SERVERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# The longest files begin first (tests/file_order.py).
+SERVERS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 setup:  ## make .venv from the pinned requirements, tests and tools included
 	scripts/setup_env.sh --dev

@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import pytest
 
 from console.paths import ROOT
 from tests.ports import free_ports
-from tests.server import SECRETS, RunningServer
+from tests.server import SECRETS, MakeServer, RunningServer
 from tests.shared import made_once
 
 if TYPE_CHECKING:
@@ -30,12 +30,22 @@ MAY_SKIP = (
     "fonts: expected at least",
     *(f"{program} is not installed" for program in PROGRAMS),
 )
-pytest_plugins = ("tests.turns", "tests.longest_first")
+pytest_plugins = ("tests.turns", "tests.file_order")
 ARCHIVE = "iqa-1.mar"
 MEASURED = {
     "srocc": 0.5, "plcc": 0.5, "krocc": 0.4, "mae": 0.1, "rmse": 0.2,
     "mae_100": 10.0, "rmse_100": 20.0, "n": 10.0, "srocc_ci95": [0.4, 0.6],
 }  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """
+    Let torch compute in one thread, here and in each command that a test runs.
+
+    On a machine whose cores are busy a second thread waits for the first, and it waits by
+    computing: a training run of a test took 56 s with two, 33 s with one.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,14 +84,6 @@ def make_checkpoint(
     policy = DEFAULT if area_px is None else with_area(area_px)
     checkpoint.save(directory, network, facts, policy=policy)
     return directory
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Torch on tiny pictures: a second thread on a busy machine only waits for the first."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -136,11 +138,9 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made / "data"
 
 
-@pytest.fixture(scope="session")
-def make_server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., RunningServer]]:
-    """Prepare servers with ports, store and state of their own; all are stopped at the end."""
+@contextmanager
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeServer]:
+    """Prepare servers with ports, store and state of their own; none outlives the block."""
     made: list[RunningServer] = []
 
     def make(uri: str | None = None, model_store: Path | None = None) -> RunningServer:
@@ -156,9 +156,25 @@ def make_server(
         made.append(server)
         return server
 
-    yield make
-    with ThreadPoolExecutor(4) as pool:  # each waits for its own
-        list(pool.map(lambda server: server.run("--stop"), made))
+    try:
+        yield make
+    finally:
+        for server in made:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def make_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeServer]:
+    """Prepare servers of one file's own; those that still run end with it."""
+    with _servers(tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def make_shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeServer]:
+    """Prepare servers that several files share; they end with the run."""
+    with _servers(tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -171,12 +187,12 @@ def quick(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Quick:
 
 @pytest.fixture(scope="session")
 def shipped(
-    make_server: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+    make_shared_server: MakeServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The shipped model's archive and registry, as the first start on a fresh machine made them."""
 
     def first_start(folder: Path) -> None:
-        server = make_server().start()
+        server = make_shared_server().start()
         shutil.copyfile(server.model_store / ARCHIVE, folder / ARCHIVE)
         registry = server.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
         shutil.copyfile(registry, folder / "mlflow.db")
@@ -187,15 +203,15 @@ def shipped(
 
 
 @pytest.fixture(scope="session")
-def server(make_server: Callable[..., RunningServer], shipped: tuple[Path, Path]) -> RunningServer:
+def server(make_shared_server: MakeServer, shipped: tuple[Path, Path]) -> RunningServer:
     """The shipped model, served by TorchServe alone: one server for all tests that mean that."""
-    return make_server().take(*shipped).start("--no-front")
+    return make_shared_server().take(*shipped).start("--no-front")
 
 
 @pytest.fixture(scope="session")
-def fronted(make_server: Callable[..., RunningServer], shipped: tuple[Path, Path]) -> RunningServer:
+def fronted(make_shared_server: MakeServer, shipped: tuple[Path, Path]) -> RunningServer:
     """The same as it is served by default, behind the front; there are secrets at its start."""
-    fronted = make_server().take(*shipped)
+    fronted = make_shared_server().take(*shipped)
     fronted.environment |= SECRETS
     return fronted.start()
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,23 @@ class RunningServer:
 
     def processes(self) -> list[str]:
         """Return the command lines of all processes, nginx's too, that work in its folder."""
-        found = []
+        return [f"{process.pid}: {line}" for process, line in self._found()]
+
+    def kill(self) -> None:
+        """End it and all that it started, at once: how a server stops has tests of its own."""
+        while found := [process for process, _ in self._found()]:
+            for process in found:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(found, TIMEOUT_S)
+
+    def _found(self) -> Iterator[tuple[psutil.Process, str]]:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 line = " ".join(process.cmdline())  # nginx writes over its environment
                 is_ours = process.environ().get("IQA_STATE_DIR") == str(self.state_dir)
                 if is_ours or str(self.state_dir) in line:
-                    found.append(f"{process.pid}: {line}")
-        return found
+                    yield process, line
 
     def members(self) -> list[int]:
         """Return the process ids of the server's group, Java and workers."""
@@ -162,3 +172,7 @@ class RunningServer:
             for pid, group, stat in rows
             if group == str(state["group"]) and not stat.startswith("Z")
         ]
+
+
+MakeServer = Callable[..., RunningServer]
+"""Prepares one, as the fixtures `make_server` and `make_shared_server` do."""

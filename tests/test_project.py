@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.paths import ROOT
+from tests import file_order
 
 # Each package may import itself, its parent's own modules where it is named, and these. A line of
 # its own for every package: a new one without a line fails.
@@ -218,3 +219,12 @@ def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
         if path.suffix in (".py", ".sh", ".md", ".json", ".yaml", ".toml", ".properties"):
             found = pattern.search(path.read_text())
             assert found is None or path.name == "test_project.py", name
+
+
+def test_files_that_share_a_server_are_there_and_let_others_run() -> None:
+    """What `tests.file_order` names exists; a test that runs alone would hold its neighbours up."""
+    shared = [file for files in file_order.SHARING.values() for file in files]
+    assert len(set(shared)) == len(shared) > 10
+    for file in {*shared, *file_order.LONGEST} - set(file_order.SHARING):
+        text = (ROOT / file).read_text()
+        assert file not in shared or "mark.alone" not in text, file

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.quick import Quick
-from tests.server import SECRETS, RunningServer
+from tests.server import SECRETS, MakeServer, RunningServer
 
 # Of one worker, whatever it has read: 80 MB at its start, and what its allocator keeps.
 MAX_PSS_BYTES = 350_000_000
@@ -49,15 +49,15 @@ def _kilobytes(pid: int, file: str, key: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def server(make_server: Callable[..., RunningServer], quick: Quick) -> RunningServer:
+def server(make_shared_server: MakeServer, quick: Quick) -> RunningServer:
     """TorchServe alone, with a version whose scores take milliseconds."""
-    return make_server().take(quick.archive, quick.registry).start("--no-front")
+    return make_shared_server().take(quick.archive, quick.registry).start("--no-front")
 
 
 @pytest.fixture(scope="session")
-def fronted(make_server: Callable[..., RunningServer], quick: Quick) -> RunningServer:
+def fronted(make_shared_server: MakeServer, quick: Quick) -> RunningServer:
     """The same as it is served by default, behind the front; there are secrets at its start."""
-    fronted = make_server().take(quick.archive, quick.registry)
+    fronted = make_shared_server().take(quick.archive, quick.registry)
     fronted.environment |= SECRETS
     return fronted.start()
 

@@ -18,7 +18,7 @@ from benchmarks.reliability.versions import add_version, put_on_record
 from console.paths import ROOT
 from tests.browser.watched import Watched
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 from training.registry import address, model_versions, promotion, tracking
 from training.registry.pretrained import PRETRAINED
 
@@ -30,7 +30,7 @@ Open = Callable[..., Watched]
 def two_versions(
     empty_store: Path,
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """A server behind a front of its own, which serves version 1 and may be given version 2."""

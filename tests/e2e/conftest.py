@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 
 @pytest.fixture(scope="session")
-def talkative(quick: Quick, make_server: Callable[..., RunningServer]) -> RunningServer:
+def talkative(quick: Quick, make_shared_server: MakeServer) -> RunningServer:
     """A server without a front that logs all it can: each request, a copy, each answer."""
-    other = make_server().take(quick.archive, quick.registry)
+    other = make_shared_server().take(quick.archive, quick.registry)
     folder = other.state_dir.parent
     other.environment |= {
         "FRONT": "0",

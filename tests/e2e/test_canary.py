@@ -18,7 +18,7 @@ from console.paths import ROOT
 from scripts.nginx.split import SplitFront
 from tests.deploying import Answer, Command, Deployer, Load, wait_for
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 from training.registry import address, model_versions
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -87,7 +87,7 @@ class Clients(Load):
 @pytest.fixture(scope="module")
 def serving(
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """A server behind the front, with a copy of the registry and a prediction log."""

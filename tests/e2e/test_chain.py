@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,13 +14,13 @@ from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
 
 from console.paths import ROOT
-from tests.server import RunningServer
+from tests.server import MakeServer
 
 PICTURE = ROOT / "handler" / "golden" / "lighthouse.jpg"
 
 
 def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not(
-    rated: Path, empty_store: Path, tmp_path: Path, make_server: Callable[..., RunningServer]
+    rated: Path, empty_store: Path, tmp_path: Path, make_server: MakeServer
 ) -> None:
     """Two runs on one data set: the better holds staging and is what the server scores with."""
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")

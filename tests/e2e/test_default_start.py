@@ -24,7 +24,7 @@ from tests.attack.wire import GOOD, KEEP, PATH, SMUGGLED, asked, head, sent
 from tests.deploying import wait_for
 from tests.images import encode, photograph
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 PARROTS = ROOT / "handler" / "golden" / "parrots.jpg"
 PICTURE = PARROTS.read_bytes()
@@ -75,7 +75,7 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def fronted(quick: Quick, make_server: Callable[..., RunningServer]) -> Iterator[RunningServer]:
+def fronted(quick: Quick, make_server: MakeServer) -> Iterator[RunningServer]:
     """A server of these tests' own, as it starts by default: they fill Java's memory."""
     fronted = make_server().take(quick.archive, quick.registry).start()
     yield fronted

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ from scripts.nginx.program import nginx_command, nginx_program
 from tests.deploying import SURPLUS, Command, Deployer, wait_for
 from tests.ports import free_port
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 from training.registry import address, model_versions, promotion, tracking
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
@@ -110,7 +110,7 @@ class Fleet:
 def fleet(
     empty_store: Path,
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
     """Version 1 on all three, with a registry of their own."""

@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from console.paths import ROOT
 from scripts.nginx import front_process, settings
 from tests.deploying import Load, wait_for
 from tests.quick import Quick
-from tests.server import RunningServer, path_without
+from tests.server import MakeServer, RunningServer, path_without
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 PATH = "/predictions/iqa"
@@ -31,7 +31,7 @@ PATH = "/predictions/iqa"
 def fronted(
     request: pytest.FixtureRequest,
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """The quick version behind the front, with one worker, so that it is soon busy."""

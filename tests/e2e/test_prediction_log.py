@@ -21,7 +21,7 @@ from scripts.archive.mar_file import sha256_of
 from scripts.prediction_log import maintenance, reading
 from scripts.prediction_log.verify import verify
 from tests.conftest import python
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 PARROTS = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 LIGHTHOUSE = (ROOT / "handler" / "golden" / "lighthouse.jpg").read_bytes()
@@ -221,7 +221,7 @@ def test_an_ordered_stop_loses_no_row(talkative: RunningServer, folder: Path) ->
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_the_start(
-    server: RunningServer, make_server: Callable[..., RunningServer]
+    server: RunningServer, make_server: MakeServer
 ) -> None:
     """Before anything is started."""
     other = make_server(server.environment["MLFLOW_TRACKING_URI"], server.model_store)

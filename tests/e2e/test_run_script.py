@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,9 +17,7 @@ import pytest
 from scripts.build_mar import main as build_mar
 from scripts.server.log_lines import load_failure
 from tests.deploying import wait_for
-from tests.server import RunningServer
-
-MakeServer = Callable[..., RunningServer]
+from tests.server import MakeServer, RunningServer
 
 
 def test_the_first_words_tell_score_addresses_and_next_commands(fronted: RunningServer) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from console.paths import ROOT
 from scripts.archive import mar_file
 from tests.deploying import Load, wait_for
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 NOWHERE = "http://127.0.0.1:9"
@@ -54,7 +54,7 @@ def seen() -> list[tuple[int, int, str]]:
 @pytest.fixture(scope="module")
 def supervised(
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     tmp_path_factory: pytest.TempPathFactory,
     seen: list[tuple[int, int, str]],
 ) -> Iterator[RunningServer]:

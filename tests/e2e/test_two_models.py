@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import requests
 
 from tests.conftest import python
 from tests.deploying import SURPLUS, Command, Deployer, Load, wait_for
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 PARROTS = (Path(__file__).parents[2] / "handler" / "golden" / "parrots.jpg").read_bytes()
 OTHER = "portraits"
@@ -45,7 +45,7 @@ for name in sys.argv[3:]:
 @pytest.fixture(scope="module")
 def both(
     shipped: tuple[Path, Path],
-    make_server: Callable[..., RunningServer],
+    make_server: MakeServer,
     empty_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> RunningServer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -17,7 +17,7 @@ from tests.deploying import Deployer
 from tests.e2e.deploy.steps import SECRET
 from tests.ports import free_port
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 from training.registry import address, model_versions, promotion, tracking
 
 
@@ -40,7 +40,7 @@ def mlflow_server(
 def serving(
     mlflow_server: MlflowServer,
     quick: Quick,
-    make_server: Callable[..., RunningServer],
+    make_shared_server: MakeServer,
     untrained: Path,
 ) -> Iterator[RunningServer]:
     """
@@ -48,7 +48,7 @@ def serving(
 
     Version 2 is registered and has no archive yet; 3, 4 and 5 have theirs.
     """
-    serving = make_server(mlflow_server.uri)
+    serving = make_shared_server(mlflow_server.uri)
     serving.model_store.mkdir()
     shutil.copy(quick.archive, serving.model_store)
     with pytest.MonkeyPatch.context() as patch:

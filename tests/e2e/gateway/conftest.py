@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.asking import ask
 from tests.deploying import wait_for
 from tests.quick import Quick
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 
 
 @pytest.fixture(scope="module")
-def gateway(quick: Quick, make_server: Callable[..., RunningServer]) -> Iterator[RunningServer]:
+def gateway(quick: Quick, make_server: MakeServer) -> Iterator[RunningServer]:
     """The quick version as it is served by default."""
     gateway = make_server().take(quick.archive, quick.registry)
     gateway.environment |= {

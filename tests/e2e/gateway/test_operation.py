@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from scripts.rollout import drain
 from scripts.server.state import StateDir
 from tests.asking import PICTURE, TOKEN, ask, expect_refusal, post, process_of
 from tests.deploying import wait_for
-from tests.server import RunningServer
+from tests.server import MakeServer, RunningServer
 from training.registry import address, model_versions
 
 
@@ -191,7 +190,7 @@ def test_overload_is_refused_as_by_the_front(gateway: RunningServer, path: str) 
 
 
 def test_a_stop_in_the_middle_of_a_batch_loses_no_file(
-    gateway: RunningServer, make_server: Callable[..., RunningServer]
+    gateway: RunningServer, make_server: MakeServer
 ) -> None:
     """What was accepted is scored, also what the gateway has not asked for yet."""
     server = make_server(gateway.environment["MLFLOW_TRACKING_URI"], gateway.model_store)
@@ -210,7 +209,7 @@ def test_a_stop_in_the_middle_of_a_batch_loses_no_file(
 
 
 def test_without_the_web_its_paths_are_not_there(
-    gateway: RunningServer, make_server: Callable[..., RunningServer]
+    gateway: RunningServer, make_server: MakeServer
 ) -> None:
     """`--no-web` leaves it out: no process, no path, predictions as before."""
     server = make_server(gateway.environment["MLFLOW_TRACKING_URI"], gateway.model_store)

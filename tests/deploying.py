@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,8 @@ class Deployer:
                 "scripts.set_alias",
             ]
         )
+        # Now, without the environment of a server: it is there for other files, when that is gone.
+        forkserver.ensure_running()
         os.environ.update(environment)
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 

@@ -17,6 +17,7 @@ from iqa.network.model import ImageNetwork, Network
 from iqa.network.pruned_mobilenet import blocks_of, hidden_channels_in, hidden_channels_of
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
 from iqa.tasks.heads import Causes, Heads, SmallNetwork
+from iqa.tasks.score_scales import ScoreScale
 from PIL import Image
 
 from console.paths import ROOT
@@ -210,20 +211,20 @@ def test_the_shipped_fast_checkpoint_is_whole_and_light() -> None:
         p.numel() for p in whole.parameters()
     )
     assert checkpoint.policy_of(card).area_px < checkpoint.policy_of(whole_card).area_px
-    # Both learnt from the model that was shipped before.
-    assert card["training"]["teacher"] == whole_card["training"]["teacher"]
+    assert whole_card["weights_sha256"] in card["training"]["teacher"]
     assert {"causes", "familiarity", "drift", "calibration", "interval"} <= set(card)
     told = {
-        name: [_quality(one, card, name) for one, card in (fast, full)]
+        name: [_served(one, card, name) for one, card in (fast, full)]
         for name in ("parrots", "parrots_blurred", "lighthouse")
     }
-    assert all(abs(a - b) < 0.1 for a, b in told.values()), told
-    assert told["parrots_blurred"][0] < told["parrots"][0] - 0.2
+    assert all(abs(a - b) < 10 for a, b in told.values()), told
+    assert told["parrots_blurred"][0] < told["parrots"][0] - 20
 
 
-def _quality(network: Network, card: checkpoint.Card, name: str) -> float:
-    """Return what a network says of a golden photograph, by its own policy."""
+def _served(network: Network, card: checkpoint.Card, name: str) -> float:
+    """Return the score that a golden photograph gets, by a network's own policy and scale."""
     with Image.open(ROOT / "handler" / "golden" / f"{name}.jpg") as image:
         pixels = preprocess(image.convert("RGB"), policy=checkpoint.policy_of(card))
     with torch.inference_mode():
-        return float(network(torch.from_numpy(pixels[None].copy()))[0])
+        quality = float(network(torch.from_numpy(pixels[None].copy()))[0])
+    return ScoreScale.of_card(card).score(quality)

@@ -27,11 +27,19 @@ from training.data import ratings
 from training.data.config import add_options
 from training.data.ratings import Ratings, Split
 from training.experiments import ablation_table
-from training.experiments.ablation_rows import CHANGES, MIRRORED, RECIPE, Variant, folder_of
+from training.experiments.ablation_rows import (
+    CHANGES,
+    MIRRORED,
+    RECIPE,
+    Variant,
+    expect_own_rows,
+    folder_of,
+)
 from training.experiments.leave_one_set_out import LEFT_OUT, leave_out
 from training.experiments.sweep_record import SweepRecord, parent_run, shared_settings
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
+from training.loop.task_settings import expect_settings_of
 from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor, with_mirror_image
 from training.networks import by_name as networks
@@ -89,15 +97,18 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant], without: Sequence[s
         0.
 
     Raises:
-        ValueError: The folder holds an ablation of another recipe or of other images.
+        ValueError: The folder holds an ablation of another recipe or of other images, or a variant
+            would be taken for another one.
         KeyboardInterrupt: Interrupted; the same command continues.
     """
     expect_one_process("training.ablation")
     if task_of_data(recipe) is not QUALITY:
         raise ValueError(f"--dataset: expected ratings of quality, got {recipe.dataset}.")
+    for variant in variants:
+        expect_settings_of(QUALITY, dataclasses.replace(recipe, **variant.changes))
     choose_device(recipe.device)  # no such device? said now
     connect()
-    data = ratings.load(recipe)
+    data = ratings.load(recipe, policy=QUALITY.policy_of(recipe))
     if without:
         data = leave_out(data, without)
         logger.info("with a set left out: %s", data.counts())
@@ -106,6 +117,7 @@ def ablate(recipe: TrainConfig, variants: Sequence[Variant], without: Sequence[s
         settings=shared_settings(recipe, without=("run_name",)),
         digests={name: split.digest() for name, split in data.splits.items()},
     )
+    expect_own_rows(variants, record.cells)
     title = recipe.run_name or f"ablation-{recipe.dataset}"
     with parent_run(recipe.experiment, title, record) as parent_run_id:
         for variant in (Variant(RECIPE, {}), *variants):
@@ -143,6 +155,9 @@ def _train_variant(
         resume=(out / STATE_FILE).exists(),
         **variant.changes,
     )
+    policy = QUALITY.policy_of(config)
+    splits = {name: split.seen_by(policy) for name, split in data.splits.items()}
+    data = dataclasses.replace(data, splits=splits)
     trainer = Trainer(config, QUALITY, data, record.digests)
     with trainer.tracked(record.parent_run_id) as run_id:
         trainer.run()
@@ -159,7 +174,7 @@ def _train_variant(
             np.save(folder / file, predict(one, split, workers=config.workers, title="to compare"))
             rows[name] = {
                 "folder": folder.name,
-                "changes": {key: str(value) for key, value in variant.changes.items()},
+                "changes": variant.recorded,
                 "best_epoch": trainer.state.best_epoch,
                 "seconds": round(trainer.state.epoch_seconds),
                 "run_id": run_id,

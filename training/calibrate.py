@@ -8,6 +8,7 @@ Both are fitted on validation images and written into the card; the weights stay
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from training.compute.device import choose_device
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.data.dataset_layouts import SPLITS
-from training.data.ratings import ALL, Split
+from training.data.ratings import ALL, Ratings, Split
 from training.measure import calibration, plots
 from training.measure.predict import predict, torch_predictor
 from training.measure.score_bands import (
@@ -94,9 +95,13 @@ def main(argv: list[str] | None = None) -> int:
                 "whose reply is not calibrated."
             )
         needed = () if arguments.split == ALL else (arguments.split,)
-        data = ratings.load(data_config(arguments), needed, policy=checkpoint.policy_of(card))
+        config = data_config(arguments)
+        data = ratings.load(config, needed, policy=checkpoint.policy_of(card))
+        _expect_unseen(data, arguments.split, card)
+        if config.limit is not None:  # a part of what was trained on has another digest
+            whole = ratings.load(dataclasses.replace(config, limit=None), needed)
+            _expect_unseen(whole, arguments.split, card)
         split = data.split(arguments.split)
-        _expect_unseen(split, card)
         device = choose_device(arguments.device)
         predictor = torch_predictor(network.to(device), device)
         quality = predict(predictor, split, workers=arguments.workers, title="calibrate")
@@ -112,16 +117,17 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(command, arguments.debug)
 
 
-def _expect_unseen(split: Split, card: checkpoint.Card) -> None:
+def _expect_unseen(data: Ratings, name: str, card: checkpoint.Card) -> None:
     """Refuse images that the network was trained on, and those that test it in the end."""
     digests = card.get("data", {}).get("digests", {})
-    own = split.digest()
-    for name, verb in (("train", "trained"), ("test", "tested")):
-        if own == digests.get(name):
-            raise ValueError(
-                f"--split: expected pictures of the validation split, got those that the model "
-                f"was {verb} on. Use --split val."
-            )
+    for split in data.splits.values() if name == ALL else [data.splits[name]]:
+        own = split.digest()
+        for known, verb in (("train", "trained"), ("test", "tested")):
+            if own == digests.get(known):
+                raise ValueError(
+                    f"--split: expected pictures of the validation split, got those that the model "
+                    f"was {verb} on. Use --split val."
+                )
 
 
 def _report(facts: dict[str, Any], quality: Vector, split: Split, out: Path) -> None:

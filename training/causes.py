@@ -36,8 +36,16 @@ from training.data.photographs import read_pictures
 from training.graph import precision
 from training.graph.export import export_onnx
 from training.heads import evaluate_causes, network
-from training.heads.image_sources import WELL_RATED, Source, well_rated
-from training.heads.samples import KINDS, Samples, camera_damaged, collect, distorted
+from training.heads.image_sources import WELL_RATED, well_rated
+from training.heads.samples import (
+    KINDS,
+    Samples,
+    Source,
+    cache_folder,
+    camera_damaged,
+    collect,
+    distorted,
+)
 
 # Exposure, contrast and colour are learnt with them, but what is meant looks like a fault there.
 SHIPPED: Final = ("blur", "noise", "compression")
@@ -80,8 +88,8 @@ def main(argv: list[str] | None = None) -> int:
         config = dataclasses.replace(data_config(arguments), limit=None)
         split = ratings.load(config, ("train",)).split("train")
         tests = pictures_of(arguments.test_pictures)
-        cache = arguments.features / card["weights_sha256"][:12]
-        with features_of(weights, arguments.graph, backbone) as runtime:
+        with features_of(weights, card, arguments.graph, backbone) as runtime:
+            cache = cache_folder(arguments.features, card, runtime)
             taken = partial(collect, runtime=runtime, cache=cache, policy=policy)
             samples = taken(
                 well_rated(split, arguments.pictures, arguments.well_rated), camera_damaged,
@@ -155,15 +163,22 @@ def expect_taps(card: checkpoint.Card) -> str:
 
 
 @contextmanager
-def features_of(weights: Network, graph: Path | None, backbone: str) -> Iterator[Runtime]:
-    """Open the graph of a folder with its features; without one, the network's in float32."""
+def features_of(
+    weights: Network, card: checkpoint.Card, graph: Path | None, backbone: str
+) -> Iterator[Runtime]:
+    """
+    Open the graph of a folder with its features; without one, the network's in float32.
+
+    Raises:
+        ValueError: The graph is another network's.
+    """
     with tempfile.TemporaryDirectory() as directory:
         name, path = "f32", Path(directory) / GRAPH_FILE
         if graph is None:
             export_onnx(weights, path)
         else:
             path = graph / GRAPH_FILE
-            name = json.loads((graph / precision.GATE_FILE).read_text())["precision"]
+            name = precision.read_gate(graph, card["weights_sha256"]).precision
         yield OpenVINORuntime(path, 1, name, backbone)
 
 
@@ -173,10 +188,8 @@ def pictures_of(folder: Path | None) -> list[Source]:
     def opened(body: bytes) -> Image.Image:
         return Image.open(io.BytesIO(body)).convert("RGB")
 
-    return [
-        (name, lambda body=body: opened(body))  # type: ignore[misc]  # bound now, not at the end
-        for name, body in read_pictures(folder, "--test-pictures").items()
-    ]
+    bodies = read_pictures(folder, "--test-pictures")
+    return [Source(name, partial(bytes, body), opened) for name, body in bodies.items()]
 
 
 def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:

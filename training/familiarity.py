@@ -40,6 +40,7 @@ from training.heads import evaluate_familiarity, network
 from training.heads.image_sources import any_rated, well_rated
 from training.heads.samples import (
     Samples,
+    cache_folder,
     camera_damaged,
     collect,
     originals,
@@ -89,11 +90,11 @@ def main(argv: list[str] | None = None) -> int:
         weights, card = checkpoint.load(folder)
         backbone = expect_taps(card)
         data = ratings.load(data_config_of(arguments))
-        with features_of(weights, arguments.graph, backbone) as runtime:
+        with features_of(weights, card, arguments.graph, backbone) as runtime:
             taken = partial(
                 collect,
                 runtime=runtime,
-                cache=arguments.features / card["weights_sha256"][:12],
+                cache=cache_folder(arguments.features, card, runtime),
                 policy=checkpoint.policy_of(card),
             )
             photographs, drawn, odd = _learnt_from(arguments, data, taken)

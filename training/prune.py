@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         print(
             f"written: {arguments.out}\nTrain it: python -m training.train --weights "
             f"{arguments.out / checkpoint.WEIGHTS_FILE} --keep-head --teacher "
-            f"{arguments.checkpoint} --area-px {policy.area_px} --dataset {data.name} ..."
+            f"{arguments.checkpoint} --area-px {policy.area_px} --dataset {arguments.dataset} ..."
         )
         return 0
 

@@ -37,6 +37,7 @@ from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
 from training.loop.run_state import STATE_FILE
 from training.loop.starting_weights import start_from
+from training.loop.task_settings import expect_settings_of
 from training.loop.trainer import BEST
 from training.registry import model_versions
 from training.registry.address import connect
@@ -119,6 +120,7 @@ def sweep(config: TrainConfig, cells: list[Cell], weights_of: dict[str, str]) ->
         for cell in cells
     }
     task = task_of_data(config)
+    expect_settings_of(task, config)
     data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
     record = SweepRecord.open(
         config.out or Path("runs") / f"sweep-{config.dataset}",

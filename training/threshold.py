@@ -9,6 +9,7 @@ lines are what a server's model-config.yaml takes, which then answers with a `de
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -103,8 +104,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         choose = _rule(arguments)
+        if arguments.scores is not None:
+            _expect_no_pictures(parser, arguments)
         scores, rated = _scored(arguments)
-        is_good = rated >= arguments.good_from
+        is_good = _is_good(rated, arguments)
         found, promised = threshold_errors.expected(choose, scores, is_good)
         document: dict[str, Any] = {
             "accept_at": found.accept_at,
@@ -142,6 +145,12 @@ def _rule(arguments: argparse.Namespace) -> Chooser:
         raise ValueError(
             f"the rule: expected one of {'; '.join(rules)}, got {' and '.join(named) or 'none'}."
         )
+    for name, rule in (("reject_below", "--accept-at"), ("cost_review", "--cost-false-accept")):
+        if getattr(arguments, name) is not None and rule not in named[0]:
+            raise ValueError(
+                f"{_option(name)}: expected it with {rule} alone, got it with {named[0]}. Leave it "
+                "out."
+            )
     if arguments.keep_best is not None:
         return threshold_errors.keeping(arguments.keep_best)
     if arguments.accept_at is not None:
@@ -165,17 +174,43 @@ def _rule(arguments: argparse.Namespace) -> Chooser:
     )
 
 
+def _expect_no_pictures(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse what says which pictures a model scores: there are scores already."""
+    names = {field.name for field in dataclasses.fields(DataConfig)} - {"mos_range", "columns"}
+    names |= {"model", "split", "check_split"}
+    given = [n for n in sorted(names) if getattr(arguments, n) != parser.get_default(n)]
+    if given:
+        raise ValueError(
+            f"--scores: expected a file of scores alone, got it with "
+            f"{', '.join(map(_option, given))}. Leave that out, or --scores."
+        )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _is_good(rated: Vector, arguments: argparse.Namespace) -> NDArray[np.bool_]:
+    """Tell which ratings are good; 57 of 100, taken to [0, 1] and back, is a little less."""
+    is_good: NDArray[np.bool_] = rated >= arguments.good_from - 1e-9
+    return is_good
+
+
 def _scored(arguments: argparse.Namespace, split: str | None = None) -> tuple[Vector, Vector]:
     """Return scores and ratings of a split, both on 0-100."""
     if arguments.scores is not None:
-        if arguments.model or arguments.check_split:
-            raise ValueError("--scores: expected no --model and no --check-split beside it.")
         table = read_ratings(
             arguments.scores, ("score", "mos"), headers=_headers(arguments.columns),
             remedy="Name the column of scores score, and that of ratings mos.",
         )  # fmt: skip
         low_high = arguments.mos_range or (0.0, 100.0)
-        return table.numbers("score"), 100 * quality_of_mos(table.numbers("mos"), low_high)
+        scores = table.numbers("score")
+        if scores.min() < 0 or scores.max() > 100 or scores.max() <= 1:
+            raise ValueError(
+                f"--scores: expected scores on 0-100, got {scores.min():g} to {scores.max():g}. "
+                "Rescale the column to 0-100."
+            )
+        return scores, 100 * quality_of_mos(table.numbers("mos"), low_high)
     if arguments.model is None:
         raise ValueError("--model: expected it, or --scores with a file of scores, got neither.")
     network, card = load_model(arguments.model)
@@ -203,7 +238,7 @@ def _checked(arguments: argparse.Namespace, found: Thresholds) -> dict[str, Any]
     return {
         "n": len(scores),
         "rates": threshold_errors.with_intervals(
-            scores >= found.accept_at, scores < found.reject_below, rated >= arguments.good_from
+            scores >= found.accept_at, scores < found.reject_below, _is_good(rated, arguments)
         ),
     }
 

@@ -7,7 +7,6 @@ One page, read downward: data, epochs (`training.loop.trainer`), calibration, te
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
@@ -33,6 +32,7 @@ from training.data.targets import some
 from training.graph import export
 from training.loop import defaults
 from training.loop.config import TrainConfig, train_config
+from training.loop.task_settings import expect_settings_of
 from training.loop.trainer import Trainer
 from training.measure import evaluation, plots
 from training.measure.predict import predict, torch_predictor
@@ -40,7 +40,7 @@ from training.networks import by_name as networks
 from training.registry import dvc_lock, model_versions, promotion
 from training.registry.address import connect
 from training.tasks.task import TrainingTask
-from training.tasks.task_table import CLASSES, TRAINING_TASKS, task_of_data
+from training.tasks.task_table import TRAINING_TASKS, task_of_data
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,6 @@ logger = logging.getLogger(__name__)
 HISTORY_FILE: Final = "history.json"
 TRAIN_SECONDS: Final = "train_seconds"
 OF_A_COMMIT: Final = ("git_commit", "git_is_dirty")
-OF_CLASSES_ALONE: Final = ("channels", "augment", "label_smoothing", "class_weights")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,8 +108,7 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
                 config.model_name, config.alias or model_versions.ALIAS
             )  # away? said now
         task = task_of_data(config)
-        if task is not CLASSES:
-            expect_no_settings_of_classes(config)
+        expect_settings_of(task, config)
         data = ratings.load(config, targets=task.targets, policy=task.policy_of(config))
         digests = {name: split.digest() for name, split in data.splits.items()}
         warn_of_duplicates(data)
@@ -132,22 +130,6 @@ def train(config: TrainConfig, parent_run_id: str | None = None) -> promotion.Re
             if config.alias:
                 promotion.promote_if_better(config.alias, registered, data.splits["val"])
     return registered
-
-
-def expect_no_settings_of_classes(config: TrainConfig) -> None:
-    """
-    Check that nothing is asked for that only classes have.
-
-    Raises:
-        ValueError: It would be ignored.
-    """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in OF_CLASSES_ALONE and value != field.default:
-            raise ValueError(
-                f"--{field.name.replace('_', '-')}: expected it for data of classes, got {value!r} "
-                f"with --dataset {config.dataset}, which has ratings. Leave it out."
-            )
 
 
 def evaluate(

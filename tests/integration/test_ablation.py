@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +12,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from iqa.network import checkpoint
 
 from training import ablation, demo_data
 from training.experiments import ablation_rows
@@ -35,7 +37,7 @@ def run_ablation(demo: Path, tmp_path: Path, store: str) -> Ablation:
 def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     run_ablation: Ablation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A table and a plot, in the folder and in MLflow; a second call trains what is new."""
+    """A table and a plot, also in MLflow; a second call trains what is new; each has its area."""
     folder = tmp_path / "ablation"
     assert run_ablation("--changes", "squared error:loss=mse") == 0
     record = json.loads((folder / "sweep.json").read_text())
@@ -49,12 +51,14 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     assert not np.array_equal(recipe, changed)
     told = capsys.readouterr().out
     assert "| squared error | " in told
+    assert _area_px(folder / "the-recipe") == _area_px(folder / "squared-error") == 12288
     began = [cell["run_id"] for cell in record["cells"].values()]
 
-    assert run_ablation("--changes", "squared error:loss=mse", "calm:lr=1e-5,dropout=0") == 0
-
+    calm = "calm:lr=1e-5,dropout=0,area_px=9216"
+    assert run_ablation("--changes", "squared error:loss=mse", calm) == 0
     record = json.loads((folder / "sweep.json").read_text())
     assert [cell["run_id"] for cell in record["cells"].values()][:3] == began
+    assert _area_px(folder / "calm") == 9216
     table = pd.read_csv(folder / "ablation.csv")
     assert table["name"][0] == ablation_rows.RECIPE
     assert set(table["name"]) == set(record["cells"])
@@ -72,6 +76,10 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     assert logged == {"ablation.csv", "ablation.md", "ablation.svg"}
 
 
+def _area_px(folder: Path) -> int:
+    return checkpoint.policy_of(checkpoint.load_card(folder / "best")).area_px
+
+
 def test_another_recipe_in_the_same_folder_is_refused(
     run_ablation: Ablation, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,11 +87,17 @@ def test_another_recipe_in_the_same_folder_is_refused(
     assert run_ablation("--changes", "squared error:loss=mse") == 0
     assert run_ablation("--changes", "squared error:loss=mse", "--lr", "1e-5") == 1
     assert "expected the settings that this sweep began with (lr=0.0003)" in capsys.readouterr().err
+    assert run_ablation("--changes", "squared error:loss=mse+rank") == 1
+    assert "expected 'squared error' to be {'loss': 'mse'}" in capsys.readouterr().err
+    assert run_ablation("--changes", "squared error:loss=mse", "--image-size", "64", "64") == 1
+    assert "--image-size: expected it for data of classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "text", ["mse", "mse:", "mse:loss", "mse:loss=l1", "x:lr=fast", "x:lr=-1", "x:nothing=1"]
-)
+    "text",
+    ["mse", "mse:", "mse:loss", "mse:loss=l1", "x:lr=fast", "x:lr=-1", "x:nothing=1",
+     "x:resume=True", "x:dataset=csv", "x:keep_head=maybe"],
+)  # fmt: skip
 def test_a_change_that_cannot_be_read_is_wrong_usage(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +105,33 @@ def test_a_change_that_cannot_be_read_is_wrong_usage(
     with pytest.raises(SystemExit, match="2"):
         ablation.main(["--changes", text])
     assert "expected NAME:SETTING=VALUE, e.g. 'MSE alone:loss=mse'" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_on_or_off_is_read_as_said() -> None:
+    """False is off: `bool("False")` is True."""
+    for text, is_on in (("False", False), ("true", True)):
+        variant = ablation_rows.Variant.parse(f"x:weights=w.safetensors,keep_head={text}")
+        assert variant.changes["keep_head"] is is_on
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["rates * 3:lr=9e-4", "rates / 3:lr=1e-4"], "got 'rates / 3' beside 'rates * 3'"),
+        (["Calm:lr=1e-4"], "got 'Calm' beside 'calm'"),
+        (["***:lr=1e-4"], "got '***' beside 'no letter or digit'"),
+        (["x:lr=1e-4", "x:lr=1e-3"], "expected 'x' to be {'lr': '0.0001'}, got {'lr': '0.001'}"),
+        (["calm:lr=1e-4"], "expected 'calm' to be {'lr': '1e-05'}, got {'lr': '0.0001'}"),
+        (["the recipe:lr=1e-4"], "expected 'the recipe' to be as it is"),
+    ],
+)
+def test_a_row_is_never_another_variants(changes: list[str], message: str) -> None:
+    """Names that share a folder, and a name that stood for another change, are refused."""
+    variants = [ablation_rows.Variant.parse(text) for text in changes]
+    finished = {"calm": {"changes": {"lr": "1e-05"}}}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ablation_rows.expect_own_rows(variants, finished)
+    ablation_rows.expect_own_rows([ablation_rows.Variant("calm", {"lr": 1e-5})], finished)
 
 
 def test_every_change_that_is_tried_by_default_is_another_recipe() -> None:

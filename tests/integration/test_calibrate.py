@@ -125,10 +125,12 @@ def test_the_graph_that_is_served_is_measured_beside_torch(
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("part", [[], ["--split", "all"], ["--limit", "20"]])
 def test_pictures_that_the_model_knows_are_refused(
-    folder: Path, pictures: Path, tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On training pictures a network looks better than it is; the test split judges in the end."""
+    folder: Path, pictures: Path, tmp_path: Path, split: str, part: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """On training pictures a network looks better than it is, also among others, or on a part."""
     config = options(pictures, tmp_path / "calibration.json")
     labels = pd.read_csv(pictures / "labels.csv")
     chosen = labels[labels["set"] == "validation"]
@@ -139,7 +141,7 @@ def test_pictures_that_the_model_knows_are_refused(
     )
     checkpoint.change_card(folder, {"data": {"digests": {split: known.digest()}}})
     before = (folder / checkpoint.CARD_FILE).read_bytes()
-    assert command.main(["--checkpoint", str(folder), *config]) == 1
+    assert command.main(["--checkpoint", str(folder), *config, *part]) == 1
     assert "expected pictures of the validation split" in capsys.readouterr().err
     assert (folder / checkpoint.CARD_FILE).read_bytes() == before
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,11 @@ from training.compute.parallel import (
     expect_one_process,
     process_group,
 )
+from training.data import ratings
 from training.data.images import EpochBatches
 from training.loop.config import TrainConfig
 from training.loop.step import Step
+from training.loop.trainer import Trainer
 from training.tasks.task_table import QUALITY
 
 WEIGHTS = ROOT / "training" / "pretrained" / "model.safetensors"
@@ -47,11 +50,16 @@ def _gradients(one: ProcessGroup) -> list[torch.Tensor]:
     return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
 
 
-def _one_of_two(rank: int, port: int, out: str) -> None:
+def _join(rank: int, port: int) -> None:
+    torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
+
+
+def _one_of_two(rank: int, port: int, out: str) -> None:
+    _join(rank, port)
     with process_group(torch.device("cpu")) as both:
         assert (both.rank, both.size, both.is_first) == (rank, 2, rank == 0)
         torch.save(_gradients(both), f"{out}/{rank}.pt")
@@ -72,6 +80,43 @@ def test_two_processes_take_the_gradients_of_the_whole_batch(tmp_path: Path) -> 
         for one, other in zip(alone, shared, strict=True):
             apart = torch.linalg.vector_norm(one - other)
             assert apart <= 1e-4 * torch.linalg.vector_norm(one) + 1e-6
+
+
+def _trained_by_one_of_two(rank: int, port: int, data_dir: str, out: str) -> None:
+    _join(rank, port)
+    config = TrainConfig(
+        data_dir=Path(data_dir), out=Path(out), weights="none", limit=8, batch_size=4, crop_px=64,
+        area_px=12288, lr=1e-5, workers=0, device="cpu", precision="f32",
+    )  # fmt: skip
+    data = ratings.load(config, policy=QUALITY.policy_of(config))
+    with process_group(torch.device("cpu")) as both:
+        odd = data.splits["train"].part(lambda rows: rows[:5])
+        fewer = replace(data, splits={**data.splits, "train": odd})
+        message = "fewer than --batch-size: expected a multiple of the 2 processes, got 5"
+        with pytest.raises(ValueError, match=message):
+            Trainer(replace(config, batch_size=16), QUALITY, fewer, {}, both)
+        one = Trainer(config, QUALITY, data, {}, both)
+        one._report = lambda metrics: None  # type: ignore[method-assign]  # no MLflow here
+        weights = one.network.head.weight.detach().clone()
+        one.train_epoch()
+        drawn = torch.rand(3)
+        one.validate()
+        torch.save([weights, drawn, dict(one.network.named_buffers())], f"{out}/{rank}.pt")
+
+
+def test_two_processes_validate_one_network_and_drop_out_differently(
+    rated: Path, tmp_path: Path
+) -> None:
+    """Same start, same statistics of batch norms at validation, but each its own random state."""
+    torch.multiprocessing.spawn(
+        _trained_by_one_of_two, (free_port(), str(rated), str(tmp_path)), nprocs=2
+    )
+    (start, drawn, buffers), (other_start, other_drawn, other_buffers) = (
+        torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)
+    )
+    assert torch.equal(start, other_start)
+    assert not torch.equal(drawn, other_drawn)
+    assert all(torch.equal(buffers[name], other_buffers[name]) for name in buffers)
 
 
 def test_a_batch_is_dealt_out_whole() -> None:

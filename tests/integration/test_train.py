@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -21,14 +22,17 @@ from PIL import Image
 from console.paths import ROOT
 from training import prune
 from training.data import ratings
+from training.loop import trainer
 from training.loop.config import TrainConfig
 from training.loop.optimiser import average_of, evaluated_network
 from training.loop.run_state import STATE_FILE
 from training.loop.teacher import taught
+from training.loop.trainer import Trainer
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.pretrained import PRETRAINED
 from training.tasks.losses import LOSSES
+from training.tasks.task_table import QUALITY
 from training.train import main, train
 
 
@@ -139,6 +143,19 @@ def test_a_pruned_network_is_trained_from_its_own_width(few: Path, tmp_path: Pat
     assert checkpoint.policy_of(card).area_px == 9216
 
 
+def test_pruning_names_the_data_set_as_it_was_given(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Synthetic pictures are in KonIQ-10k's layout: `--dataset synthetic` would be refused."""
+    network = checkpoint.load(PRETRAINED)[0]
+    same = SimpleNamespace(network=network, errors=[0.0] * 17)
+    monkeypatch.setattr(prune, "prune", lambda *_: same)
+    monkeypatch.setattr(prune, "_compare", lambda *_: None)
+    options = ["--checkpoint", str(PRETRAINED), "--data-dir", str(rated), "--images", "1"]
+    assert prune.main([*options, "--out", str(tmp_path / "narrow")]) == 0
+    assert "--dataset koniq10k ..." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -209,6 +226,49 @@ def test_an_interrupted_run_continues_to_the_same_network(few: Path, tmp_path: P
     assert [item.step for item in history] == [1]
 
 
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_resumed_run_has_the_rates_of_an_uninterrupted_one(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
+) -> None:
+    """A plateau that the last validation shows lowers the rate from the next step on, in both."""
+    falling = (0.5, 0.4, 0.3, 0.2)
+    rates: list[list[float]] = []
+    monkeypatch.setattr(trainer, "predict", lambda *_, **__: np.zeros(20))
+    monkeypatch.setattr(Trainer, "_report", lambda *_: None)
+    monkeypatch.setattr(
+        Trainer, "train_step", lambda self, *_: rates[-1].append(_step_without_gradients(self))
+    )
+
+    def run(epochs: int, **settings: object) -> None:
+        fixed = {"epochs": 4, "warmup": 0.0, "lr": 1.0, "head_lr_factor": 1.0, "batch_size": 20}
+        out = tmp_path / str(settings.pop("out"))
+        config = config_for(few, out, schedule=schedule, **fixed, **settings)
+        data = ratings.load(config, policy=QUALITY.policy_of(config))
+        one = Trainer(config, QUALITY, data, {})
+        for _ in range(epochs):
+            found = {"srocc": falling[one.state.epoch], "rmse_100": 1.0}
+            monkeypatch.setattr(one._task, "metrics", lambda *_, found=found: found, raising=False)
+            one.train_epoch()
+            one.validate()
+            one.save()
+
+    rates.append([])
+    run(4, out="whole")
+    rates.append([])
+    run(3, out="cut")
+    run(1, out="cut", resume=True)
+    assert rates[0] == rates[1]
+    assert schedule != "plateau" or rates[0] == [1.0] * 6 + [pytest.approx(0.1)] * 2
+
+
+def _step_without_gradients(one: Trainer) -> float:
+    rate = one._optimizer.param_groups[0]["lr"]
+    one._optimizer.step()
+    one._scheduler.step()
+    one.state.after_step(0.0)
+    return float(rate)
+
+
 @pytest.mark.usefixtures("store")
 def test_a_run_logs_everything_that_explains_it(few: Path, tmp_path: Path) -> None:
     """Parameters, metrics an epoch, data digests, commit, packages, plots, and the model."""
@@ -263,6 +323,8 @@ def test_data_that_cannot_be_trained_on_is_refused_before_anything_starts(
     assert "--batch-size: expected at least 2, got 1." in capsys.readouterr().err
     assert main([*arguments, "--mos-range", "0", "120", "--label-smoothing", "0.1"]) == 1
     assert "--label-smoothing: expected it for data of classes" in capsys.readouterr().err
+    assert main([*arguments, "--mos-range", "0", "120", "--image-size", "64", "64"]) == 1
+    assert "--image-size: expected it for data of classes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -279,5 +341,4 @@ def _command(config: TrainConfig) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    # As many threads as this process has: sums are added in another order otherwise.
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}"}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}"}

@@ -154,3 +154,20 @@ def test_a_task_that_the_data_are_not_for_is_refused(
     options = ["--dataset", "imagefolder", "--data-dir", str(images), "--task", "quality"]
     assert main([*options, "--weights", "none", "--epochs", "1"]) == 1
     assert "--task: expected classes" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "option",
+    ["--teacher=training/pretrained", "--teacher-share=1", "--damaged-pairs=1", "--damage=camera",
+     "--order-weight=3", "--loss=mse", "--crop-px=100", "--area-px=20000", "--min-scale=0.9"],
+)  # fmt: skip
+def test_a_setting_of_ratings_alone_is_refused(
+    images: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher of quality would change the labels; the others would be ignored or crash."""
+    options = ["--dataset", "imagefolder", "--data-dir", str(images), "--weights", "none"]
+    assert main([*options, option, "--out", str(tmp_path / "run")]) == 1
+    name = option.split("=")[0]
+    assert f"{name}: expected it for data of ratings" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -16,6 +16,7 @@ from training.data import class_datasets
 from training.data.class_datasets import FASHION_CLASSES, butterflies, fashion_mnist, imagefolder
 from training.data.config import DataConfig
 from training.data.dataset_layouts import Options
+from training.data.datasets import plain_csv
 from training.data.idx_files import IdxImage, read_idx
 from training.data.ratings import load
 from training.data.targets import class_targets
@@ -75,6 +76,24 @@ def test_a_damaged_idx_file_is_refused(fashion: Path, change, expected: str) -> 
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"{expected}.*Fetch it again"):
         fashion_mnist(fashion, Options())
+
+
+def test_a_download_that_was_interrupted_is_asked_for_again(
+    fashion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the four files is missing: with --download it is fetched, not asked for."""
+    missing = fashion / "t10k-labels-idx1-ubyte"
+    body = missing.read_bytes()
+    missing.unlink()
+    monkeypatch.setattr(class_datasets, "_download_fashion", lambda _: missing.write_bytes(body))
+    layout = fashion_mnist(fashion, Options(download=True))
+    assert len(layout.table) == 80
+
+
+def test_a_csv_of_labels_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A mistyped name is not answered by what the command line would need otherwise."""
+    with pytest.raises(FileNotFoundError, match=r"typo\.csv: expected a CSV file .* no such file"):
+        plain_csv(tmp_path, Options(labels=tmp_path / "typo.csv"))
 
 
 def test_without_the_files_the_package_and_the_download_are_named(

@@ -21,6 +21,7 @@ from telemetry import MAX_LABELS, OTHER_LABELS, _counted_as
 
 from console.paths import ROOT
 from tests.images import encode
+from training.data.config import add_options
 from training.data.ratings import Split
 from training.data.whole_images import (
     AUGMENTATIONS,
@@ -28,12 +29,13 @@ from training.data.whole_images import (
     augmentations_of_text,
     kept_in_memory,
 )
-from training.loop.defaults import of_dataset
+from training.loop.config import TrainConfig, train_config
+from training.loop.defaults import of_dataset, parsed
 from training.loop.schedule import plateau_factor
 from training.loop.trainable_layers import freeze, trained_part
 from training.measure import classification, temperature
 from training.registry.model_versions import SHIPPED
-from training.tasks.task_table import CLASSES
+from training.tasks.task_table import CLASSES, task_of_data
 
 TASK = Classes()
 CARD = {"class_names": ["cat", "dog", "owl"]}
@@ -226,6 +228,22 @@ def test_the_loss_is_the_cross_entropy_and_weights_make_rare_classes_count() -> 
     assert weighted(logits.softmax(1), target) == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_without_an_image_weighs_nothing(absent: int) -> None:
+    """`--limit` may leave out any class, the last one too: the loss stays finite."""
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    first, second = (k for k in range(3) if k != absent)
+    target = torch.tensor([first] * 4 + [second] * 2)
+    settings = argparse.Namespace(label_smoothing=0.1, class_weights="balanced")
+    found = CLASSES.loss_of(settings, target.double().numpy())(logits.softmax(1), target)
+    weights = torch.zeros(3)
+    weights[first], weights[second] = 1.0, 2.0
+    expected = torch.nn.functional.cross_entropy(
+        logits, target, weight=weights, label_smoothing=0.1
+    )
+    assert found == pytest.approx(float(expected), abs=1e-5)
+
+
 def images_of(n: int, policy: Policy) -> Split:
     """Return noise in memory."""
     shape = (n, policy.height_px, policy.width_px, policy.n_channels)
@@ -315,6 +333,26 @@ def test_a_data_set_brings_its_defaults() -> None:
     assert of_dataset("fashion_mnist")["image_size"] == (28, 28)
     assert of_dataset("imagefolder")["batch_size"] == 32
     assert of_dataset("koniq10k") == {} and of_dataset("") == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "is_of_classes"),
+    [
+        (["--labels", "labels.csv"], True),
+        (["--labels", "labels.csv", "--mos-range", "0", "100"], False),
+        ([], False),  # refused later, for what is missing and not for these defaults
+    ],
+)
+def test_a_csv_of_labels_brings_the_defaults_of_classes(
+    options: list[str], is_of_classes: bool
+) -> None:
+    """And a registered model of its own: labels must not end up among the versions of `iqa`."""
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainConfig)
+    config = train_config(parsed(parser, ["--dataset", "csv", *options]))
+    found = (config.model_name, config.experiment, config.batch_size, config.label_smoothing)
+    assert found == (("csv", "csv", 32, 0.1) if is_of_classes else ("iqa", "iqa", 16, 0.0))
+    assert (task_of_data(config) is CLASSES) == is_of_classes
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist"])

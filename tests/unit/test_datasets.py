@@ -177,9 +177,9 @@ def test_plain_csv_without_sets_is_all_for_test(tmp_path: Path, is_absolute: boo
     assert ratings.splits["test"].target.tolist() == [0.2, 0.9, 0.5]
 
 
-@pytest.mark.parametrize("options", [Options(), Options(labels=Path("x.csv"))])
+@pytest.mark.parametrize("options", [Options(), Options(mos_range=(0.0, 1.0))])
 def test_plain_csv_needs_labels_and_range(options: Options) -> None:
-    """Neither is guessed."""
+    """Neither is guessed; labels alone are read as classes."""
     with pytest.raises(ValueError, match="expected --labels FILE and --mos-range LOW HIGH"):
         plain_csv(Path(), options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.images import photograph
 from training.data import cache, images
-from training.data.cache import decoded_once
+from training.data.cache import decoded_once, write_arrays
 from training.data.config import DataConfig
 from training.data.images import TrainingCrops, read_pixels
 from training.data.ratings import Split, load
@@ -107,3 +108,20 @@ def test_a_file_for_a_folder_is_refused_first(tmp_path: Path) -> None:
     config = DataConfig(dataset="csv", data_dir=tmp_path, cache=cache)
     with pytest.raises(ValueError, match="--cache: expected a folder for decoded pictures"):
         load(config)
+
+
+def test_arrays_are_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed while it writes leaves what was there: it is read again, not refused."""
+    path = tmp_path / "teacher.npz"
+    write_arrays(path, scores=np.arange(3))
+
+    def cut(file: IO[bytes], **_: object) -> None:
+        file.write(b"PK")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", cut)
+    with pytest.raises(KeyboardInterrupt):
+        write_arrays(path, scores=np.arange(4))
+    assert np.load(path)["scores"].tolist() == [0, 1, 2]

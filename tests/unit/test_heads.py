@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from iqa.errors import CheckpointMismatch
+from iqa.imaging.preprocessing import Policy
 from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
 from iqa.network import checkpoint
 from iqa.network.intermediate_features import N_FEATURES
@@ -22,8 +23,11 @@ from ts.context import RequestProcessor
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
 from tests.unit.test_handler import make_context
+from training import causes
 from training.graph.export import export_onnx
-from training.heads import network
+from training.graph.precision import GATE_FILE
+from training.heads import network, samples
+from training.registry.pretrained import PRETRAINED
 
 BACKBONE = "mobilenet_v2"
 SIZE = N_FEATURES[BACKBONE] + N_STATISTICS
@@ -240,3 +244,70 @@ def test_the_heads_of_a_card_are_read_as_they_were_stored(with_heads: Path) -> N
     assert told["main_cause"] == "blur" and warnings == ["not_a_photograph"]
     with torch.inference_mode():
         checkpoint.load(with_heads)
+
+
+@pytest.mark.parametrize("broken", ["change_card", "save"])
+def test_a_checkpoint_stays_whole_where_storing_fails(
+    with_heads: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A full disk or Ctrl-C between heads and card leaves both as they were, and nothing else."""
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    before = {path.name: path.read_bytes() for path in with_heads.iterdir()}
+    monkeypatch.setattr(checkpoint if broken == "change_card" else network, broken, fail)
+    facts = {"kinds": list(KINDS), "floor": 30, "lead": 1.2}
+    with pytest.raises(OSError, match="No space"):
+        network.store(with_heads, heads.CAUSES, constant(1, 2, 3, 4), BACKBONE, facts)
+    assert {path.name: path.read_bytes() for path in with_heads.iterdir()} == before
+    checkpoint.load(with_heads)
+
+
+class CountedRuntime:
+    """Answers with a number of its own, and counts how often it is asked."""
+
+    def __init__(self, number: float, precision: str = "f32") -> None:
+        self.number, self.precision, self.asked = number, precision, 0
+
+    def outputs_and_features(self, pixels_NHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number as output and as feature."""
+        self.asked += 1
+        return np.array([self.number]), np.full((1, 3), self.number, np.float32)
+
+
+def test_features_are_kept_for_the_same_graph_policy_and_picture_alone(tmp_path: Path) -> None:
+    """Another picture of the same name, precision or policy is computed; each is read once."""
+    policy = Policy().parameters()
+    card = {"weights_sha256": "0" * 64, "preprocessing": policy}
+    reads = []
+
+    def features(runtime: CountedRuntime, level: int, card: dict[str, Any] = card) -> float:
+        def read() -> bytes:
+            reads.append(level)
+            return encode(np.full((64, 64, 3), level, np.uint8), "PNG")
+
+        kept = samples.collect(
+            [samples.Source("1.png", read, samples.opened)], samples.originals, runtime=runtime,
+            cache=samples.cache_folder(tmp_path, card, runtime), folder="originals", title="",
+        )  # fmt: skip
+        return float(kept.features[0, 0])
+
+    first, again, bf16 = CountedRuntime(0.25), CountedRuntime(0.5), CountedRuntime(0.75, "bf16")
+    assert features(first, 10) == features(again, 10) == 0.25 and again.asked == 0
+    assert features(again, 200) == 0.5
+    assert features(bf16, 10) == 0.75
+    assert features(bf16, 10, card | {"preprocessing": policy | {"area_px": 9216}}) == 0.75
+    assert bf16.asked == 2 and reads == [10, 10, 200, 10, 10]
+
+
+def test_a_graph_of_other_weights_is_refused(untrained: Path, tmp_path: Path) -> None:
+    """Its features are not those of the checkpoint that gets the heads."""
+    weights, card = checkpoint.load(untrained)
+    gate = json.loads((PRETRAINED / "precision" / "bf16" / GATE_FILE).read_text())
+    (tmp_path / GATE_FILE).write_text(json.dumps(gate))
+    with (
+        pytest.raises(ValueError, match="expected a graph of the weights"),
+        causes.features_of(weights, card, tmp_path, BACKBONE),
+    ):
+        pass

@@ -116,6 +116,52 @@ def test_what_cannot_be_decided_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keep-best", "20%", "--reject-below", "30"], "--reject-below: expected it with"),
+        (["--keep-best", "20%", "--cost-review", "3"], "--cost-review: expected it with --cost"),
+        (["--accept-at", "50", "--cost-review", "3"], "--cost-review: expected it with --cost"),
+        (["--cost-false-accept", "5", "--cost-false-reject", "1", "--reject-below", "30"],
+         "--reject-below: expected it with --accept-at alone"),
+        (["--accept-at", "50", "--limit", "3", "--split", "test"], "got it with --limit, --split."),
+        (["--accept-at", "50", "--model", "m", "--check-split", "test"], "--check-split, --model."),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_be_ignored_is_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another rule's option, and one of pictures where there are scores: said, not dropped."""
+    rows = "\n".join(f"{i},{i}" for i in range(100))
+    (tmp_path / "scored.csv").write_text(f"score,mos\n{rows}\n")
+    out = ["--out", str(tmp_path / "t.json")]
+    assert threshold.main(["--scores", str(tmp_path / "scored.csv"), *out, *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("scale", "words"), [(0.01, "0 to 0.99"), (2, "0 to 198"), (-1, "-99 ")])
+def test_scores_of_another_scale_are_refused(
+    scale: float, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server compares its thresholds with scores on 0-100."""
+    rows = "\n".join(f"{scale * i:g},{i}" for i in range(100))
+    (tmp_path / "scored.csv").write_text(f"score,mos\n{rows}\n")
+    out = ["--out", str(tmp_path / "t.json")]
+    options = ["--scores", str(tmp_path / "scored.csv"), *out, "--keep-best", "20%"]
+    assert threshold.main(options) == 1
+    assert f"--scores: expected scores on 0-100, got {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("good_from", [29, 57, 58])
+def test_a_rating_at_the_floor_is_good(good_from: int, tmp_path: Path) -> None:
+    """57 of 100, taken to [0, 1] and back, is 56.99..., and good from 57 on."""
+    rows = "\n".join(f"{i},{i}" for i in range(101))
+    (tmp_path / "scored.csv").write_text(f"score,mos\n{rows}\n")
+    options = ["--scores", str(tmp_path / "scored.csv"), "--out", str(tmp_path / "t.json")]
+    assert threshold.main([*options, "--accept-at", "50", "--good-from", str(good_from)]) == 0
+    assert json.loads((tmp_path / "t.json").read_text())["n_good"] == 101 - good_from
+
+
+@pytest.mark.parametrize(
     ("settings", "decisions"),
     [
         ({"accept_at": 60, "reject_below": 40.5}, ["reject", "review", "review", "accept"]),

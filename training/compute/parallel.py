@@ -75,6 +75,12 @@ class ProcessGroup:
             whole[rank :: self.size] = one
         return whole
 
+    def share_buffers(self, network: nn.Module) -> None:
+        """Give each process the first one's buffers: batch norms count their own images alone."""
+        if self.size > 1:
+            for buffer in network.buffers():
+                distributed.broadcast(buffer, 0)
+
     def any(self, flag: bool) -> bool:
         """Tell whether a condition holds in any of the processes."""
         if self.size == 1:

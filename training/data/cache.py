@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import iqa
 import numpy as np
@@ -85,6 +86,14 @@ def decoded_once(
             stacklevel=2,
         )
     return pixels
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write an .npz file, whole or not at all; several processes may write the same one."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    temporary.replace(path)
 
 
 @functools.cache

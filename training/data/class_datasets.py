@@ -22,6 +22,9 @@ FASHION_CLASSES: Final = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
     "Ankle boot",
 )  # fmt: skip
+FASHION_FILES: Final = tuple(
+    f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+)
 DEBIAN_FASHION: Final = Path("/usr/share/datasets/fashion-mnist")
 IMAGE_SUFFIXES: Final = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -46,7 +49,7 @@ def fashion_mnist(data_dir: Path, options: Options) -> Layout:
     held out.
     """
     folders = [data_dir, data_dir / "FashionMNIST" / "raw", DEBIAN_FASHION]
-    if options.download and find_idx(folders, "train-images-idx3-ubyte") is None:
+    if options.download and any(find_idx(folders, name) is None for name in FASHION_FILES):
         _download_fashion(data_dir)
     rows, files = [], {}
     for part, first in (("train", "train"), ("test", "t10k")):

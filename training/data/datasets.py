@@ -112,7 +112,7 @@ def plain_csv(data_dir: Path, options: Options) -> Layout:
     pictures are for test: whoever measures a model on photographs of their own has no other use
     for them.
     """
-    if options.mos_range is None and options.labels is not None and options.labels.is_file():
+    if options.mos_range is None and options.labels is not None:
         return labelled_csv(data_dir, options)
     if options.labels is None or options.mos_range is None:
         raise ValueError(

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from iqa.imaging.decoding import decode
 from iqa.tasks.heads import NOT_A_PHOTOGRAPH, UNLIKE_TRAINING, Familiarity, head_inputs
 from PIL import Image
 
 from training.data import unusual_photographs
 from training.data.graphics import for_testing
 from training.data.graphics.sheet import Graphic, as_sent
-from training.data.images import NO_LIMITS
 from training.data.photographs import read_pictures
 from training.data.ratings import Split
 from training.heads import screen_graphics
-from training.heads.image_sources import Source, any_rated
-from training.heads.samples import Samples, distorted, originals, variants_of
+from training.heads.image_sources import any_rated
+from training.heads.samples import Samples, Source, distorted, opened, originals, variants_of
 
 SIDES: Final = ("photographs", "graphics", "unusual")
 UNUSUAL_OF_PACKAGES: Final = (
@@ -105,7 +103,7 @@ def unseen(
 
 def _of_packages() -> list[Source]:
     folder = files("skimage") / "data"
-    return [(name, partial(_opened, (folder / name).read_bytes())) for name in UNUSUAL_OF_PACKAGES]
+    return [Source(name, (folder / name).read_bytes, opened) for name in UNUSUAL_OF_PACKAGES]
 
 
 def _few(folder: Path, limit: int) -> list[Source]:
@@ -113,24 +111,20 @@ def _few(folder: Path, limit: int) -> list[Source]:
     pictures = read_pictures(folder, "--graphics-in, --unusual-in")
     step = max(1, len(pictures) // limit)
     return [
-        (f"{folder.name} {name}", partial(_opened, body))
+        Source(f"{folder.name} {name}", partial(bytes, body), opened)
         for name, body in list(pictures.items())[::step][:limit]
     ]
-
-
-def _opened(body: bytes) -> Image.Image:
-    return decode(body, NO_LIMITS).image
 
 
 def drawn(kinds: Mapping[str, Graphic], n: int) -> list[Source]:
     """Return what draws n graphics of each kind, each as it would be sent."""
 
-    def draw(kind: str, number: int) -> Image.Image:
+    def draw(kind: str, number: int, _: bytes) -> Image.Image:
         rng = np.random.default_rng((number, *kind.encode()))
         return as_sent(kinds[kind](rng), rng)
 
     return [
-        (f"{kind} {number}", lambda kind=kind, number=number: draw(kind, number))  # type: ignore[misc]
+        Source(f"{kind} {number}", bytes, partial(draw, kind, number))  # its name says it all
         for kind in kinds
         for number in range(n)
     ]
@@ -138,7 +132,11 @@ def drawn(kinds: Mapping[str, Graphic], n: int) -> list[Source]:
 
 def _ready(pictures: Iterator[tuple[str, Image.Image]]) -> Iterator[Source]:
     for name, image in pictures:
-        yield name, lambda image=image: image  # type: ignore[misc]
+        yield Source(name, image.tobytes, partial(_same, image))
+
+
+def _same(image: Image.Image, _: bytes) -> Image.Image:
+    return image
 
 
 def _shares(head: Familiarity, side: str, samples: Samples) -> dict[str, Any]:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final
 
-from PIL import Image
-
 from training.data.ratings import Split
-from training.heads.samples import opened
+from training.heads.samples import Source, opened
 
 WELL_RATED: Final = 0.72
 """Quality in [0, 1] from which on a photograph is taken to have no fault of its own."""
-
-Source = tuple[str, Callable[[], Image.Image]]
 
 
 def well_rated(split: Split, limit: int, floor: float = WELL_RATED) -> list[Source]:
@@ -48,4 +43,4 @@ def _sources(split: Split, chosen: list[int], limit: int) -> list[Source]:
         return hashlib.sha256(split.names[index].encode()).hexdigest()
 
     ordered = sorted(chosen, key=key)[:limit]
-    return [(split.names[index], opened(split.paths[index])) for index in ordered]
+    return [Source(split.names[i], split.paths[i].read_bytes, opened) for i in ordered]

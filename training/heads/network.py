@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -97,11 +99,16 @@ def store(
     for part in SmallNetwork.__dataclass_fields__:
         values: Float = getattr(network, part)
         tensors[f"{name}.{part}"] = values.astype(np.float16) if part == "hidden" else values
-    path.write_bytes(save(tensors))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    checkpoint.change_card(
-        directory, {"heads": {"backbone": backbone, "sha256": digest}, name: dict(facts)}
-    )
+    stored = save(tensors)
+    told = {"backbone": backbone, "sha256": hashlib.sha256(stored).hexdigest()}
+    # Both are whole before either takes its place: a checkpoint may be served or copied meanwhile.
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        made = Path(folder)
+        (made / HEADS_FILE).write_bytes(stored)
+        shutil.copyfile(directory / checkpoint.CARD_FILE, made / checkpoint.CARD_FILE)
+        checkpoint.change_card(made, {"heads": told, name: dict(facts)})
+        for file in (HEADS_FILE, checkpoint.CARD_FILE):
+            (made / file).replace(directory / file)
 
 
 def in_half_precision(network: SmallNetwork) -> SmallNetwork:

@@ -8,8 +8,7 @@ is not made again, so the work can be stopped and continued, by several processe
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,15 @@ import numpy as np
 from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess
 from iqa.imaging.statistics import pixel_statistics
+from iqa.network import checkpoint
+from iqa.network.checkpoint import Card
 from iqa.network.runtime import Runtime
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from training.data.cache import write_arrays
 from training.data.camera_damage import DAMAGE, MAX_STRENGTH
-from training.data.dataset_layouts import ImageFile
 from training.data.distortions import DISTORTIONS, LEVELS
 from training.data.images import NO_LIMITS
 
@@ -78,8 +79,24 @@ class Samples:
         )
 
 
+@dataclass(frozen=True)
+class Source:
+    """
+    A picture that samples are made of.
+
+    Attributes:
+        name: In the samples; it seeds what is done to the picture.
+        read: Returns what stands for the content: a file's bytes, or a drawing's name.
+        opened: Returns the picture of what was read.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+    opened: Callable[[bytes], Image.Image]
+
+
 def collect(
-    sources: Sequence[tuple[str, Callable[[], Image.Image]]],
+    sources: Sequence[Source],
     variants: Variants,
     *,
     runtime: Runtime,
@@ -92,10 +109,10 @@ def collect(
     Return the samples of pictures, made once.
 
     Args:
-        sources: A name that stands for the picture's content, and what opens it.
+        sources: The pictures.
         variants: What is made of each; its generator is seeded by the name.
         runtime: Opened with the backbone's features.
-        cache: Folder for this network.
+        cache: Of `cache_folder`, for this graph and this policy.
         folder: In it, for these sources and these variants; made if missing.
         title: Of the progress bar.
         policy: How an image becomes the network's input.
@@ -103,12 +120,14 @@ def collect(
     cache = cache / folder
     cache.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, opened in tqdm(sources, desc=title, unit="picture"):
-        key = hashlib.sha256(name.encode()).hexdigest()[:24]
+    for source in tqdm(sources, desc=title, unit="picture"):
+        named, content = hashlib.sha256(source.name.encode()), source.read()
+        key = hashlib.sha256(named.digest() + content).hexdigest()[:24]
         path = cache / f"{key}.npz"
         if not path.exists():
-            rng = np.random.default_rng(int(key[:15], 16))
-            _write(path, _sampled(name, variants(opened(), rng), runtime, policy))
+            rng = np.random.default_rng(int(named.hexdigest()[:15], 16))
+            image = source.opened(content)
+            write_arrays(path, **_sampled(source.name, variants(image, rng), runtime, policy))
         files.append(path)
     return _read(files)
 
@@ -171,13 +190,18 @@ def variants_of(kinds: Mapping[str, Changed]) -> Variants:
     return made
 
 
-def opened(path: ImageFile) -> Callable[[], Image.Image]:
-    """Return what opens a file as the server would, at full size where it is not huge."""
+def opened(body: bytes) -> Image.Image:
+    """Open a file as the server would, at full size where it is not huge."""
+    return decode(body, NO_LIMITS).image
 
-    def read() -> Image.Image:
-        return decode(path.read_bytes(), NO_LIMITS).image
 
-    return read
+def cache_folder(folder: Path, card: Card, runtime: Runtime) -> Path:
+    """Return where samples by this graph of a checkpoint are kept; others lie elsewhere."""
+    identity = [
+        card["weights_sha256"], runtime.precision, checkpoint.policy_of(card).parameters(),
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return folder / digest[:12]
 
 
 def _sampled(
@@ -196,13 +220,6 @@ def _sampled(
         "strengths": np.stack([row[3] for row in rows]),
         "quality": np.array([row[4] for row in rows], np.float32),
     }
-
-
-def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
-    """Write a whole file or none."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs know no mapping here
-    os.replace(file.name, path)
 
 
 def _read(files: list[Path]) -> Samples:

@@ -31,9 +31,16 @@ OF_DATASET: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def of_dataset(dataset: str) -> dict[str, Any]:
+def is_of_classes(dataset: str, has_ratings: bool = False) -> bool:
+    """Tell whether a data set has labels; of csv the options tell, as in `task_of_data`."""
+    if dataset == "csv":
+        return not has_ratings
+    return TASK_OF_DATASET.get(dataset) == CLASSES.name
+
+
+def of_dataset(dataset: str, has_ratings: bool = False) -> dict[str, Any]:
     """Return the defaults that hold for a data set in place of the general ones."""
-    if TASK_OF_DATASET.get(dataset) != CLASSES.name:
+    if not is_of_classes(dataset, has_ratings):
         return {}
     named = {"model_name": dataset, "experiment": dataset, "data_dir": Path("data") / dataset}
     return {**OF_CLASSES, **named, **OF_DATASET.get(dataset, {})}
@@ -54,7 +61,7 @@ def of_network(network: str, dataset: str, has_ratings: bool) -> dict[str, Any]:
     stated = by_name.stated_defaults(network)
     if is_own(network):  # what a data set brings along is for a network of this project
         stated = {"norm": "batch", "weights": "imagenet", **stated}
-    if has_ratings or (dataset != "csv" and TASK_OF_DATASET.get(dataset) != CLASSES.name):
+    if not is_of_classes(dataset, has_ratings):
         return {key: value for key, value in stated.items() if key == "weights"}
     return stated
 
@@ -64,11 +71,13 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset", default="")
     first.add_argument("--backbone", "--network", default="")
+    first.add_argument("--labels")
     first.add_argument("--mos-range", nargs="*")
     seen = first.parse_known_args(argv)[0]
-    parser.set_defaults(**of_dataset(seen.dataset))
+    has_ratings = seen.mos_range is not None or seen.labels is None
+    parser.set_defaults(**of_dataset(seen.dataset, has_ratings))
     try:
-        parser.set_defaults(**of_network(seen.backbone, seen.dataset, seen.mos_range is not None))
+        parser.set_defaults(**of_network(seen.backbone, seen.dataset, has_ratings))
     except ValueError as error:
         parser.error(str(error))
     return parser.parse_args(argv)

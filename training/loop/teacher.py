@@ -18,6 +18,7 @@ import torch
 from iqa.network import checkpoint
 from numpy.typing import NDArray
 
+from training.data.cache import write_arrays
 from training.data.ratings import Split
 from training.measure.predict import predict, torch_predictor
 from training.networks import by_name
@@ -61,7 +62,7 @@ def taught(
             title="teacher",
         )
         directory.mkdir(parents=True, exist_ok=True)
-        np.savez(path, scores=scores, names=np.array(split.names), weights_sha256=digest)
+        write_arrays(path, scores=scores, names=np.array(split.names), weights_sha256=digest)
     apart = float(np.sqrt(np.mean((scores - split.target) ** 2)))
     logger.info("teacher: %d scores, %.2f points from the ratings (RMSE)", len(scores), 100 * apart)
     return replace(split, target=(1 - share) * split.target + share * scores)

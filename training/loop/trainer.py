@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import mlflow
+import numpy as np
 import torch
 from iqa.network import checkpoint
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from training.compute.device import choose_device, prepare
@@ -73,8 +75,12 @@ class Trainer:
         digests: dict[str, str],
         processes: ProcessGroup = ONE_PROCESS,
     ) -> None:
-        for name in ("batch_size", "damaged_pairs"):
-            processes.expect_divides(f"--{name.replace('_', '-')}", getattr(config, name))
+        batch_size, n = config.batch_size, len(data.splits["train"])
+        if n < batch_size:
+            processes.expect_divides("training images, fewer than --batch-size", n)
+        else:
+            processes.expect_divides("--batch-size", batch_size)
+        processes.expect_divides("--damaged-pairs", config.damaged_pairs)
         self.device = choose_device(config.device)
         prepare(config.seed, self.device)
         self._config, self._task, self._data, self._digests = config, task, data, digests
@@ -92,15 +98,7 @@ class Trainer:
         self._step = Step(config, self.network, task, processes, self._train.target)
         self._average, self._optimizer = self._step.average, self._step.optimizer
         self.state = RunState.open(config, digests, self.network, self._optimizer, self._average)
-        steps = len(training_loader(config, task, self._train, self.state.epoch))
-        self._scheduler = rate_scheduler(
-            self._optimizer,
-            config.epochs * steps,
-            config.warmup,
-            config.schedule,
-            steps_done=self.state.epoch * steps + self.state.step,
-            validated=lambda: [task.rank(row)[0] for row in self.state.history],
-        )
+        self._scheduler = self._rates_from_here()
         self._interruption = Interruption()
         self._saved_at_s = 0.0
 
@@ -170,6 +168,11 @@ class Trainer:
             self._config, self._task, self._train, state.epoch, state.step, self._processes
         )
         self._saved_at_s = started_s = time.monotonic()
+        if not self._processes.is_first:  # else all would drop out alike; --resume has the first's
+            drawn = np.random.SeedSequence(
+                (self._config.seed, self._processes.rank, state.epoch, state.step)
+            )
+            torch.manual_seed(int(drawn.generate_state(1)[0]))
         self.network.train()
         for module in self._frozen:
             module.eval()
@@ -202,6 +205,7 @@ class Trainer:
     def validate(self) -> None:
         """Measure the epoch on validation; keep the network if it is the best so far."""
         network = evaluated_network(self.network, self._average)
+        self._processes.share_buffers(network)
         # In float32 whatever the steps were in: autocast moves the rank correlation of quality by
         # up to 0.005, more than what lies between two epochs.
         part = predict(
@@ -220,6 +224,8 @@ class Trainer:
             if is_best:
                 facts, policy = self._data.facts, self._val.policy
                 checkpoint.save(self.best, network, facts, self._task, policy)
+        # The last step's rate was set before this epoch was validated; --resume sees it as well.
+        self._scheduler = self._rates_from_here()
 
     def save(self) -> None:
         """Write what `--resume` needs."""
@@ -238,6 +244,19 @@ class Trainer:
             self.save()
             logger.warning("saved in %s; continue with --resume", self.state.directory)
             raise KeyboardInterrupt
+
+    def _rates_from_here(self) -> LambdaLR:
+        """Return the scheduler of the steps that are left; it sets the rate of the next one."""
+        state, config = self.state, self._config
+        steps = len(training_loader(config, self._task, self._train, state.epoch))
+        return rate_scheduler(
+            self._optimizer,
+            config.epochs * steps,
+            config.warmup,
+            config.schedule,
+            steps_done=state.epoch * steps + state.step,
+            validated=lambda: [self._task.rank(row)[0] for row in state.history],
+        )
 
     def _report(self, metrics: dict[str, float]) -> None:
         epoch, loss = self.state.epoch, self.state.history_loss

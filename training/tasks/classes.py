@@ -81,16 +81,21 @@ class ClassesTraining(Classes, TrainingTask):
 
         weights = None
         if settings.class_weights == "balanced" and len(target):
-            counts = np.bincount(target.astype(int))
-            weights = torch.tensor(len(target) / (len(counts) * counts), dtype=torch.float32)
+            counts = torch.bincount(torch.tensor(target).long())
+            # A class that --limit left out has none; more would be infinite.
+            weights = (len(target) / (len(counts) * counts)).where(counts > 0, 0.0)
 
         def loss(outputs: Tensor, target: Tensor) -> Tensor:
             # The logarithm of a softmax is the logits but for a constant, which cancels.
             logits = outputs.float().clamp_min(1e-12).log()
+            weight = None
+            if weights is not None:  # of the last classes, too, there may be no image
+                missing = logits.shape[1] - len(weights)
+                weight = functional.pad(weights, (0, missing)).to(logits.device)
             return functional.cross_entropy(
                 logits,
                 target.long(),
-                weight=None if weights is None else weights.to(logits.device),
+                weight=weight,
                 label_smoothing=settings.label_smoothing,
             )
 

@@ -43,6 +43,10 @@ made=$(cat "$venv/.requirements.sha256" 2>/dev/null || true)
 if [[ -x $venv/bin/python && ($made == "$stamp" || ($kind == serve && $made == "$dev_stamp")) ]]; then
   exit 0
 fi
+if [[ -L $venv ]]; then  # to be made anew it would be emptied, for whoever else uses it
+  echo "error: $venv: expected a folder of this checkout, got a link to $(readlink "$venv"). Remove the link." >&2
+  exit 1
+fi
 
 # Two first starts at once: the second waits, and then finds the work done.
 if [[ -z ${IQA_SETUP_LOCKED:-} ]] && command -v flock >/dev/null; then

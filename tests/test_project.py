@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,28 @@ def test_a_start_installs_what_is_locked_and_the_tests_have_the_same() -> None:
     tested = set(pin.findall((ROOT / "tests" / "requirements.txt").read_text()))
     for part in parts:
         assert set(pin.findall((ROOT / part / "requirements.txt").read_text())) <= tested
+
+
+def test_an_environment_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
+    """Another checkout works with it; whose link it is is told instead."""
+    script = (ROOT / "scripts" / "setup_env.sh").read_text()
+    (parts,) = re.findall(r"requirements=\(\{([\w,/]+)\}/requirements\.txt\) kind=serve", script)
+    for name in (
+        "scripts/setup_env.sh",
+        *(f"{p}/requirements.txt" for p in [*parts.split(","), "tests"]),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    others = tmp_path / "others" / "bin" / "python"
+    others.parent.mkdir(parents=True)
+    others.touch(mode=0o755)
+    (tmp_path / ".venv").symlink_to(tmp_path / "others")
+    done = subprocess.run(
+        [tmp_path / "scripts" / "setup_env.sh"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "expected a folder of this checkout, got a link" in done.stderr
+    assert others.exists()
 
 
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:

@@ -98,8 +98,11 @@ def header_in(headers: Mapping[str, Any], *names: str) -> str | None:
 
     TorchServe puts a dictionary under the name of each field of a form between them.
     """
-    told = (headers.get(name) for name in names)
-    return next((value for value in told if isinstance(value, str) and value), None)
+    for name in names:  # no generator: it would be a dozen calls more for each request
+        value = headers.get(name)
+        if value and isinstance(value, str):
+            return value
+    return None
 
 
 def _ms(**stages_s: float | None) -> dict[str, float]:

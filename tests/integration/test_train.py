@@ -148,7 +148,7 @@ def test_pruning_names_the_data_set_as_it_was_given(
 ) -> None:
     """Synthetic pictures are in KonIQ-10k's layout: `--dataset synthetic` would be refused."""
     network = checkpoint.load(PRETRAINED)[0]
-    same = SimpleNamespace(network=network, errors=[0.0] * 17)
+    same = SimpleNamespace(network=network, errors=[0.0] * 16)
     monkeypatch.setattr(prune, "prune", lambda *_: same)
     monkeypatch.setattr(prune, "_compare", lambda *_: None)
     options = ["--checkpoint", str(PRETRAINED), "--data-dir", str(rated), "--images", "1"]

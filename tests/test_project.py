@@ -192,12 +192,17 @@ def test_requirements_are_pinned_with_hashes_and_name_no_index(part: str) -> Non
     assert not re.findall(r"^[A-Za-z0-9._-]+(?:>|~|<)", text, re.MULTILINE)
 
 
-def test_a_start_installs_what_is_locked_and_the_tests_have_the_same() -> None:
-    """Each lock that setup_env.sh installs for serving has the versions of the tests' one."""
+def installed_for_serving() -> list[str]:
+    """Return the folders whose requirements setup_env.sh installs for a start."""
     script = (ROOT / "scripts" / "setup_env.sh").read_text()
     found = re.search(r"requirements=\(\{([\w,/]+)\}/requirements\.txt\) kind=serve", script)
     assert found is not None
-    parts = found[1].split(",")
+    return found[1].split(",")
+
+
+def test_a_start_installs_what_is_locked_and_the_tests_have_the_same() -> None:
+    """Each lock that setup_env.sh installs for serving has the versions of the tests' one."""
+    parts = installed_for_serving()
     assert {"torchserve", "torchserve/front"} < set(parts)
     pin = re.compile(r"^[A-Za-z0-9._-]+==\S+", re.MULTILINE)
     tested = set(pin.findall((ROOT / "tests" / "requirements.txt").read_text()))
@@ -207,12 +212,8 @@ def test_a_start_installs_what_is_locked_and_the_tests_have_the_same() -> None:
 
 def test_an_environment_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
     """Another checkout works with it; whose link it is is told instead."""
-    script = (ROOT / "scripts" / "setup_env.sh").read_text()
-    (parts,) = re.findall(r"requirements=\(\{([\w,/]+)\}/requirements\.txt\) kind=serve", script)
-    for name in (
-        "scripts/setup_env.sh",
-        *(f"{p}/requirements.txt" for p in [*parts.split(","), "tests"]),
-    ):
+    locks = [f"{part}/requirements.txt" for part in (*installed_for_serving(), "tests")]
+    for name in ("scripts/setup_env.sh", *locks):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     others = tmp_path / "others" / "bin" / "python"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.quick import Quick
@@ -24,11 +25,13 @@ class Workers:
         pids: Of all.
         pss_bytes: Memory of all, shared pages divided by those who share them.
         peak_bytes: Largest resident size that one of them ever had.
+        cpu_s: Processor time that all have taken.
     """
 
     pids: tuple[int, ...]
     pss_bytes: int
     peak_bytes: int
+    cpu_s: float
 
 
 def workers_of(server: RunningServer) -> Workers:
@@ -38,6 +41,7 @@ def workers_of(server: RunningServer) -> Workers:
         pids=pids,
         pss_bytes=sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in pids) * 1024,
         peak_bytes=max(_kilobytes(pid, "status", "VmHWM:") for pid in pids) * 1024,
+        cpu_s=sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids),
     )
 
 

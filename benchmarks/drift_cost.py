@@ -22,7 +22,7 @@ import numpy as np
 from iqa.drift.measures import of_features, of_file, of_pixels, of_reply, projection
 from iqa.drift.reference import Reference
 from iqa.imaging.statistics import pixel_statistics
-from iqa.network.intermediate_features import N_FEATURES
+from iqa.network.intermediate_features import N_MEANS
 
 from console import command_line
 from console.paths import ROOT
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 def cost_us(reference: Reference, pictures: int) -> float:
     """Return the mean CPU time of a picture, in microseconds."""
     rng = np.random.default_rng(0)
-    signs = projection(N_FEATURES["mobilenet_v2"])
+    signs = projection(N_MEANS["mobilenet_v2"])
     features = rng.random((pictures, len(signs)), dtype=np.float32)
     pixels = rng.integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8)
     seen = pixel_statistics(pixels)

@@ -22,14 +22,14 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.network import checkpoint
-from iqa.network.intermediate_features import TAPS
-from iqa.network.model import Network
+from iqa.network.intermediate_features import TAPS, n_maps
+from iqa.network.model import ImageNetwork, Network
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
 from iqa.tasks.heads import CAUSES, Causes, SmallNetwork, head_inputs
 from PIL import Image
 
 from console import command_line
-from training.data import ratings
+from training.data import overlays, ratings
 from training.data.camera_damage import MAX_STRENGTH
 from training.data.config import DataConfig, add_options, data_config
 from training.data.photographs import read_pictures
@@ -45,6 +45,7 @@ from training.heads.samples import (
     camera_damaged,
     collect,
     distorted,
+    with_overlays,
 )
 
 # Exposure, contrast and colour are learnt with them, but what is meant looks like a fault there.
@@ -53,8 +54,12 @@ SHIPPED: Final = ("blur", "noise", "compression")
 BEND: Final = 0.8
 # Of no damage: at 0 itself what is faint could not be told from what is not there.
 NONE: Final = 5.0
-HIDDEN: Final = 64
-EPOCHS: Final = 40
+HIDDEN_OF_CONTENT: Final = 64
+HIDDEN_OF_SHARPNESS: Final = 256
+EPOCHS_OF_CONTENT: Final = 40
+EPOCHS_OF_SHARPNESS: Final = 100
+SHARE_OF_CONTENT: Final = 0.25
+"""Of the first network in the sum of the two; see `fit`."""
 FLOOR: Final = 20.0
 LEAD: Final = 1.2
 
@@ -92,12 +97,25 @@ def main(argv: list[str] | None = None) -> int:
             cache = cache_folder(arguments.features, card, runtime)
             taken = partial(collect, runtime=runtime, cache=cache, policy=policy)
             samples = taken(
-                well_rated(split, arguments.pictures, arguments.well_rated), camera_damaged,
-                folder="camera_damaged", title="damage",
+                well_rated(split, arguments.pictures, arguments.well_rated),
+                with_overlays(camera_damaged, overlays.sometimes),
+                folder="camera_damaged_overlaid", title="damage",
             )  # fmt: skip
             unseen = taken(tests, distorted, folder="distorted", title="test")
-        causes = fit(samples, tuple(arguments.causes), arguments.seed)
+            with_text = taken(
+                tests, with_overlays(distorted, overlays.text),
+                folder="distorted_with_text", title="test with text",
+            )  # fmt: skip
+        assert isinstance(weights, ImageNetwork)  # `expect_taps`
+        causes = fit(
+            samples, tuple(arguments.causes), arguments.seed, n_maps(weights.features, backbone)
+        )
         report = evaluate_causes.judge(causes, unseen)
+        report["with_text"] = {
+            key: value
+            for key, value in evaluate_causes.judge(causes, with_text).items()
+            if key not in ("pictures", "distortions")
+        }
         facts = {
             "kinds": list(causes.kinds),
             "floor": causes.floor,
@@ -192,24 +210,41 @@ def pictures_of(folder: Path | None) -> list[Source]:
     return [Source(name, partial(bytes, body), opened) for name, body in bodies.items()]
 
 
-def fit(samples: Samples, told: tuple[str, ...], seed: int) -> Causes:
+def fit(samples: Samples, told: tuple[str, ...], seed: int, n_maps_of_taps: list[int]) -> Causes:
     """
     Learn all causes together, and keep those that are told.
+
+    The sum of two networks. One sees all means, the last ones included, which tell what is in a
+    picture: it knows the faults of photographs as they come, and holds less for other pictures. The
+    other one sees maxima in place of the last means.
 
     Args:
         samples: By `camera_damaged`.
         told: Causes to keep.
         seed: Of the fit.
+        n_maps_of_taps: Of `iqa.network.intermediate_features.n_maps`.
     """
     inputs = head_inputs(samples.features, samples.statistics)
+    n_means, n_features = sum(n_maps_of_taps), samples.features.shape[1]
+    place = np.arange(inputs.shape[1])
+    is_last_mean = (place >= n_means - n_maps_of_taps[-1]) & (place < n_means)
+    is_maximum = (place >= n_means) & (place < n_features)
     told_strength = (samples.strengths / MAX_STRENGTH) ** BEND
     targets = (NONE + (100 - NONE) * told_strength).astype(np.float32)
-    fitted = network.in_half_precision(
-        network.fit(
-            inputs, targets, np.ones(len(inputs), np.float32),
-            loss="huber", hidden=HIDDEN, epochs=EPOCHS, seed=seed, title="fit causes",
-        )
+    fit_on = partial(
+        network.fit, inputs, targets, np.ones(len(inputs), np.float32), loss="huber", seed=seed
+    )
+    content = fit_on(
+        is_seen=~is_maximum, hidden=HIDDEN_OF_CONTENT, epochs=EPOCHS_OF_CONTENT,
+        title="fit causes: content",
     )  # fmt: skip
+    sharpness = fit_on(
+        is_seen=~is_last_mean, hidden=HIDDEN_OF_SHARPNESS, epochs=EPOCHS_OF_SHARPNESS,
+        title="fit causes: sharpness",
+    )  # fmt: skip
+    fitted = network.in_half_precision(
+        network.blended([(SHARE_OF_CONTENT, content), (1 - SHARE_OF_CONTENT, sharpness)])
+    )
     kept = [i for i, kind in enumerate(KINDS) if evaluate_causes.CAUSE_OF_KIND[kind] in told]
     parts = {name: getattr(fitted, name) for name in SmallNetwork.__dataclass_fields__}
     parts |= {
@@ -242,6 +277,10 @@ def _write(report: dict[str, Any], out: Path) -> None:
         for cause, row in report["causes"].items()
     )
     print(f"rank agreement with the level: {ranks}")
+    with_text = ", ".join(
+        f"{cause} {row['rank']:.3f}" for cause, row in report["with_text"]["causes"].items()
+    )
+    print(f"with text over each: {with_text}")
 
 
 if __name__ == "__main__":

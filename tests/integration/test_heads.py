@@ -84,8 +84,10 @@ def test_causes_are_fitted_into_a_checkpoint(
     assert "| gaussian blur | blur |" in capsys.readouterr().out
     for ending in ("json", "md", "png"):
         assert (tmp_path / "out" / f"causes.{ending}").stat().st_size > 100
+    report = json.loads((tmp_path / "out" / "causes.json").read_text())
+    assert set(report["with_text"]["causes"]) == set(report["causes"])
     kept = sorted((tmp_path / "kept").rglob("*.npz"))
-    assert len(kept) == 3
+    assert len(kept) == 4  # two photographs, one test picture without and with text over it
     times = [path.stat().st_mtime_ns for path in kept]
     assert causes.main(options) == 0  # nothing is computed again, and the fit is the same
     assert [path.stat().st_mtime_ns for path in kept] == times

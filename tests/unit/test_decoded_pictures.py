@@ -124,4 +124,5 @@ def test_arrays_are_written_whole_or_not_at_all(
     monkeypatch.setattr(np, "savez", cut)
     with pytest.raises(KeyboardInterrupt):
         write_arrays(path, scores=np.arange(4))
+    assert list(tmp_path.iterdir()) == [path]
     assert np.load(path)["scores"].tolist() == [0, 1, 2]

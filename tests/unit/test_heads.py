@@ -14,7 +14,7 @@ from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import Policy
 from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
 from iqa.network import checkpoint
-from iqa.network.intermediate_features import N_FEATURES
+from iqa.network.intermediate_features import N_FEATURES, N_MEANS
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, open_runtime
 from iqa.tasks import heads
 from iqa.tasks.heads import HEADS_FILE, Causes, Familiarity, Heads, SmallNetwork
@@ -162,6 +162,11 @@ def test_graph_and_network_see_the_same_and_the_score_stays(
     outputs, seen = tapped.outputs_and_features(pixels_NHWC)
     assert seen.shape == (2, N_FEATURES[BACKBONE])
     assert np.abs(seen - features).max() < 1e-3 * np.abs(features).max()
+    n_means = N_MEANS[BACKBONE]
+    assert reference.n_means == tapped.n_means == n_means
+    maxima = seen[:, n_means:]
+    of_the_same_maps = seen[:, 96 : 96 + maxima.shape[1]]
+    assert (maxima >= of_the_same_maps).all() and (maxima > 2 * of_the_same_maps).any()
     plain = OpenVINORuntime(tmp_path / GRAPH_FILE, 1, "f32").outputs(pixels_NHWC)
     assert np.abs(outputs - plain).max() <= 1e-4  # 0.01 of a point
     assert np.abs(outputs - expected).max() <= 1e-4
@@ -216,6 +221,57 @@ def test_a_head_that_is_fitted_learns_and_is_the_same_again() -> None:
     assert np.abs(stored(inputs) - fits[0](inputs)).max() < 0.5
 
 
+def test_an_input_that_is_not_to_count_changes_nothing() -> None:
+    """What a head is told not to look at may be anything later, in training it was not used."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(300, 6)).astype(np.float32)
+    is_seen = np.array([True, True, False, True, False, True])
+    targets = 50 + 10 * inputs[:, :1]
+    weights = np.ones(300, np.float32)
+    fitted = network.fit(
+        inputs, targets, weights, loss="huber", hidden=8, epochs=20, is_seen=is_seen
+    )
+    alone = network.fit(inputs[:, is_seen], targets, weights, loss="huber", hidden=8, epochs=20)
+    assert fitted(inputs) == pytest.approx(alone(inputs[:, is_seen]), abs=1e-3)
+    changed = np.where(is_seen, inputs, 1e6).astype(np.float32)
+    assert np.array_equal(fitted(changed), fitted(inputs))
+
+
+def test_networks_that_are_blended_answer_with_the_weighted_sum() -> None:
+    """As one network, of as many units as all together."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 5)).astype(np.float32)
+    weights = np.ones(200, np.float32)
+    a, b = (
+        network.fit(
+            inputs, 50 + 10 * inputs[:, i : i + 2], weights, loss="huber", hidden=h, epochs=5
+        )
+        for i, h in ((0, 4), (2, 6))
+    )
+    both = network.blended([(0.25, a), (0.75, b)])
+    assert both.hidden.shape == (5, 10)
+    assert both(inputs) == pytest.approx(0.25 * a(inputs) + 0.75 * b(inputs), abs=1e-3)
+
+
+def test_causes_are_of_two_networks_that_see_different_features() -> None:
+    """One does not look at the maxima, the other one not at the last means."""
+    size = 13 + 6 + N_STATISTICS
+    rng = np.random.default_rng(0)
+    n = 40
+    made = samples.Samples(
+        names=[f"{i}|original" for i in range(n)],
+        features=rng.normal(size=(n, 19)).astype(np.float32),
+        statistics=rng.normal(size=(n, N_STATISTICS)).astype(np.float32),
+        strengths=rng.uniform(0, 5, (n, len(samples.KINDS))).astype(np.float32),
+        quality=np.full(n, 0.5, np.float32),
+    )
+    told = causes.fit(made, ("blur",), 0, [2, 2, 2, 2, 5]).network
+    content, sharpness = np.split(np.abs(told.hidden), [causes.HIDDEN_OF_CONTENT], axis=1)
+    assert len(told.mean) == size and sharpness.shape[1] == causes.HIDDEN_OF_SHARPNESS
+    assert np.array_equal(np.flatnonzero(content.max(axis=1) == 0), np.arange(13, 19))
+    assert np.array_equal(np.flatnonzero(sharpness.max(axis=1) == 0), np.arange(8, 13))
+
+
 @pytest.mark.parametrize("size", [(16, 16), (16, 1200), (1200, 128), (384, 512)])
 @pytest.mark.parametrize("kind", ["flat", "noise", "photograph"])
 def test_statistics_are_finite_for_any_picture(size: tuple[int, int], kind: str) -> None:
@@ -244,6 +300,19 @@ def test_the_heads_of_a_card_are_read_as_they_were_stored(with_heads: Path) -> N
     assert told["main_cause"] == "blur" and warnings == ["not_a_photograph"]
     with torch.inference_mode():
         checkpoint.load(with_heads)
+
+
+def test_each_head_takes_as_many_features_as_it_was_fitted_on(with_heads: Path) -> None:
+    """One that was fitted on the means alone, which come first, beside one on all."""
+    facts = {"kinds": list(KINDS), "floor": 20, "lead": 1.2}
+    old = constant(3, 41, 70.4, -5, size=N_MEANS[BACKBONE] + N_STATISTICS)
+    network.store(with_heads, heads.CAUSES, old, BACKBONE, facts)
+    found = Heads.of_card(with_heads, json.loads((with_heads / "model.json").read_text()))
+    assert found is not None
+    told, _ = found.reply(
+        np.zeros(N_FEATURES[BACKBONE], np.float32), np.zeros(N_STATISTICS, np.float32)
+    )
+    assert told["main_cause"] == "blur" and told["familiarity"] == 0.5
 
 
 @pytest.mark.parametrize("broken", ["change_card", "save"])

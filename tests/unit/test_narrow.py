@@ -11,12 +11,11 @@ import pytest
 import torch
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import preprocess
-from iqa.imaging.statistics import N_STATISTICS
 from iqa.network import checkpoint
+from iqa.network.intermediate_features import n_maps
 from iqa.network.model import ImageNetwork, Network
 from iqa.network.pruned_mobilenet import blocks_of, hidden_channels_in, hidden_channels_of
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime
-from iqa.tasks.heads import Causes, Heads, SmallNetwork
 from iqa.tasks.score_scales import ScoreScale
 from PIL import Image
 
@@ -160,20 +159,14 @@ def test_other_backbones_have_none(tmp_path: Path) -> None:
 
 
 def test_the_graph_has_the_features_that_are_left(tmp_path: Path) -> None:
-    """Heads say how many they take; the graph's second output is as long."""
+    """Means of fewer maps, then maxima; whoever fits heads is told how many maps there are."""
     export_onnx(network_of(FEW), tmp_path / GRAPH_FILE)
     runtime = OpenVINORuntime(tmp_path / GRAPH_FILE, 1, backbone="mobilenet_v2")
     _, features = runtime.outputs_and_features(images(1))
-    n = 4 * FEW[0] + 1280
+    n = 4 * FEW[0] + 1280 + 2 * FEW[0]
     assert features.shape == (1, n)
-    size = n + N_STATISTICS
-    small = SmallNetwork(
-        mean=np.zeros(size, np.float32), scale=np.ones(size, np.float32),
-        hidden=np.zeros((size, 2), np.float32), hidden_bias=np.zeros(2, np.float32),
-        outputs=np.zeros((2, 2), np.float32), outputs_bias=np.zeros(2, np.float32),
-    )  # fmt: skip
-    causes = Causes(network=small, kinds=("blur", "noise"), floor=20, lead=1.2)
-    assert Heads(backbone="mobilenet_v2", causes=causes, familiarity=None).n_inputs == size
+    assert n_maps(network_of(FEW).features, "mobilenet_v2") == [*[FEW[0]] * 4, 1280]
+    assert runtime.n_means == 4 * FEW[0] + 1280
 
 
 def test_the_command_refuses_what_it_cannot_prune(

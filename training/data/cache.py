@@ -13,9 +13,9 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import iqa
 import numpy as np
@@ -71,15 +71,11 @@ def decoded_once(
     except (OSError, EOFError, ValueError):  # not there yet, or damaged: made anew
         pass
     pixels = decoded(body)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as file:
+        with _written_whole(path) as file:
             np.save(file, pixels, allow_pickle=False)
-        temporary.replace(path)
     except OSError as error:  # a full disk makes training slower and does not end it
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         warnings.warn(
             f"--cache: decoded pictures are no longer kept in {cache}: {error.strerror}. "
             "Make room, or name another folder.",
@@ -90,10 +86,22 @@ def decoded_once(
 
 def write_arrays(path: Path, **arrays: Any) -> None:
     """Write an .npz file, whole or not at all; several processes may write the same one."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with _written_whole(path) as file:
         np.savez(file, **arrays)
-    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its name once all is written; a full disk or Ctrl-C leaves nothing."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 @functools.cache

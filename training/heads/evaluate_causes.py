@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.heads import Causes, head_inputs
+from iqa.tasks.heads import Causes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -38,7 +38,8 @@ def judge(causes: Causes, samples: Samples) -> dict[str, Any]:
         mean of Spearman's of each picture's own levels), and by level `mean_points` and
         `right_main_cause`; under `causes` the ranks of all its kinds together.
     """
-    replies = [causes.reply(inputs) for inputs in head_inputs(samples.features, samples.statistics)]
+    inputs = causes.network.inputs_of(samples.features, samples.statistics)
+    replies = [causes.reply(one) for one in inputs]
     source_of = np.array([name.rsplit("|", 1)[0] for name in samples.names])
     done = [name.rsplit("|", 1)[1].split() for name in samples.names]
     kind_of, level_of = [kind for kind, _ in done], np.array([int(level) for _, level in done])

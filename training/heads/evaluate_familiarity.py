@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from iqa.tasks.heads import NOT_A_PHOTOGRAPH, UNLIKE_TRAINING, Familiarity, head_inputs
+from iqa.tasks.heads import NOT_A_PHOTOGRAPH, UNLIKE_TRAINING, Familiarity
 from PIL import Image
 
 from training.data import unusual_photographs
@@ -140,7 +140,8 @@ def _same(image: Image.Image, _: bytes) -> Image.Image:
 
 
 def _shares(head: Familiarity, side: str, samples: Samples) -> dict[str, Any]:
-    replies = [head.reply(inputs) for inputs in head_inputs(samples.features, samples.statistics)]
+    inputs = head.network.inputs_of(samples.features, samples.statistics)
+    replies = [head.reply(one) for one in inputs]
     warned = [warnings for _, warnings in replies]
     return {
         "of": side,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -44,6 +44,7 @@ def fit(
     epochs: int,
     seed: int = 0,
     title: str = "fit",
+    is_seen: NDArray[np.bool_] | None = None,
 ) -> SmallNetwork:
     """
     Fit by AdamW with a rate that falls to zero.
@@ -57,24 +58,30 @@ def fit(
         epochs: Passes over the samples.
         seed: Same samples and seed, same network.
         title: Of the progress bar.
+        is_seen: Shape (D,), which inputs count; None: all. The others get a weight of 0.
     """
     mean = inputs.mean(axis=0)
     scale = np.maximum(inputs.std(axis=0), SMALLEST_SCALE).astype(np.float32)
+    is_seen = np.ones(inputs.shape[1], bool) if is_seen is None else is_seen
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(
-            nn.Dropout(INPUT_DROPOUT), nn.Linear(inputs.shape[1], hidden), nn.ReLU(),
+            nn.Dropout(INPUT_DROPOUT), nn.Linear(int(is_seen.sum()), hidden), nn.ReLU(),
             nn.Dropout(HIDDEN_DROPOUT), nn.Linear(hidden, targets.shape[1]),
         )  # fmt: skip
         deviations = ((inputs - mean) / scale).clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
-        _train(network, torch.from_numpy(deviations), targets, weights, loss, epochs, title)
+        _train(
+            network, torch.from_numpy(deviations[:, is_seen]), targets, weights, loss, epochs, title
+        )
     first, last = network[1], network[4]
     assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
     unit = 100.0 if loss == "huber" else 1.0
+    rows = np.zeros((inputs.shape[1], hidden), np.float32)
+    rows[is_seen] = first.weight.detach().T.numpy()
     return SmallNetwork(
         mean=mean.astype(np.float32),
         scale=scale,
-        hidden=first.weight.detach().T.contiguous().numpy(),
+        hidden=rows,
         hidden_bias=first.bias.detach().numpy(),
         outputs=(unit * last.weight.detach()).T.contiguous().numpy(),
         outputs_bias=(unit * last.bias.detach()).numpy(),
@@ -115,6 +122,27 @@ def in_half_precision(network: SmallNetwork) -> SmallNetwork:
     """Return the network as it is stored: what is measured is what is served."""
     parts = {part: getattr(network, part) for part in SmallNetwork.__dataclass_fields__}
     return SmallNetwork(**{**parts, "hidden": network.hidden.astype(np.float16).astype(np.float32)})
+
+
+def blended(parts: Sequence[tuple[float, SmallNetwork]]) -> SmallNetwork:
+    """
+    Return one network whose outputs are the weighted sum of others'.
+
+    Args:
+        parts: Weights, and networks fitted on the same inputs, so of the same mean and scale.
+    """
+    (_, first), *_ = parts
+    return SmallNetwork(
+        mean=first.mean,
+        scale=first.scale,
+        hidden=np.concatenate([network.hidden for _, network in parts], axis=1),
+        hidden_bias=np.concatenate([network.hidden_bias for _, network in parts]),
+        outputs=np.concatenate([np.float32(w) * network.outputs for w, network in parts]),
+        outputs_bias=sum(
+            (np.float32(w) * network.outputs_bias for w, network in parts),
+            start=np.zeros_like(first.outputs_bias),
+        ),
+    )
 
 
 def _train(

@@ -20,6 +20,7 @@ from iqa.imaging.preprocessing import DEFAULT, Policy, preprocess
 from iqa.imaging.statistics import pixel_statistics
 from iqa.network import checkpoint
 from iqa.network.checkpoint import Card
+from iqa.network.intermediate_features import TAPS, WITH_MAXIMA
 from iqa.network.runtime import Runtime
 from numpy.typing import NDArray
 from PIL import Image
@@ -162,6 +163,19 @@ def camera_damaged(image: Image.Image, rng: np.random.Generator) -> Iterator[Var
         yield " + ".join(done), strengths, damaged
 
 
+def with_overlays(
+    variants: Variants, put: Callable[[Image.Image, np.random.Generator], Image.Image]
+) -> Variants:
+    """Return what makes the same pictures, with what `training.data.overlays` puts over them."""
+
+    def made(image: Image.Image, rng: np.random.Generator) -> Iterator[Variant]:
+        (drawn,) = rng.spawn(1)  # what is done below stays as it is without
+        for done, strengths, damaged in variants(image, rng):
+            yield done, strengths, put(damaged, drawn)
+
+    return made
+
+
 def _enlarged(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Mirror a picture at its edges, up to half as large again: what is sent is often larger."""
     factors = rng.uniform(1, 1.25), rng.uniform(1, 1.5)
@@ -199,6 +213,7 @@ def cache_folder(folder: Path, card: Card, runtime: Runtime) -> Path:
     """Return where samples by this graph of a checkpoint are kept; others lie elsewhere."""
     identity = [
         card["weights_sha256"], runtime.precision, checkpoint.policy_of(card).parameters(),
+        repr((TAPS, WITH_MAXIMA)),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return folder / digest[:12]

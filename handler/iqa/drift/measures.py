@@ -89,24 +89,26 @@ def of_pixels(pixel_statistics: NDArray[np.float32]) -> Measures:
     return dict(zip(_COLUMNS, sums[:7].round(DECIMALS).tolist(), strict=True))
 
 
-def projection(n_features: int) -> NDArray[np.float32]:
+def projection(n_means: int) -> NDArray[np.float32]:
     """
     Return the projection of a network's pooled features: signs, from a digest and not a generator.
+
+    Of the means alone: a reference stays true when the heads are fitted anew.
 
     Random signs keep distances as normal numbers do. Source: Achlioptas, "Database-friendly random
     projections", J. Comput. Syst. Sci. 66 (2003), theorem 1.1.
 
     Args:
-        n_features: Of the network; see `iqa.network.intermediate_features`.
+        n_means: Of the network; see `iqa.network.intermediate_features`.
 
     Returns:
-        float32, shape (n_features, N_PROJECTIONS): +1 or -1 over the root of n_features.
+        float32, shape (n_means, N_PROJECTIONS): +1 or -1 over the root of n_means.
     """
-    wanted = n_features * N_PROJECTIONS
+    wanted = n_means * N_PROJECTIONS
     drawn = hashlib.shake_256(b"iqa drift").digest(-(-wanted // 8))
     bits = np.unpackbits(np.frombuffer(drawn, np.uint8))[:wanted]
-    signs = bits.reshape(n_features, N_PROJECTIONS).astype(np.float32) * 2 - 1
-    return signs / np.float32(np.sqrt(n_features))
+    signs = bits.reshape(n_means, N_PROJECTIONS).astype(np.float32) * 2 - 1
+    return signs / np.float32(np.sqrt(n_means))
 
 
 def of_features(features: NDArray[np.float32], signs: NDArray[np.float32]) -> Measures:
@@ -114,10 +116,10 @@ def of_features(features: NDArray[np.float32], signs: NDArray[np.float32]) -> Me
     Return the features of the group `network`.
 
     Args:
-        features: float32, shape (n_features,).
+        features: float32, shape (n_features,); the means come first.
         signs: Of `projection`.
     """
-    projected = (features @ signs).astype(np.float64).round(DECIMALS)
+    projected = (features[: len(signs)] @ signs).astype(np.float64).round(DECIMALS)
     return dict(zip(FEATURES, projected.tolist(), strict=True))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from iqa.errors import ImageRejected
-from iqa.network.intermediate_features import tapped, tapped_graph
+from iqa.network.intermediate_features import n_maps, tapped, tapped_graph
 from iqa.network.logit_map import LogitMap, MappedGraph, among_classes
 from iqa.network.openvino_core import core
 from iqa.network.user_network import is_own
@@ -38,11 +38,13 @@ class Runtime(Protocol):
         precision: What it computes in on this machine: f32, bf16 or int8.
         stacks_up_to_px: Largest area of an image, in pixels, of which two together take less than
             one after the other.
+        n_means: How many of the features are means: the first ones; 0 without `backbone`.
     """
 
     name: str
     precision: str
     stacks_up_to_px: int
+    n_means: int
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
@@ -160,8 +162,9 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         self._has_features = backbone is not None
+        model, self.n_means = (graph, 0) if backbone is None else tapped_graph(graph, backbone)
         self._request = openvino_core.compile_model(
-            graph if backbone is None else tapped_graph(graph, backbone), "CPU", self._properties
+            model, "CPU", self._properties
         ).create_infer_request()
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -209,6 +212,7 @@ class TorchRuntime:
     def __init__(self, directory: Path, threads: int, backbone: str | None = None) -> None:
         import torch
         from iqa.network import checkpoint
+        from iqa.network.model import ImageNetwork
 
         if not (directory / checkpoint.WEIGHTS_FILE).exists() and (directory / GRAPH_FILE).exists():
             raise FileNotFoundError(
@@ -220,7 +224,10 @@ class TorchRuntime:
         torch.backends.cudnn.allow_tf32 = False  # the default rounds to 10 bits of mantissa
         self._device = "cuda" if _cuda_is_available() else "cpu"
         self._network = checkpoint.load(directory)[0].to(self._device)
-        self._backbone = backbone
+        self._backbone, self.n_means = backbone, 0
+        if backbone is not None:
+            assert isinstance(self._network, ImageNetwork)  # others have no taps
+            self.n_means = sum(n_maps(self._network.features, backbone))
         self.stacks_up_to_px = sys.maxsize if self._device == "cuda" else 0
 
     def outputs(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -237,15 +244,14 @@ class TorchRuntime:
         self, pixels_NHWC: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Runtime`."""
-        import torch
         from iqa.network.model import ImageNetwork
 
         if self._backbone is None:
             raise _no_features()
         assert isinstance(self._network, ImageNetwork)  # others have no taps
-        with tapped(self._network.features, self._backbone) as means:
+        with tapped(self._network.features, self._backbone) as features:
             outputs = self.outputs(pixels_NHWC)
-        return outputs, torch.cat(means, dim=1).cpu().numpy()
+        return outputs, features().cpu().numpy()
 
     def logit_map(self, pixels_HWC: NDArray[np.uint8], output: int | None = None) -> LogitMap:
         """See `Runtime`."""

@@ -15,7 +15,7 @@ import numpy as np
 from iqa.drift.measures import Measures, of_features, of_file, of_pixels, of_reply, projection
 from iqa.imaging.decoding import DecodedImage, Limits, of_image
 from iqa.imaging.preprocessing import Policy
-from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
+from iqa.imaging.statistics import pixel_statistics
 from iqa.network.logit_map import LogitMap
 from iqa.network.runtime import Runtime
 from iqa.scoring.reply import compose
@@ -89,9 +89,8 @@ class Scorer:
         self._heads = None if precision == "int8" else Heads.of_card(directory, card)
         self.runtime = open_runtime(None if self._heads is None else self._heads.backbone)
         self._is_measured = measures
-        # Of the network's own features, of which a narrower one has fewer.
-        n_features = 0 if self._heads is None else self._heads.n_inputs - N_STATISTICS
-        self._signs = projection(n_features) if n_features > 0 else None
+        n_means = self.runtime.n_means
+        self._signs = projection(n_means) if n_means > 0 else None
 
     def look(self, batch_NHWC: NDArray[np.uint8]) -> list[Seen]:
         """

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.errors import CheckpointMismatch
+from iqa.imaging.statistics import N_STATISTICS
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -51,6 +52,21 @@ class SmallNetwork:
     hidden_bias: Float
     outputs: Float
     outputs_bias: Float
+
+    @property
+    def n_features(self) -> int:
+        """Of its inputs; a head that takes the means alone has fewer."""
+        return len(self.mean) - N_STATISTICS
+
+    def inputs_of(self, features: Float, statistics: Float) -> Float:
+        """
+        Return its inputs for a picture, or for many.
+
+        Args:
+            features: float32, shape (..., n_features) or more: the first ones count.
+            statistics: float32, shape (..., N_STATISTICS).
+        """
+        return head_inputs(features[..., : self.n_features], statistics)
 
     def __call__(self, inputs: Float) -> Float:
         """Return the outputs, shape (..., K), for inputs of shape (..., D)."""
@@ -155,12 +171,6 @@ class Heads:
     causes: Causes | None
     familiarity: Familiarity | None
 
-    @property
-    def n_inputs(self) -> int:
-        """Features and statistics together that they take; 0 without a head."""
-        head = self.causes or self.familiarity
-        return 0 if head is None else len(head.network.mean)
-
     @classmethod
     def of_card(cls, directory: Path, card: Mapping[str, Any]) -> Heads | None:
         """
@@ -224,21 +234,21 @@ class Heads:
         Return the heads' part of a reply, and warnings.
 
         Args:
-            features: float32, shape (n_features,); see `iqa.network.intermediate_features`.
+            features: float32, shape (n_features,) or more; see `iqa.network.intermediate_features`.
             statistics: float32, shape (N_STATISTICS,); see `iqa.imaging.statistics`.
         """
-        inputs = head_inputs(features, statistics)
         told: dict[str, Any] = {}
         warnings: list[str] = []
         if self.causes is not None:
-            told |= self.causes.reply(inputs)
+            told |= self.causes.reply(self.causes.network.inputs_of(features, statistics))
         if self.familiarity is not None:
+            inputs = self.familiarity.network.inputs_of(features, statistics)
             told["familiarity"], warnings = self.familiarity.reply(inputs)
         return told, warnings
 
 
 def head_inputs(features: Float, statistics: Float) -> Float:
-    """Return what the heads take: features and statistics, on their last axis."""
+    """Return what a head takes: features and statistics, on their last axis."""
     return np.concatenate([features, statistics], axis=-1, dtype=np.float32)
 
 

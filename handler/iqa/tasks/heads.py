@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 from iqa.errors import CheckpointMismatch
-from iqa.imaging.statistics import N_STATISTICS
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -53,20 +52,17 @@ class SmallNetwork:
     outputs: Float
     outputs_bias: Float
 
-    @property
-    def n_features(self) -> int:
-        """Of its inputs; a head that takes the means alone has fewer."""
-        return len(self.mean) - N_STATISTICS
-
     def inputs_of(self, features: Float, statistics: Float) -> Float:
         """
         Return its inputs for a picture, or for many.
 
         Args:
-            features: float32, shape (..., n_features) or more: the first ones count.
+            features: float32, shape (..., N): the first ones count. A head that was fitted on the
+                means alone takes no more.
             statistics: float32, shape (..., N_STATISTICS).
         """
-        return head_inputs(features[..., : self.n_features], statistics)
+        n_features = len(self.mean) - statistics.shape[-1]
+        return head_inputs(features[..., :n_features], statistics)
 
     def __call__(self, inputs: Float) -> Float:
         """Return the outputs, shape (..., K), for inputs of shape (..., D)."""

@@ -109,7 +109,8 @@ def n_maps(features: nn.Module, backbone: str) -> list[int]:
     """
     # Before each activation there is the layer that normalises its maps.
     norms = [features.get_submodule(f"{tap.rpartition('.')[0]}.1") for tap in TAPS[backbone]]
-    return [int(norm.num_features) for norm in norms]  # type: ignore[arg-type]
+    # A module's attributes are modules or tensors to torch's types.
+    return [int(norm.num_features) for norm in norms]  # type: ignore[arg-type]  # it is an int
 
 
 def _scope(module: str) -> str:

@@ -161,7 +161,6 @@ class OpenVINORuntime:
             # stays f32.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
-        self._has_features = backbone is not None
         model, self.n_means = (graph, 0) if backbone is None else tapped_graph(graph, backbone)
         self._request = openvino_core.compile_model(
             model, "CPU", self._properties
@@ -177,7 +176,7 @@ class OpenVINORuntime:
         self, pixels_NHWC: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Runtime`."""
-        if not self._has_features:
+        if not self.n_means:
             raise _no_features()
         outputs = self._request.infer([pixels_NHWC], share_inputs=True)
         return outputs[0], outputs[1]

@@ -8,13 +8,14 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from training.data.graphics import fractals
 from training.data.graphics.sheet import (
     Generator,
     Graphic,
+    by_palette,
     colour_of,
     drawn,
     figure_of,
@@ -177,7 +178,7 @@ def field(rng: Generator) -> Image.Image:
     share = (heights - heights.min()) / np.ptp(heights)
     if rng.random() < 0.4:
         share = np.round(share * (n := int(rng.integers(4, 16)))) / n
-    return _by_palette(share, rng, int(rng.integers(2, 6)))
+    return by_palette(share, rng, int(rng.integers(2, 6)))
 
 
 def curves(rng: Generator) -> Image.Image:
@@ -234,7 +235,7 @@ def turbulence(rng: Generator) -> Image.Image:
     angle = rng.uniform(0, 6.28)
     waves = rng.uniform(0, 12) * (x * math.cos(angle) + y * math.sin(angle))
     share = 0.5 + 0.5 * np.sin(waves + rng.uniform(1, 6) * noise)
-    return _by_palette(share, rng, int(rng.integers(2, 8)))
+    return by_palette(share, rng, int(rng.integers(2, 8)))
 
 
 def folded(rng: Generator) -> Image.Image:
@@ -250,7 +251,7 @@ def folded(rng: Generator) -> Image.Image:
         nearest = np.minimum(nearest, np.abs(place))
     size = nearest if rng.random() < 0.5 else np.log1p(np.abs(place))
     share = 0.5 + 0.5 * np.sin(rng.uniform(1, 20) * size + rng.uniform(0, 6.28))
-    return _by_palette(share, rng, int(rng.integers(2, 8)))
+    return by_palette(share, rng, int(rng.integers(2, 8)))
 
 
 def balls(rng: Generator) -> Image.Image:
@@ -282,12 +283,5 @@ KINDS: Final[dict[str, Graphic]] = {
     "plot": plot, "text": text, "scan": scan, "window": window, "shapes": shapes,
     "drawing": drawing, "symbol": symbol, "ramp": ramp, "pattern": pattern, "static": static,
     "field": field, "curves": curves, "badge": badge, "turbulence": turbulence, "folded": folded,
-    "balls": balls,
+    "balls": balls, **fractals.KINDS,
 }  # fmt: skip
-
-
-def _by_palette(share: NDArray[np.float64], rng: Generator, n: int) -> Image.Image:
-    """Colour values from 0 to 1 by n random colours and what lies between them."""
-    stops = np.linspace(0, 1, n)
-    palette = np.array([colour_of(rng) for _ in stops], dtype=float)
-    return picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))

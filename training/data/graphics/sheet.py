@@ -116,3 +116,10 @@ def font_of(name: str, size: int) -> ImageFont.FreeTypeFont:
 def picture(pixels: NDArray[Any]) -> Image.Image:
     """Return values from 0 to 255, (H, W) or (H, W, 3), as an image."""
     return Image.fromarray(np.clip(np.round(pixels), 0, 255).astype(np.uint8))
+
+
+def by_palette(share: NDArray[np.float64], rng: Generator, n: int) -> Image.Image:
+    """Colour values from 0 to 1 by n random colours and what lies between them."""
+    stops = np.linspace(0, 1, n)
+    palette = np.array([colour_of(rng) for _ in stops], dtype=float)
+    return picture(np.stack([np.interp(share, stops, palette[:, c]) for c in range(3)], -1))

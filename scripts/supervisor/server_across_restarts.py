@@ -80,8 +80,8 @@ class LastingServer:
         self._find_front = find_front
         self.server: Server | None = None
         self.restarts = 0
-        self._began_at_s = time.monotonic()
-        self.down_since_s: float | None = self._began_at_s
+        self._serves_since_s = time.monotonic()
+        self.down_since_s: float | None = self._serves_since_s
         self._pause_s = FIRST_PAUSE_S
         self._missed_pings = 0
 
@@ -98,7 +98,6 @@ class LastingServer:
             RuntimeError, ValueError: TorchServe does not start, or none of the best loads.
         """
         plan, state = self._plan, self._plan.state
-        self._began_at_s = time.monotonic()
         best = {name: mars[0] for name, mars in choices.items()}
         server = process.start(best, plan.ports, plan.workers, state, hosts=plan.hosts)
         server = dataclasses.replace(
@@ -119,6 +118,7 @@ class LastingServer:
         for name, reason in server.refused.items():
             logger.warning(_NOT_SERVED, name, reason, name)
         self._missed_pings = 0
+        self._serves_since_s = time.monotonic()  # a slow start is no service
         self._readiness.begin(server)
         return server
 
@@ -164,7 +164,7 @@ class LastingServer:
         """Start TorchServe again; return once it is up or all is to be stopped."""
         now_s = time.monotonic()
         self.down_since_s = now_s
-        if now_s - self._began_at_s > STEADY_S:
+        if now_s - self._serves_since_s > STEADY_S:
             self._pause_s = FIRST_PAUSE_S
         state = self._plan.state
         is_draining = drain.is_draining(state, server.started_at_s)

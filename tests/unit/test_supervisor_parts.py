@@ -69,3 +69,38 @@ def test_a_restart_on_a_full_disk_does_not_end_the_supervisor(
         lasting.watch()
     assert "the drain is over, it cannot be marked anew: [Errno 28]" in caplog.text
     assert lasting.down_since_s is None
+
+
+def test_a_slow_start_is_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that dies as soon as it is up, each time, is started after longer and longer."""
+    now_s, module = [100.0], server_across_restarts
+    clock = SimpleNamespace(monotonic=lambda: now_s[0])
+    monkeypatch.setattr(module, "time", clock)
+    up: Any = SimpleNamespace(
+        started_at_s=0.0, pid=1, names=(), mars={}, refused={}, process=lambda: None
+    )
+    monkeypatch.setattr(module.dataclasses, "replace", lambda server, **_: server)
+    monkeypatch.setattr(module.process, "stop", lambda *_, **__: None)
+    monkeypatch.setattr(module.process, "start", lambda *_, **__: up)
+
+    def slowly(*_: Any) -> Any:
+        now_s[0] += module.STEADY_S + 5
+        return up
+
+    monkeypatch.setattr(module.process, "wait_until_ready", slowly)
+    state: Any = SimpleNamespace(record_server=lambda _: None)
+    plan: Any = SimpleNamespace(state=state, ports=None, workers={}, hosts=None, models=())
+    readiness: Any = SimpleNamespace(end=lambda _: None, look=lambda: None, begin=lambda _: None)
+    stopping: Any = SimpleNamespace(wait=lambda pause_s: pauses_s.append(pause_s))
+    pauses_s: list[float] = []
+    lasting = module.LastingServer(plan, stopping, readiness, lambda: None)
+    monkeypatch.setattr(lasting, "_best", lambda *_: ({}, {}))
+    monkeypatch.setattr(module.drain, "is_draining", lambda *_: False)
+    lasting.server = up
+    for _ in range(3):
+        lasting.watch()
+        now_s[0] += 1
+    assert pauses_s == [0.5, 1.0, 2.0]
+    now_s[0] += module.STEADY_S
+    lasting.watch()
+    assert pauses_s[-1] == module.FIRST_PAUSE_S

@@ -1,4 +1,4 @@
-"""Fractals by three other formulae than the test's: to learn from."""
+"""Fractals by other formulae than the test's: to learn from."""
 
 from __future__ import annotations
 
@@ -76,7 +76,36 @@ def escape(rng: Generator) -> Image.Image:
     return by_palette(share, rng, int(rng.integers(2, 8)))
 
 
-KINDS: Final[dict[str, Graphic]] = {"roots": roots, "attractor": attractor, "escape": escape}
+def orbits(rng: Generator) -> Image.Image:
+    """
+    Colour each place by where a sine, a cosine or a cubic takes it: smooth, and finer and finer.
+
+    By the mean of a wave along the way, or by how close the way comes to a cross.
+    """
+    width, height = size_of(rng)
+    z = _plane(rng, width, height, np.exp(rng.uniform(np.log(0.2), np.log(2.5))))
+    c = rng.uniform(0.7, 1.3) * np.exp(2j * np.pi * rng.random())
+    ways = (lambda z: c * np.sin(z), lambda z: c * np.cos(z), lambda z: z**3 - c * z + 0.4 * c)
+    next_place = ways[rng.integers(3)]
+    stripes, is_mean = rng.uniform(1, 6), rng.random() < 0.6
+    share, n, closest = np.zeros(z.shape), np.zeros(z.shape), np.full(z.shape, np.inf)
+    for _ in range(int(rng.integers(6, 24))):
+        z = next_place(z)
+        is_small = np.abs(z) < 30
+        z[~is_small] = 30
+        share += is_small * (0.5 + 0.5 * np.sin(stripes * np.angle(z)))
+        closest = np.minimum(closest, np.minimum(np.abs(z.real), np.abs(z.imag)))
+        n += is_small
+    share = share / np.maximum(n, 1) if is_mean else np.exp(-rng.uniform(2, 12) * closest)
+    share = (share - share.min()) / max(np.ptp(share), 1e-6)
+    if rng.random() < 0.5:
+        share = 0.5 + 0.5 * np.sin(rng.uniform(4, 25) * share)
+    return by_palette(share, rng, int(rng.integers(2, 7)))
+
+
+KINDS: Final[dict[str, Graphic]] = {
+    "roots": roots, "attractor": attractor, "escape": escape, "orbits": orbits,
+}  # fmt: skip
 
 
 def _plane(rng: Generator, width: int, height: int, half: float) -> NDArray[np.complex128]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from training.data.graphics.sheet import Generator, Graphic, by_palette, colour_of, picture, size_of
 
+Plane = NDArray[np.complex128]
 POINTS: Final = 300_000
 STEPS: Final = 60
 LARGE: Final = 1e6
@@ -85,7 +87,11 @@ def orbits(rng: Generator) -> Image.Image:
     width, height = size_of(rng)
     z = _plane(rng, width, height, np.exp(rng.uniform(np.log(0.2), np.log(2.5))))
     c = rng.uniform(0.7, 1.3) * np.exp(2j * np.pi * rng.random())
-    ways = (lambda z: c * np.sin(z), lambda z: c * np.cos(z), lambda z: z**3 - c * z + 0.4 * c)
+    ways: tuple[Callable[[Plane], Plane], ...] = (
+        lambda z: c * np.sin(z),
+        lambda z: c * np.cos(z),
+        lambda z: z**3 - c * z + 0.4 * c,
+    )
     next_place = ways[rng.integers(3)]
     stripes, is_mean = rng.uniform(1, 6), rng.random() < 0.6
     share, n, closest = np.zeros(z.shape), np.zeros(z.shape), np.full(z.shape, np.inf)
@@ -108,7 +114,7 @@ KINDS: Final[dict[str, Graphic]] = {
 }  # fmt: skip
 
 
-def _plane(rng: Generator, width: int, height: int, half: float) -> NDArray[np.complex128]:
+def _plane(rng: Generator, width: int, height: int, half: float) -> Plane:
     """Return a part of the complex plane, turned: complex, (height, width)."""
     y, x = np.mgrid[0:height, 0:width]
     turned = np.exp(2j * np.pi * rng.random())

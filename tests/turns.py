@@ -3,7 +3,7 @@ Tests that measure a time run alone; all others run side by side with those of o
 
 A test marked `alone` waits until those that run have ended, with what they set up, and the next
 ones of other processes wait for its end. Nobody who wants to be alone waits for ever: while it
-waits, no other test begins. Those in a row that are alone wait once: each hands its turn on.
+waits, no other test begins.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import fcntl
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -40,45 +39,11 @@ def turn(of_run: str, *, alone: bool) -> Iterator[None]:
             fcntl.flock(room, fcntl.LOCK_UN)  # a process that was forked meanwhile has it open too
 
 
-class Turns:
-    """
-    The turns of the tests of one process, one after the other.
-
-    Args:
-        of_run: The same for all processes of one run.
-    """
-
-    def __init__(self, of_run: str) -> None:
-        self._of_run = of_run
-        self._held: ExitStack | None = None
-
-    @contextmanager
-    def of(self, *, alone: bool, next_alone: bool) -> Iterator[None]:
-        """Take a test's turn, or what the one before left; leave it to the next one if both are."""
-        held = self._held or ExitStack()
-        if self._held is None:
-            held.enter_context(turn(self._of_run, alone=alone))
-        self._held = held if alone and next_alone else None
-        try:
-            yield
-        finally:
-            if self._held is None:
-                held.close()
-
-
-TURNS: Final = pytest.StashKey[Turns]()
-
-
-def _is_alone(item: pytest.Item | None) -> bool:
-    return item is not None and item.get_closest_marker("alone") is not None
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside pytest-timeout: to wait is no fault
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Let each test of a process of pytest-xdist have its turn."""
     run = getattr(item.config, "workerinput", {}).get("testrunuid")
     if run is None:
         return (yield)
-    turns = item.config.stash.setdefault(TURNS, Turns(run))
-    with turns.of(alone=_is_alone(item), next_alone=_is_alone(nextitem)):
+    with turn(run, alone=item.get_closest_marker("alone") is not None):
         return (yield)

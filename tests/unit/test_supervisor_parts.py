@@ -71,7 +71,7 @@ def test_a_restart_on_a_full_disk_does_not_end_the_supervisor(
     assert lasting.down_since_s is None
 
 
-def test_a_slow_start_is_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_start_is_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that dies as soon as it is up, each time, is started after longer and longer."""
     now_s, module = [100.0], server_across_restarts
     clock = SimpleNamespace(monotonic=lambda: now_s[0])

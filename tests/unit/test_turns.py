@@ -8,9 +8,7 @@ import uuid
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-import pytest
-
-from tests.turns import Turns, turn
+from tests.turns import turn
 
 
 def _beside(run: str, log: str, ends: Event) -> None:
@@ -51,39 +49,16 @@ def test_one_is_alone_between_many(tmp_path: Path) -> None:
             other.join()
 
 
-def _alone_and_beside(run: str, log: str, begun: Event) -> None:
-    begun.set()
-    with turn(run, alone=False):
-        Path(log).write_text("beside")
-
-
-def test_tests_in_a_row_that_are_alone_hand_their_turn_on(tmp_path: Path) -> None:
-    """Who waits beside gets in after the last of them, and not between."""
-    run, log = uuid.uuid4().hex, tmp_path / "log"
-    context = multiprocessing.get_context("fork")
-    begun, turns = context.Event(), Turns(run)
-    other = context.Process(target=_alone_and_beside, args=(run, str(log), begun))
-    with turns.of(alone=True, next_alone=True):
-        other.start()
-        assert begun.wait(10)
-    time.sleep(0.3)
-    assert not log.exists()
-    with turns.of(alone=True, next_alone=False):
-        time.sleep(0.3)
-        assert not log.exists()
-    with turns.of(alone=False, next_alone=True):  # beside the other
-        other.join(10)
-        assert log.read_text() == "beside"
-    with turns.of(alone=True, next_alone=False):
-        pass
-
-
-def test_a_failed_test_hands_its_turn_on_as_well() -> None:
-    """What a test raises changes nothing for the next one, nor for others afterwards."""
-    run = uuid.uuid4().hex
-    turns = Turns(run)
-    for following in (True, False):
-        with pytest.raises(RuntimeError), turns.of(alone=True, next_alone=following):
-            raise RuntimeError
+def test_a_process_that_was_forked_meanwhile_does_not_keep_the_turn() -> None:
+    """It has the files open that are locked; the next one is alone while it lives."""
+    run, context = uuid.uuid4().hex, multiprocessing.get_context("fork")
+    ends = context.Event()
     with turn(run, alone=True):
-        pass
+        forked = context.Process(target=ends.wait, args=(20,))
+        forked.start()
+    begun_s = time.monotonic()
+    with turn(run, alone=True):
+        assert time.monotonic() - begun_s < 10
+        assert forked.is_alive()
+    ends.set()
+    forked.join()

@@ -17,6 +17,7 @@ import requests
 
 from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe
+from scripts.server.process_end import wait_until_ended
 from tests.ports import BACKEND, WEB
 
 TIMEOUT_S = 60.0
@@ -159,7 +160,7 @@ class RunningServer:
             for process in found:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(found, TIMEOUT_S)
+            wait_until_ended(found, TIMEOUT_S)
 
     def _found(self) -> Iterator[tuple[psutil.Process, str]]:
         for process in psutil.process_iter():

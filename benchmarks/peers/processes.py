@@ -17,6 +17,8 @@ from typing import Final
 
 import psutil
 
+from scripts.server.process_end import wait_until_ended
+
 MARK: Final = "IQA_BENCHMARK_MARK"
 STOP_TIMEOUT_S: Final = 10.0
 
@@ -80,12 +82,12 @@ class MarkedProcesses:
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
-        psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+        wait_until_ended(processes, STOP_TIMEOUT_S)
         while processes := self.alive():  # more than once: a supervisor may start another worker
             for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+            wait_until_ended(processes, STOP_TIMEOUT_S)
         self._first.wait()
 
     def last_words(self) -> str:

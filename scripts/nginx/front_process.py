@@ -28,6 +28,7 @@ from scripts.nginx.settings import (
     render,
 )
 from scripts.nginx.split import SETTINGS, SplitFront
+from scripts.server.process_end import wait_until_ended
 from scripts.server.state import replace_text
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ def _kill_group(group: int) -> bool:
             if os.getpgid(process.pid) == group and process.name() == "nginx":
                 process.kill()
                 members.append(process)
-    psutil.wait_procs(members, timeout=5.0)
+    wait_until_ended(members, 5.0)
     return bool(members)
 
 

@@ -22,6 +22,7 @@ from scripts.server.addresses import Hosts, Ports
 from scripts.server.client import LoadRefused, TorchServe, ready_workers
 from scripts.server.http_client import LOOK_TIMEOUT_S, NoAnswer, NotNow
 from scripts.server.log_lines import last_words, load_failure
+from scripts.server.process_end import wait_until_ended
 from scripts.server.state import Server, StateDir
 
 START_TIMEOUT_S: Final = 90.0
@@ -230,13 +231,13 @@ def stop(server: Server, patience_s: float = STOP_TIMEOUT_S) -> None:
     if process is not None and patience_s > 0:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-        psutil.wait_procs([process], timeout=patience_s)
+        wait_until_ended([process], patience_s)
         # A busy worker outlives Java by seconds.
-        _, members = psutil.wait_procs(members, timeout=2.0)
+        members = wait_until_ended(members, 2.0)
     for left in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             left.kill()
-    psutil.wait_procs(members, timeout=STOP_TIMEOUT_S)
+    wait_until_ended(members, STOP_TIMEOUT_S)
 
 
 def _members(group: int) -> list[psutil.Process]:

@@ -25,6 +25,7 @@ import psutil
 from console.paths import ROOT
 from scripts.server import process_start
 from scripts.server.addresses import LOOPBACK
+from scripts.server.process_end import wait_until_ended
 from scripts.server.state import replace_text
 
 logger = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def stop_left_over(folder: Path) -> None:
         process = psutil.Process(int(record["pid"]))
         if process_start.started_at_s(process.pid) == record["started_at_s"]:
             process.kill()
-            psutil.wait_procs([process], timeout=END_S)
+            wait_until_ended([process], END_S)
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         pass
     (folder / RECORD).unlink(missing_ok=True)

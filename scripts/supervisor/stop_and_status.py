@@ -11,6 +11,7 @@ from scripts.nginx import front_process
 from scripts.server import prediction_log, process
 from scripts.server.client import ready_workers
 from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow, get_json, is_alive
+from scripts.server.process_end import wait_until_ended
 from scripts.server.start_lock import interrupt_start
 from scripts.server.state import StateDir, Supervision
 from scripts.supervisor import gateway
@@ -28,8 +29,7 @@ def stop(state: StateDir) -> int:
     if supervisor is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
             supervisor.terminate()
-        _, alive = psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
-        for left in alive:
+        for left in wait_until_ended([supervisor], STOP_TIMEOUT_S):
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
     # Where the supervisor is gone, or was killed: what it would have stopped.

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import requests
 
 from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe
-from scripts.server.process_end import wait_until_ended
+from scripts.server.process_end import has_ended, wait_until_ended
 from tests.ports import BACKEND, WEB
 
 TIMEOUT_S = 60.0
@@ -182,6 +182,18 @@ class RunningServer:
             for pid, group, stat in rows
             if group == str(state["group"]) and not stat.startswith("Z")
         ]
+
+
+def running(pids: Iterable[int]) -> list[int]:
+    """Return which of these processes have not ended; a zombie has."""
+
+    def runs(pid: int) -> bool:
+        try:
+            return not has_ended(psutil.Process(pid))
+        except psutil.NoSuchProcess:
+            return False
+
+    return [pid for pid in pids if runs(pid)]
 
 
 MakeServer = Callable[..., RunningServer]

@@ -28,6 +28,7 @@ from scripts.nginx.reload import NoFront, reload
 from scripts.nginx.settings import CONFIG, SPLIT_LOG, Settings, render
 from scripts.server import process_start
 from scripts.server.file_lock import locked
+from scripts.server.process_end import has_ended
 from scripts.server.state import replace_text
 
 Kind = Literal["canary", "shadow"]
@@ -119,7 +120,7 @@ class Owner:
         """Tell whether the process is there still."""
         try:
             is_same = process_start.started_at_s(self.pid) == self.started_at_s
-            return is_same and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+            return is_same and not has_ended(psutil.Process(self.pid))
         except psutil.NoSuchProcess:
             return False
 

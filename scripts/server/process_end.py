@@ -22,27 +22,34 @@ def wait_until_ended(processes: Iterable[psutil.Process], timeout_s: float) -> l
     Wait until processes have ended.
 
     Args:
-        processes: Children of this process, whose exit status is then taken, or others.
+        processes: Children of this process, whose exit status is then asked for, or others.
         timeout_s: At most.
 
     Returns:
         Those that run still.
     """
     deadline = time.monotonic() + timeout_s
-    running = [process for process in processes if not has_ended(process)]
-    while running and time.monotonic() < deadline:
+    ended, running = [], list(processes)
+    while True:
+        ended += [process for process in running if has_ended(process)]
+        running = [process for process in running if process not in ended]
+        if not running or time.monotonic() > deadline:
+            break
         time.sleep(POLL_S)
-        running = [process for process in running if not has_ended(process)]
+    for process in ended:
+        with contextlib.suppress(psutil.Error):
+            process.wait(timeout=0)
     return running
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Tell whether a process has ended; a zombie has."""
+    """
+    Tell whether a process has ended; a zombie has.
+
+    But for one whose first thread has ended and others have not: they hold its ports still.
+    """
     try:
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            return False
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or (is_zombie and process.num_threads() <= 1)
     except psutil.NoSuchProcess:
         return True
-    with contextlib.suppress(psutil.Error):
-        process.wait(timeout=0)  # takes the exit status of a child
-    return True

@@ -23,6 +23,7 @@ from scripts.server.addresses import Addresses, Ports
 from scripts.server.client import TorchServe
 from scripts.server.http_client import LOOK_TIMEOUT_S, NotNow
 from scripts.server.models import ServedModel
+from scripts.server.process_end import has_ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +248,6 @@ def _process(pid: int, started_at_s: float) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
         is_ours = process_start.started_at_s(pid) == started_at_s
-        return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
+        return process if is_ours and not has_ended(process) else None
     except psutil.NoSuchProcess:
         return None

@@ -8,13 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import torch
 from iqa.imaging.decoding import decode
 from iqa.network import checkpoint
 
 from console.paths import ROOT
-from tests.server import MakeServer
+from tests.server import MakeServer, running
 
 PICTURE = ROOT / "handler" / "golden" / "lighthouse.jpg"
 
@@ -72,4 +71,4 @@ def test_the_better_model_is_promoted_packaged_and_served_and_a_worse_one_is_not
     assert abs(reply["score"] - expected) <= 0.01
     members = server.members()
     assert server.run("--stop").returncode == 0
-    assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert running(members) == []

@@ -19,6 +19,7 @@ import requests
 
 from console.paths import ROOT
 from scripts.nginx import front_process, settings
+from scripts.server.process_end import has_ended
 from tests.deploying import Load, wait_for
 from tests.quick import Quick
 from tests.server import MakeServer, RunningServer, path_without
@@ -291,7 +292,7 @@ def test_a_stop_under_load_loses_no_accepted_request(fronted: RunningServer) -> 
     assert set(kinds) == {"scored", "stopping", "connection refused"}, kinds
     assert kinds["scored"] >= 60
     assert fronted.processes() == []
-    assert [one for one in nginx if one.is_running()] == []
+    assert [one for one in nginx if not has_ended(one)] == []
 
 
 def _kind(status: int, said: str) -> str:

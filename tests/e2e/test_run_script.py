@@ -11,13 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.build_mar import main as build_mar
 from scripts.server.log_lines import load_failure
 from tests.deploying import wait_for
-from tests.server import MakeServer, RunningServer
+from tests.server import MakeServer, RunningServer, running
 
 
 def test_the_first_words_tell_score_addresses_and_next_commands(fronted: RunningServer) -> None:
@@ -154,7 +153,7 @@ def test_a_foreground_server_leaves_no_process_and_no_open_port(
     assert len(members) >= 3  # Java and two workers
     process.send_signal(number)
     assert process.wait(timeout=40) == 0
-    assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert running(members) == []
     assert other.processes() == []
     assert not (other.state_dir / "server.json").exists()
     assert server.score(_sample())["score"] > 0
@@ -194,7 +193,7 @@ def test_a_registry_that_is_away_does_not_stop_a_start(
     assert other.score(_sample())["score"] == server.score(_sample())["score"]
     members = other.members()
     assert other.run("--stop").returncode == 0
-    assert [pid for pid in members if psutil.pid_exists(pid)] == []
+    assert running(members) == []
     assert other.run("--status").returncode == 1
 
 

@@ -21,7 +21,7 @@ from console.paths import ROOT
 from scripts.archive import mar_file
 from tests.deploying import Load, wait_for
 from tests.quick import Quick
-from tests.server import MakeServer, RunningServer
+from tests.server import MakeServer, RunningServer, running
 
 PICTURE = (ROOT / "handler" / "golden" / "parrots.jpg").read_bytes()
 NOWHERE = "http://127.0.0.1:9"
@@ -148,7 +148,7 @@ def test_what_was_served_comes_back_after_a_crash(supervised: RunningServer) -> 
     # Within 10 s where nothing else runs (docs/reliability.md); tests share their machine.
     wait_for(lambda: _is_ready(supervised), "ready again", 40)
     assert supervised.score(PICTURE)["model"]["version"] == "2"
-    assert [pid for pid in before if psutil.pid_exists(pid)] == []
+    assert running(before) == []
     assert _health(supervised, "/live")[1]["restarts"] == 1
 
 
@@ -164,7 +164,7 @@ def test_a_worker_that_hangs_is_replaced_in_seconds(supervised: RunningServer) -
     hung = min(before)
     os.kill(hung, signal.SIGSTOP)
     began_s = time.monotonic()
-    wait_for(lambda: not psutil.pid_exists(hung), "ended", 10)
+    wait_for(lambda: not running([hung]), "ended", 10)
     assert time.monotonic() - began_s < 8
     wait_for(lambda: len(pids() - {hung}) == len(before), "replaced", 20)
     wait_for(lambda: _is_ready(supervised), "ready again", 20)
@@ -177,7 +177,7 @@ def test_a_torchserve_that_hangs_is_started_again(supervised: RunningServer) -> 
     os.kill(hung, signal.SIGSTOP)
     wait_for(lambda: not _is_ready(supervised), "not ready", 12)
     wait_for(lambda: _is_ready(supervised), "ready again", 60)
-    assert not psutil.pid_exists(hung)
+    assert not running([hung])
     assert supervised.score(PICTURE)["model"]["version"] == "2"
 
 

@@ -16,6 +16,7 @@ from benchmarks.contenders import CONTENDERS, Site, running
 from benchmarks.peers import launches
 from benchmarks.peers.processes import MarkedProcesses, plain_environment
 from console.paths import ROOT
+from scripts.server.process_end import has_ended
 from tests.ports import free_port
 
 # A parent that ends at once, a child in a session of its own, and the child's child.
@@ -62,7 +63,7 @@ def test_a_server_is_found_and_ended_whatever_its_workers_do(tmp_path: Path) -> 
     wait_for(lambda: psutil.STATUS_STOPPED not in {process.status() for process in found})
     processes.end()
     assert processes.alive() == []
-    assert not any(process.is_running() for process in found)
+    assert all(has_ended(process) for process in found)
 
 
 def test_a_contender_that_does_not_start_says_why(

@@ -17,6 +17,12 @@ import subprocess, sys, time
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
 time.sleep(60)
 """
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 @pytest.fixture
@@ -56,3 +62,22 @@ def test_the_exit_status_of_a_child_is_taken() -> None:
     assert wait_until_ended([psutil.Process(child.pid)], 30) == []
     assert not psutil.pid_exists(child.pid)
     assert child.wait() == 0
+
+
+def test_a_process_whose_first_thread_has_ended_has_its_ports_still() -> None:
+    """It is listed as a zombie; a new server would find its ports taken."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", FIRST_THREAD_ENDS], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    process = psutil.Process(child.pid)
+    deadline = time.monotonic() + 20
+    while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert process.status() == psutil.STATUS_ZOMBIE
+    assert not has_ended(process)
+    child.kill()
+    assert wait_until_ended([process], 20) == []
+    child.communicate()

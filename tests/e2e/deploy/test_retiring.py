@@ -9,7 +9,6 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from benchmarks.reliability.versions import (
@@ -21,7 +20,7 @@ from scripts.rollout.settings import Deployment
 from scripts.server.state import StateDir
 from tests.deploying import Command, Deployer, wait_for
 from tests.e2e.deploy.steps import loaded, served, settle, stage, under_load
-from tests.server import RunningServer
+from tests.server import RunningServer, running
 
 
 def _behind(command: Command) -> int:
@@ -31,14 +30,7 @@ def _behind(command: Command) -> int:
 
 def _wait_for_end(pid: int) -> None:
     """Wait until a process has ended, whether somebody has buried it or not."""
-
-    def has_ended() -> bool:
-        try:
-            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    wait_for(has_ended, "the end of the process behind")
+    wait_for(lambda: not running([pid]), "the end of the process behind")
 
 
 def _kill(pid: int) -> None:

@@ -18,6 +18,7 @@ import requests
 from benchmarks.reliability.versions import add_version, not_golden
 from console.paths import ROOT
 from scripts.rollout import drain
+from scripts.server.process_end import has_ended
 from scripts.server.state import StateDir
 from tests.asking import PICTURE, TOKEN, ask, expect_refusal, post, process_of
 from tests.deploying import wait_for
@@ -164,7 +165,7 @@ def test_a_gateway_that_dies_comes_back_and_scores_go_on(gateway: RunningServer)
     dead = process_of(gateway)
     dead.kill()
     assert post(gateway, "/predict", data=PICTURE).status_code == 200  # goes past it
-    wait_for(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE, "dead", 10)
+    wait_for(lambda: has_ended(dead), "dead", 10)
     assert gateway.score(PICTURE)["score"] > 0
     assert gateway.health("/ready").status_code == 200
     wait_for(lambda: ask(gateway, "/health").status_code == 200, "back", 60)

@@ -13,19 +13,13 @@ help:  ## list the targets
 unexport PYTHONDONTWRITEBYTECODE
 
 UNIT := tests/unit tests/test_*.py
-FAST := tests/unit tests/integration
 BOTH_CORES := --numprocesses 2 --dist loadfile
-# Servers that start, and clients that wait, leave the cores idle between. What measures a time is
-# marked `alone` and has its turn without others (tests/turns.py).
-# The longest files begin first (tests/file_order.py).
-SERVERS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 setup:  ## make .venv from the pinned requirements, tests and tools included
 	scripts/setup_env.sh --dev
 
 test: setup  ## all tests, with a real TorchServe and a real MLflow server
-	$(PYTHON) -m pytest $(FAST) $(BOTH_CORES)
-	$(PYTHON) -m pytest tests $(FAST:%=--ignore=%) $(SERVERS)
+	$(PYTHON) -m tests.side_by_side
 
 test-fast: setup  ## unit tests: no server, three minutes
 	$(PYTHON) -m pytest $(UNIT) $(BOTH_CORES)

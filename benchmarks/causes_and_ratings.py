@@ -23,7 +23,7 @@ from console import command_line
 from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.heads.evaluate_causes import FALSE_ALARM
-from training.heads.image_sources import WELL_RATED
+from training.heads.options import WELL_RATED
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,9 +24,9 @@ from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.data.dataset_layouts import SPLITS
 from training.data.images import NO_LIMITS
-from training.evaluate import load_model
 from training.measure.metrics import agreement
 from training.measure.predict import torch_predictor
+from training.registry.load_model import load_model
 
 Pixels = NDArray[np.uint8]
 BOX: Final = (512, 384)

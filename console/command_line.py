@@ -92,7 +92,9 @@ def run(command: Callable[[], int], debug: bool) -> int:
         The command's status; 1 after one line on stderr for a failure; 130 after Ctrl-C.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # MLflow and alembic narrate each migration of a new database.
+    # MLflow and alembic narrate each migration of a new database. The variable is for an MLflow
+    # that is imported later: it sets its level then.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

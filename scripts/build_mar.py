@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from console import command_line
-from scripts.archive import archives_in_registry, graph_choice, mar_file
-from scripts.archive.build import build, build_unregistered
+from console.default_names import ALIAS, MODEL_NAME
+from scripts.archive import mar_file, precision_choices
 from training.data.config import DataConfig, add_options, data_config
-from training.registry import model_versions
 from training.registry.address import connect
 
 logger = logging.getLogger(__name__)
@@ -30,9 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         "registry: python -m scripts.build_mar --checkpoint runs/mine/best --out build/mine",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--alias", default=model_versions.ALIAS, help="version to build (default: %(default)s)"
-    )
+    which.add_argument("--alias", default=ALIAS, help="version to build (default: %(default)s)")
     which.add_argument("--version", help="version to build, by its number")
     which.add_argument(
         "--checkpoint", type=Path, metavar="FOLDER",
@@ -45,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--model-name",
-        default=model_versions.MODEL_NAME,
+        default=MODEL_NAME,
         help="registered model (default: %(default)s)",
     )
     parser.add_argument(
@@ -63,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         "build: python -m scripts.deploy sync --from-registry",
     )
     parser.add_argument(
-        "--precision", choices=graph_choice.CHOICES,
+        "--precision", choices=precision_choices.CHOICES,
         help="what the graph computes in. auto is the fastest here of those that keep the scores: "
         "SROCC may drop 0.002, 99 %% of scores may move 0.5 point (bf16) or 1 point (int8). bf16 "
         "and int8 are made from rated pictures: give --data-dir (default: what the version was "
@@ -84,6 +81,11 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if arguments.evaluated is not None:
             raise ValueError("--evaluated: expected it with --checkpoint FOLDER, got it alone.")
+        # Torch, ONNX and MLflow take seconds: only once the options are right.
+        from scripts.archive import archives_in_registry
+        from scripts.archive.build import build
+        from training.registry import model_versions
+
         connect()
         version = (
             model_versions.get(arguments.model_name, arguments.version)
@@ -116,6 +118,8 @@ def _of_folder(arguments: argparse.Namespace) -> Path:
             "--checkpoint: expected float32, which needs no images, got --precision or --data-dir. "
             "Register the checkpoint for a graph of lower precision."
         )
+    from scripts.archive.build import build_unregistered
+
     return build_unregistered(
         arguments.checkpoint,
         arguments.model_name,

@@ -7,15 +7,14 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqa.drift.comparison import WINDOW
 
 from console import command_line
-from scripts.drift_report.find_reference import references_at
-from scripts.drift_report.page import page
-from scripts.drift_report.traffic import traffic_of
-from scripts.drift_report.windows import Report, details, report_of, verdict_in_words
+
+if TYPE_CHECKING:
+    from scripts.drift_report.windows import Report
 
 MOVED = 3
 EXAMPLES = """
@@ -70,6 +69,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Plots and tests take seconds to import: only once the options are right.
+    from scripts.drift_report.find_reference import references_at
+    from scripts.drift_report.page import page
+    from scripts.drift_report.traffic import traffic_of
+    from scripts.drift_report.windows import details, report_of, verdict_in_words
+
     of = references_at(arguments.reference, arguments.reference_since, arguments.reference_until)
     traffic = traffic_of(arguments.prediction_log, arguments.since, arguments.until)
     reports, missing = [], []

@@ -11,11 +11,10 @@ import os
 import sys
 
 from console import command_line
+from console.default_names import ALIAS, MODEL_NAME
 from scripts.server.models import parse_models
-from training.registry import model_versions
 from training.registry.address import connect
-from training.registry.model_versions import SHIPPED, VARIANTS
-from training.registry.pretrained import has_versions, register
+from training.registry.shipped import SHIPPED, VARIANTS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--model-name",
-        default=model_versions.MODEL_NAME,
+        default=MODEL_NAME,
         help="chooses the checkpoint too (default: %(default)s)",
     )
     parser.add_argument(
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         "less than half of the CPU time (docs/model.md)",
     )  # fmt: skip
     parser.add_argument(
-        "--alias", default=model_versions.ALIAS,
+        "--alias", default=ALIAS,
         help="moved to the new version if nothing holds it (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -56,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
+        # MLflow takes seconds: only once the options are right.
+        from training.registry.pretrained import has_versions, register
+
         connect()
         named = os.environ.get("MODELS") if arguments.all else None
         if arguments.all and arguments.variant:

@@ -19,11 +19,7 @@ from iqa.tasks.score_scales import ScoreScale
 
 from console import command_line
 from console.paths import ROOT
-from training.compute.device import choose_device
-from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
-from training.evaluate import load_model
-from training.measure.predict import predict, torch_predictor
 
 RULES: Final = ROOT / "torchserve" / "monitoring" / "score_reference.yml"
 # An empty tenth has no logarithm. Half a picture more in each is what is usual for counts.
@@ -53,6 +49,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
+        # Torch and MLflow take seconds: only once the options are right.
+        from training.compute.device import choose_device
+        from training.data import ratings
+        from training.measure.predict import predict, torch_predictor
+        from training.registry.load_model import load_model
+
         network, card = load_model(arguments.model)
         data = ratings.load(data_config(arguments), ("val",))
         device = choose_device("auto")

@@ -10,14 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-import mlflow
-from mlflow.entities.model_registry import ModelVersion
-
 from console import command_line
-from training.registry import model_versions
+from console.default_names import ALIAS
 from training.registry.address import connect
-from training.registry.ranking import metrics_on_validation
-from training.tasks.task_table import training_task_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         "--best-of-all", action="store_true", help="the version that is best on validation"
     )
     which.add_argument("--run-id", help="the version that this run registered")
-    parser.add_argument("--alias", default=model_versions.ALIAS, help="(default: %(default)s)")
+    parser.add_argument("--alias", default=ALIAS, help="(default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would move, move nothing")
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
@@ -48,8 +43,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("expected one of VERSION, --best-of, --best-of-all, --run-id")
 
     def command() -> int:
+        # MLflow takes seconds: only once the options are right.
+        from training.registry import model_versions
+        from training.registry.version_choice import choose
+
         connect()
-        version, reason = _choose(arguments)
+        version, reason = choose(
+            arguments.name, arguments.version, arguments.run_id, arguments.best_of
+        )
         number = str(version.version)
         before = model_versions.holder_of(arguments.name, arguments.alias)
         was = "nothing" if before is None else f"version {before.version}"
@@ -61,58 +62,6 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def _choose(arguments: argparse.Namespace) -> tuple[ModelVersion, str]:
-    name = arguments.name
-    if arguments.version:
-        return model_versions.get(name, arguments.version), "by hand"
-    versions = model_versions.versions(name)
-    if arguments.run_id:
-        found = [version for version in versions if version.run_id == arguments.run_id]
-        if not found:
-            raise ValueError(f"--run-id: expected a run that registered '{name}', got none.")
-        return found[-1], f"of run {arguments.run_id}"
-    if arguments.best_of:
-        runs = _runs_of(arguments.best_of)
-        versions = [version for version in versions if version.run_id in runs]
-    return _best(versions), f"best of {arguments.best_of or 'all versions'} on validation"
-
-
-def _runs_of(experiment: str) -> set[str]:
-    found = mlflow.get_experiment_by_name(experiment)
-    if found is None:
-        raise ValueError(f"--best-of: expected an experiment, got none named {experiment!r}.")
-    pages = mlflow.MlflowClient().search_runs([found.experiment_id], max_results=10_000)
-    return {run.info.run_id for run in pages}
-
-
-def _best(versions: list[ModelVersion]) -> ModelVersion:
-    """
-    Return the version that is best on validation, as its task says.
-
-    Only versions that were measured on the newest one's images and targets are compared.
-
-    Raises:
-        ValueError: There is none, or the newest was not measured by this project.
-    """
-    if not versions:
-        raise ValueError("expected at least one registered version there, got none.")
-    digest = versions[-1].tags.get("digest_val")
-    if digest is None:
-        raise ValueError(
-            f"version {versions[-1].version}: expected the tag digest_val, got none. "
-            "It was not registered by this project: name a VERSION."
-        )
-    comparable = [version for version in versions if version.tags.get("digest_val") == digest]
-    left_out = [str(version.version) for version in versions if version not in comparable]
-    if left_out:
-        print(
-            f"left out, measured on other validation pictures than version "
-            f"{versions[-1].version}: {', '.join(left_out)}"
-        )
-    task = training_task_of(versions[-1].tags)
-    return max(comparable, key=lambda each: task.rank(metrics_on_validation(each, task)))
 
 
 if __name__ == "__main__":

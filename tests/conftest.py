@@ -132,9 +132,9 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty synthetic rated pictures in KonIQ-10k's layout."""
-    from training import demo_data
+    from training.data import demo_sets
 
-    made = made_once(tmp_path_factory, "rated", lambda folder: demo_data.make(folder / "data", 60))
+    made = made_once(tmp_path_factory, "rated", lambda folder: demo_sets.make(folder / "data", 60))
     return made / "data"
 
 

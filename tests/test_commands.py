@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,9 +18,9 @@ from console.paths import ROOT
 from tests.commands import COMMANDS
 
 HELP_PAGES = """
-import contextlib, io, json, runpy, sys
-pages = {}
-for command in sys.argv[1:]:
+import contextlib, io, json, os, runpy, sys
+
+def page_of(command):
     sys.argv = [command, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as page:
         try:
@@ -27,14 +28,41 @@ for command in sys.argv[1:]:
             code = None
         except SystemExit as end:
             code = end.code
-    pages[command] = [code, page.getvalue()]
+    return code, page.getvalue(), sorted({name.split(".")[0] for name in sys.modules})
+
+def page_by_a_fork(command):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        with open(writer, "w") as file:
+            json.dump(page_of(command), file)
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as file:
+        return json.load(file)
+
+pages = {}
+for command in sorted(sys.argv[1:], key=lambda command: command.startswith("benchmarks.")):
+    is_alone = not command.startswith("benchmarks.")
+    pages[command] = page_by_a_fork(command) if is_alone else page_of(command)
 print(json.dumps(pages))
 """
+SLOW_TO_IMPORT = {
+    "torch", "torchvision", "mlflow", "scipy", "matplotlib", "sklearn", "onnx", "openvino", "nncf",
+}  # fmt: skip
+"""Each takes a second or more."""
+
+
+class HelpPage(NamedTuple):
+    """What a command exits with, prints for --help, and has imported by then."""
+
+    code: int
+    text: str
+    imported: list[str]
 
 
 @pytest.fixture(scope="module")
-def help_pages() -> dict[str, tuple[int, str]]:
-    """What each command exits with and prints for --help; in one process, so torch loads once."""
+def help_pages() -> dict[str, HelpPage]:
+    """Of each command; the benchmarks in one process, so torch loads once."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore::RuntimeWarning", "-c", HELP_PAGES, *COMMANDS],
         cwd=ROOT,
@@ -44,18 +72,32 @@ def help_pages() -> dict[str, tuple[int, str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {command: (code, page) for command, (code, page) in json.loads(done.stdout).items()}
+    return {command: HelpPage(*page) for command, page in json.loads(done.stdout).items()}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(
-    command: str, help_pages: dict[str, tuple[int, str]]
-) -> None:
+def test_every_command_explains_itself(command: str, help_pages: dict[str, HelpPage]) -> None:
     """--help exits 0 and names the command as it is called."""
-    code, page = help_pages[command]
-    assert code == 0, page
+    page = help_pages[command]
+    assert page.code == 0, page.text
     name = "run_torchserve.sh" if command == "scripts.serve" else command
-    assert name in page
+    assert name in page.text
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if not command.startswith("benchmarks.")]
+)
+def test_help_and_refused_options_wait_for_no_large_library(
+    command: str, help_pages: dict[str, HelpPage]
+) -> None:
+    """A command imports what its work needs once its options are right."""
+    assert SLOW_TO_IMPORT.isdisjoint(help_pages[command].imported)
+
+
+def test_what_is_slow_to_import_is_seen(help_pages: dict[str, HelpPage]) -> None:
+    """The benchmarks do import torch, and the list of a fork is not empty."""
+    assert "torch" in help_pages["benchmarks.training_step"].imported
+    assert "argparse" in help_pages["training.train"].imported
 
 
 @functools.cache
@@ -93,10 +135,10 @@ REACH_MLFLOW = [
 
 @pytest.mark.parametrize("command", REACH_MLFLOW)
 def test_every_command_that_reaches_mlflow_takes_its_address(
-    command: str, help_pages: dict[str, tuple[int, str]]
+    command: str, help_pages: dict[str, HelpPage]
 ) -> None:
     """--tracking-uri is in its help, in the words of the one function that adds it."""
-    _, page = help_pages[command]
+    page = help_pages[command].text
     assert re.search(r"--tracking-uri URI\s+MLflow \[MLFLOW_TRACKING_URI\]", page), page
 
 

@@ -41,7 +41,6 @@ MAY_IMPORT = {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
     },
     "training.tasks": {"iqa.imaging", "iqa.tasks", "training.data", "training.measure"},
-    "training.heads": {"iqa.imaging", "iqa.tasks", "iqa.network", "training.data"},
     "training.networks": {"iqa.imaging", "iqa.tasks", "iqa.network"},
     "training.registry": {
         "console", "iqa", "iqa.local", "iqa.network", "iqa.tasks", "training.data",
@@ -51,17 +50,22 @@ MAY_IMPORT = {
         "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
         "training.tasks",
     },
+    "training.heads": {
+        "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.graph",
+    },
     "training.drift": {
         "iqa", "iqa.drift", "iqa.imaging", "iqa.network", "iqa.scoring", "iqa.local",
-        "training.data", "training.graph",
+        "training.data", "training.networks", "training.graph",
     },
     "training.loop": {
-        "iqa.imaging", "iqa.network", "training.compute", "training.data", "training.measure",
-        "training.tasks", "training.registry", "training.networks",
+        "console", "iqa.imaging", "iqa.network", "training.compute", "training.data",
+        "training.measure", "training.tasks", "training.registry", "training.networks",
+        "training.graph",
     },
     "training.experiments": {
-        "iqa.imaging", "iqa.tasks", "iqa.network", "training.data", "training.measure",
-        "training.tasks", "training.registry", "training.graph", "training.loop",
+        "iqa.imaging", "iqa.tasks", "iqa.network", "training.compute", "training.data",
+        "training.measure", "training.tasks", "training.networks", "training.registry",
+        "training.graph", "training.loop",
     },
     "training": {"console", "iqa*", "training*"},
     "scripts.prediction_log": {"iqa.prediction_log"},

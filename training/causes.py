@@ -9,59 +9,12 @@ judged on other photographs and other damage, and written beside the checkpoint,
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import io
-import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from iqa.network import checkpoint
-from iqa.network.intermediate_features import TAPS, n_maps
-from iqa.network.model import ImageNetwork, Network
-from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, Runtime
-from iqa.tasks.heads import CAUSES, Causes, SmallNetwork, head_inputs
-from PIL import Image
 
 from console import command_line
-from training.data import overlays, ratings
-from training.data.camera_damage import MAX_STRENGTH
-from training.data.config import DataConfig, add_options, data_config
-from training.data.photographs import read_pictures
-from training.graph import precision
-from training.graph.export import export_onnx
-from training.heads import evaluate_causes, network
-from training.heads.image_sources import WELL_RATED, well_rated
-from training.heads.samples import (
-    KINDS,
-    Samples,
-    Source,
-    cache_folder,
-    camera_damaged,
-    collect,
-    distorted,
-    with_overlays,
-)
-
-# Exposure, contrast and colour are learnt with them, but what is meant looks like a fault there.
-SHIPPED: Final = ("blur", "noise", "compression")
-# Strength 1 is just visible, and is to be a quarter of the scale rather than a fifth.
-BEND: Final = 0.8
-# Of no damage: at 0 itself what is faint could not be told from what is not there.
-NONE: Final = 5.0
-HIDDEN_OF_CONTENT: Final = 64
-HIDDEN_OF_SHARPNESS: Final = 256
-EPOCHS_OF_CONTENT: Final = 40
-EPOCHS_OF_SHARPNESS: Final = 100
-SHARE_OF_CONTENT: Final = 0.25
-"""Of the first network in the sum of the two; see `fit`."""
-FLOOR: Final = 20.0
-LEAD: Final = 1.2
+from training.heads.cause_names import CAUSE_OF_KIND, SHIPPED
+from training.heads.options import add_common
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,9 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         "scripts.register_pretrained.",
     )
     add_common(parser)
+    command_line.add_debug(parser)
     parser.add_argument(
         "--causes", nargs="+", default=list(SHIPPED),
-        choices=sorted(set(evaluate_causes.CAUSE_OF_KIND.values())),
+        choices=sorted(set(CAUSE_OF_KIND.values())),
         help="which to write (default: %(default)s); all are learnt together",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("causes.json"),
@@ -87,200 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        folder: Path = arguments.checkpoint
-        weights, card = checkpoint.load(folder)
-        backbone, policy = expect_taps(card), checkpoint.policy_of(card)
-        config = dataclasses.replace(data_config(arguments), limit=None)
-        split = ratings.load(config, ("train",)).split("train")
-        tests = pictures_of(arguments.test_pictures)
-        with features_of(weights, card, arguments.graph, backbone) as runtime:
-            cache = cache_folder(arguments.features, card, runtime)
-            taken = partial(collect, runtime=runtime, cache=cache, policy=policy)
-            samples = taken(
-                well_rated(split, arguments.pictures, arguments.well_rated),
-                with_overlays(camera_damaged, overlays.sometimes),
-                folder="camera_damaged_overlaid", title="damage",
-            )  # fmt: skip
-            unseen = taken(tests, distorted, folder="distorted", title="test")
-            with_text = taken(
-                tests, with_overlays(distorted, overlays.text),
-                folder="distorted_with_text", title="test with text",
-            )  # fmt: skip
-        assert isinstance(weights, ImageNetwork)  # `expect_taps`
-        causes = fit(
-            samples, tuple(arguments.causes), arguments.seed, n_maps(weights.features, backbone)
-        )
-        report = evaluate_causes.judge(causes, unseen)
-        report["with_text"] = {
-            key: value
-            for key, value in evaluate_causes.judge(causes, with_text).items()
-            if key not in ("pictures", "distortions")
-        }
-        facts = {
-            "kinds": list(causes.kinds),
-            "floor": causes.floor,
-            "lead": causes.lead,
-            "pictures": arguments.pictures,
-            "samples": len(samples),
-            "measured": {k: v for k, v in report.items() if k != "distortions"},
-        }
-        network.store(folder, CAUSES, causes.network, backbone, facts)
-        _write(report, arguments.out)
-        print(f"written: {folder / checkpoint.CARD_FILE} and its heads")
+        # Torch takes seconds: only once the options are right.
+        from training.heads.fit_causes import fit_into_checkpoint
+
+        fit_into_checkpoint(arguments)
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that this command shares with `training.familiarity`."""
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="folder whose heads are written"
-    )
-    add_options(parser, DataConfig, without=("limit",))
-    parser.add_argument(
-        "--pictures", type=int, default=600,
-        help="photographs to learn from, at most (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--well-rated", type=float, default=WELL_RATED, metavar="QUALITY",
-        help="rating, of 1, from which on a photograph is taken to have no fault of its own "
-        "(default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--test-pictures", type=Path, metavar="FOLDER",
-        help="good photographs to test on (default: six that installed packages ship)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--graph", type=Path,
-        help="folder of the graph that is served, whose features are learnt from (default: the "
-        "checkpoint's own in float32)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--features", type=Path, default=Path("build/heads"),
-        help="folder that keeps what was computed, to stop and continue (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    command_line.add_debug(parser)
-
-
-def expect_taps(card: checkpoint.Card) -> str:
-    """
-    Return the backbone of a card whose network has features for heads.
-
-    Raises:
-        ValueError: It has none.
-    """
-    backbone = str(card["architecture"]["backbone"])
-    if backbone not in TAPS or checkpoint.policy_of(card).n_channels != 3:
-        raise ValueError(
-            f"--checkpoint: expected a colour network of {', '.join(TAPS)}, got {backbone}. "
-            "Heads are known for no other."
-        )
-    return backbone
-
-
-@contextmanager
-def features_of(
-    weights: Network, card: checkpoint.Card, graph: Path | None, backbone: str
-) -> Iterator[Runtime]:
-    """
-    Open the graph of a folder with its features; without one, the network's in float32.
-
-    Raises:
-        ValueError: The graph is another network's.
-    """
-    with tempfile.TemporaryDirectory() as directory:
-        name, path = "f32", Path(directory) / GRAPH_FILE
-        if graph is None:
-            export_onnx(weights, path)
-        else:
-            path = graph / GRAPH_FILE
-            name = precision.read_gate(graph, card["weights_sha256"]).precision
-        yield OpenVINORuntime(path, 1, name, backbone)
-
-
-def pictures_of(folder: Path | None) -> list[Source]:
-    """Return the photographs of a folder, or those that packages ship."""
-
-    def opened(body: bytes) -> Image.Image:
-        return Image.open(io.BytesIO(body)).convert("RGB")
-
-    bodies = read_pictures(folder, "--test-pictures")
-    return [Source(name, partial(bytes, body), opened) for name, body in bodies.items()]
-
-
-def fit(samples: Samples, told: tuple[str, ...], seed: int, n_maps_of_taps: list[int]) -> Causes:
-    """
-    Learn all causes together, and keep those that are told.
-
-    The sum of two networks. One sees all means, the last ones included, which tell what is in a
-    picture: it knows the faults of photographs as they come, and holds less for other pictures. The
-    other one sees maxima in place of the last means.
-
-    Args:
-        samples: By `camera_damaged`.
-        told: Causes to keep.
-        seed: Of the fit.
-        n_maps_of_taps: Of `iqa.network.intermediate_features.n_maps`.
-    """
-    inputs = head_inputs(samples.features, samples.statistics)
-    n_means, n_features = sum(n_maps_of_taps), samples.features.shape[1]
-    place = np.arange(inputs.shape[1])
-    is_last_mean = (place >= n_means - n_maps_of_taps[-1]) & (place < n_means)
-    is_maximum = (place >= n_means) & (place < n_features)
-    told_strength = (samples.strengths / MAX_STRENGTH) ** BEND
-    targets = (NONE + (100 - NONE) * told_strength).astype(np.float32)
-    fit_on = partial(
-        network.fit, inputs, targets, np.ones(len(inputs), np.float32), loss="huber", seed=seed
-    )
-    content = fit_on(
-        is_seen=~is_maximum, hidden=HIDDEN_OF_CONTENT, epochs=EPOCHS_OF_CONTENT,
-        title="fit causes: content",
-    )  # fmt: skip
-    sharpness = fit_on(
-        is_seen=~is_last_mean, hidden=HIDDEN_OF_SHARPNESS, epochs=EPOCHS_OF_SHARPNESS,
-        title="fit causes: sharpness",
-    )  # fmt: skip
-    fitted = network.in_half_precision(
-        network.blended([(SHARE_OF_CONTENT, content), (1 - SHARE_OF_CONTENT, sharpness)])
-    )
-    kept = [i for i, kind in enumerate(KINDS) if evaluate_causes.CAUSE_OF_KIND[kind] in told]
-    parts = {name: getattr(fitted, name) for name in SmallNetwork.__dataclass_fields__}
-    parts |= {
-        "outputs": np.ascontiguousarray(fitted.outputs[:, kept]),
-        "outputs_bias": fitted.outputs_bias[kept],
-    }
-    return Causes(
-        network=SmallNetwork(**parts),
-        kinds=tuple(evaluate_causes.CAUSE_OF_KIND[KINDS[i]] for i in kept),
-        floor=FLOOR,
-        lead=LEAD,
-    )
-
-
-def _write(report: dict[str, Any], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
-    table = evaluate_causes.markdown(report)
-    out.with_suffix(".md").write_text(table)
-    evaluate_causes.points_by_level(report).savefig(out.with_suffix(".png"), dpi=100)
-    print(table)
-    print(
-        f"{report['pictures']} pictures: right main cause "
-        f"from level {evaluate_causes.COUNTED_FROM} on "
-        f"{100 * report['right_main_cause']:.1f} %; originals over {evaluate_causes.FALSE_ALARM}: "
-        f"{report['false_alarms']}"
-    )
-    ranks = ", ".join(
-        f"{cause} {row['rank']:.3f} ({row['rank_within']:.3f} within a picture)"
-        for cause, row in report["causes"].items()
-    )
-    print(f"rank agreement with the level: {ranks}")
-    with_text = ", ".join(
-        f"{cause} {row['rank']:.3f}" for cause, row in report["with_text"]["causes"].items()
-    )
-    print(f"with text over each: {with_text}")
 
 
 if __name__ == "__main__":

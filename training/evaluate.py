@@ -10,33 +10,12 @@ With `--explain FOLDER` it needs no ratings: it compares the network's map with 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from iqa.network import checkpoint
-from iqa.network.model import Network
-from iqa.network.runtime import GRAPH_FILE, Runtime
 
 from console import command_line
-from training.compute.device import choose_device
-from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
-from training.data.dataset_layouts import SPLITS
-from training.data.ratings import ALL
-from training.graph import precision
-from training.graph.export import export_onnx
-from training.measure import explain
-from training.measure.predict import graph_predictor, predict, torch_predictor
-from training.networks import by_name as networks
-from training.registry import model_versions
-from training.registry.address import connect
-from training.tasks.task_table import training_task_of
+from training.data.dataset_layouts import ALL, SPLITS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,76 +67,27 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        network, card = load_model(arguments.model)
+        # Torch, MLflow and OpenVINO take seconds: only once the options are right.
+        from training.experiments.evaluate import evaluate, explain_folder
+
         if arguments.explain is not None:
-            with _graph(network, arguments.graph) as runtime:
-                return explain.explain(
-                    runtime, card, arguments.explain, arguments.out, arguments.limit
-                )
-        needed = () if arguments.split == ALL else (arguments.split,)
-        task, policy = training_task_of(card), checkpoint.policy_of(card)
-        data = ratings.load(data_config(arguments), needed, task.targets_of(card), policy)
-        split = data.split(arguments.split)
-        device = choose_device(arguments.device)
-        outputs = predict(
-            torch_predictor(network.to(device), device),
-            split,
+            return explain_folder(
+                arguments.model, arguments.explain, arguments.out,
+                graph=arguments.graph, limit=arguments.limit,
+            )  # fmt: skip
+        evaluate(
+            arguments.model,
+            data_config(arguments),
+            arguments.split,
+            arguments.out,
+            graph=arguments.graph,
+            device_name=arguments.device,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
-            title=f"{card['architecture']['backbone']} on {arguments.split}",
         )
-        served = None
-        if arguments.graph is not None:
-            with _graph(network, arguments.graph) as runtime:
-                served = predict(
-                    graph_predictor(runtime),
-                    split,
-                    batch_size=1,  # as the server does
-                    workers=arguments.workers,
-                    title="graph",
-                )
-        found: dict[str, Any] = {
-            "dataset": data.name,
-            **({} if data.mos_range is None else {"mos_range": list(data.mos_range)}),
-            "split": arguments.split,
-            "is_official_split": data.is_official,
-            "weights_sha256": card["weights_sha256"],
-            **task.evaluate(outputs, split.target, card, served),
-        }
-        task.report(found, outputs, split, card, arguments.out)
         return 0
 
     return command_line.run(command, arguments.debug)
-
-
-def load_model(model: str) -> tuple[Network, checkpoint.Card]:
-    """
-    Load a checkpoint from a folder or from the registry.
-
-    Raises:
-        ValueError: There is none under that name, or it is refused.
-    """
-    if Path(model).is_dir():
-        return networks.load(Path(model))
-    connect()
-    version = model_versions.version_of_uri(model)
-    with tempfile.TemporaryDirectory() as directory:
-        folder = model_versions.download(str(version.name), str(version.version), Path(directory))
-        return networks.load(folder)
-
-
-@contextmanager
-def _graph(network: Network, folder: Path | None) -> Iterator[Runtime]:
-    """Open the graph of a folder; without one, the network's own in float32."""
-    threads = torch.get_num_threads()
-    if folder is not None:
-        path = folder / precision.GATE_FILE
-        name = json.loads(path.read_text())["precision"] if path.exists() else "f32"
-        yield precision.open_graph(folder, name, threads)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        export_onnx(network, Path(directory) / GRAPH_FILE)
-        yield precision.open_graph(Path(directory), "f32", threads)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from training import demo_data
-from training.data import ratings
+from console.paths import ROOT
 from training.data.config import DataConfig, add_options, data_config
 from training.tasks.task_table import task_of_data
 
@@ -69,6 +68,8 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
             lies in the source.
         FileNotFoundError: Images or labels are missing.
     """
+    from training.data import ratings  # pandas: only once the options are right
+
     out = config.data_dir
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--data-dir: expected nothing in {out}, got files. Delete them first.")
@@ -80,8 +81,10 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
         if out.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"--data-dir: expected a folder outside of {source}, got {out}.")
         shutil.copytree(source, out, dirs_exist_ok=True)
-    elif source.is_file() and source.resolve() == Path(demo_data.__file__).resolve():
-        make = demo_data.make_lines if config.dataset == "handwriting" else demo_data.make
+    elif source.is_file() and source.resolve() == (ROOT / SYNTHETIC).resolve():
+        from training.data import demo_sets  # torch: only where a set is made
+
+        make = demo_sets.make_lines if config.dataset == "handwriting" else demo_sets.make
         make(out, **({} if pictures is None else {"pictures": pictures}))
     else:
         raise ValueError(

@@ -30,6 +30,7 @@ from mlflow.entities.model_registry import ModelVersion
 from console.default_names import DVC_LOCK
 from scripts.archive import graph_choice, mar_file
 from scripts.archive.graph_choice import Choice
+from scripts.archive.precision_choices import AUTO
 from scripts.server.http_client import NotNow
 from scripts.server.state import StateDir
 from training.data.config import DataConfig
@@ -74,7 +75,7 @@ def build(
         RegistryUnavailable, MlflowException: No answer.
     """
     name, number = str(version.name), str(version.version)
-    wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, graph_choice.AUTO)
+    wanted = wanted or version.tags.get(graph_choice.PRECISION_TAG, AUTO)
     target, chosen, digest = _place(version, None, store, replace, wanted, data)
     client = mlflow.MlflowClient()
     client.set_model_version_tag(name, number, "mar_sha256", digest)

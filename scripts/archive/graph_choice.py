@@ -17,12 +17,13 @@ import mlflow
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint, runtime
 from iqa.network.model import Network
+from iqa.network.names import is_own
 from iqa.network.runtime import GRAPH_FILE, PRECISIONS
-from iqa.network.user_network import is_own
 from iqa.tasks.heads import HEADS_FILE
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from scripts.archive.precision_choices import AUTO
 from training.data import ratings
 from training.data.config import DataConfig
 from training.graph import export, precision
@@ -31,8 +32,6 @@ from training.tasks.task_table import training_task_of
 
 logger = logging.getLogger(__name__)
 
-AUTO: Final = "auto"
-CHOICES: Final = (*PRECISIONS, AUTO)
 PRECISION_TAG: Final = "mar_precision"
 ARTIFACTS: Final = "precision"
 """Folder among the run's artifacts; one folder in it for each precision."""
@@ -69,7 +68,7 @@ def candidates_of(
 
     Args:
         version: From the registry.
-        wanted: One of `CHOICES`; auto means all that can be had.
+        wanted: One of `precision_choices.CHOICES`; auto means all that can be had.
         data: To make and measure graphs that are not stored yet; None where there is no data.
         folder: Empty, for graphs.
         directory: The version's checkpoint.

@@ -15,6 +15,7 @@ from scripts.rollout.deployment_records import Good, Records
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
+from training.registry.shipped import SHIPPED
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def _good_instead(store: Path, name: str, refused: str, good: Good, reason: str)
 
 
 def _resolve(name: str, alias: str) -> ModelVersion:
-    if not is_embedded() or name not in model_versions.SHIPPED:
+    if not is_embedded() or name not in SHIPPED:
         return model_versions.resolve(name, alias)
     holder = model_versions.holder_of(name, alias)
     if holder is not None:

@@ -21,8 +21,8 @@ from tests.deploying import wait_for
 from tests.images import encode, photograph
 from tests.labelled import CLASSES, config_for, write
 from tests.server import TIMEOUT_S, RunningServer
+from training.loop.training_run import train
 from training.registry import address, tracking
-from training.train import train
 
 NAME = "shapes"
 

@@ -15,9 +15,9 @@ from tests.deploying import wait_for
 from tests.images import encode, photograph
 from tests.labelled import CLASSES, config_for, write
 from tests.server import TIMEOUT_S, RunningServer
+from training.loop.training_run import train
 from training.networks import by_name
 from training.registry import address, tracking
-from training.train import train
 
 NAME = "own"
 

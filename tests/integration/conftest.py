@@ -14,7 +14,7 @@ from tests.shared import made_once
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty-four synthetic pictures, made once; nobody writes to them."""
-    from training import demo_data
+    from training.data import demo_sets
 
-    made = made_once(tmp_path_factory, "demo", lambda folder: demo_data.make(folder / "set", 24))
+    made = made_once(tmp_path_factory, "demo", lambda folder: demo_sets.make(folder / "set", 24))
     return made / "set"

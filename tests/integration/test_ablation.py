@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 from iqa.network import checkpoint
 
-from training import ablation, demo_data
+from training import ablation
+from training.data import demo_sets
 from training.experiments import ablation_rows
+from training.experiments.ablation import QUALITY_ELSEWHERE_FILE, QUALITY_FILE
 from training.loop.config import TrainConfig
 
 Ablation = Callable[..., int]
@@ -44,7 +46,7 @@ def test_each_change_is_compared_with_the_recipe_and_nothing_is_registered(
     assert list(record["cells"]) == [ablation_rows.RECIPE, ablation_rows.MIRRORED, "squared error"]
     assert record["cells"]["squared error"]["changes"] == {"loss": "mse"}
     recipe, changed = (
-        np.load(folder / record["cells"][name]["folder"] / ablation.QUALITY_FILE)
+        np.load(folder / record["cells"][name]["folder"] / QUALITY_FILE)
         for name in (ablation_rows.RECIPE, "squared error")
     )
     assert recipe.shape == changed.shape
@@ -148,7 +150,7 @@ def test_a_set_that_is_left_out_is_compared_on_and_not_trained_on(
     run_ablation: Ablation, tmp_path: Path, demo: Path
 ) -> None:
     """Rows are of the images left out; MLflow knows which images were for what."""
-    labels = pd.read_csv(demo / demo_data.RATINGS_FILE)
+    labels = pd.read_csv(demo / demo_sets.RATINGS_FILE)
     names = labels.loc[labels["set"] != "test", "image_name"]
     patterns = ("*-[234].jpg", "*-coffee-*")
     out = [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
@@ -157,7 +159,7 @@ def test_a_set_that_is_left_out_is_compared_on_and_not_trained_on(
     folder = tmp_path / "ablation"
     record = json.loads((folder / "sweep.json").read_text())
     for cell in record["cells"].values():
-        assert len(np.load(folder / cell["folder"] / ablation.QUALITY_ELSEWHERE_FILE)) == len(out)
+        assert len(np.load(folder / cell["folder"] / QUALITY_ELSEWHERE_FILE)) == len(out)
     run = mlflow.get_run(record["cells"]["calm"]["run_id"])
     rows = {
         item.tags[0].value: json.loads(item.dataset.profile)["num_rows"]

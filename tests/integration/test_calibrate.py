@@ -21,9 +21,9 @@ from training import evaluate
 from training.data.images import read_pixels
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
+from training.loop.training_run import train
 from training.measure import calibration, score_scale
 from training.registry import model_versions, promotion
-from training.train import train
 
 PRETRAINED = ROOT / "training" / "pretrained"
 BENT = {"kind": "affine_logit", "scale": 0.7, "offset": 0.6}

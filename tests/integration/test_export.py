@@ -9,7 +9,8 @@ import torch
 from iqa.imaging.decoding import decode
 from iqa.imaging.preprocessing import DEFAULT
 from iqa.network import checkpoint
-from iqa.network.model import FEATURES_OF_BACKBONE, ImageNetwork
+from iqa.network.model import ImageNetwork
+from iqa.network.names import FEATURES_OF_BACKBONE
 from iqa.network.runtime import OpenVINORuntime, Runtime
 
 from console.paths import ROOT

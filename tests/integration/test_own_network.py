@@ -27,13 +27,13 @@ from scripts import build_mar
 from scripts.archive import mar_file
 from tests import own_network
 from tests.labelled import CLASSES, write
-from training import evaluate
 from training.graph import export, precision
 from training.graph.quantisation import quantise
 from training.loop.defaults import of_network
 from training.loop.starting_weights import start_from
 from training.networks import by_name
 from training.networks.user_network import OwnNetwork
+from training.registry.load_model import load_model
 from training.train import main as train
 
 GREY = Policy(fit=FIXED_SIZE, width_px=28, height_px=28, channels="L", min_side_px=7)
@@ -90,7 +90,7 @@ def test_the_document_s_example_from_training_to_a_proven_archive(
     (row,) = logged.predict(pd.DataFrame({"image": [str(golden)]})).to_dict("records")
     assert row["score"] == pytest.approx(expected, abs=0.01)
     with pytest.raises(ValueError, match=r"expected a module tiny to import.*PYTHONPATH"):
-        evaluate.load_model("models:/tiny@staging")
+        load_model("models:/tiny@staging")
     assert "tiny" not in sys.modules
 
 

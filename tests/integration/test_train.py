@@ -22,18 +22,20 @@ from PIL import Image
 from console.paths import ROOT
 from training import prune
 from training.data import ratings
+from training.experiments import pruned_checkpoint
 from training.loop import trainer
 from training.loop.config import TrainConfig
 from training.loop.optimiser import average_of, evaluated_network
 from training.loop.run_state import STATE_FILE
 from training.loop.teacher import taught
 from training.loop.trainer import Trainer
+from training.loop.training_run import train
 from training.measure.predict import predict, torch_predictor
 from training.registry import model_versions, promotion
 from training.registry.pretrained import PRETRAINED
 from training.tasks.losses import LOSSES
 from training.tasks.task_table import QUALITY
-from training.train import main, train
+from training.train import main
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +151,8 @@ def test_pruning_names_the_data_set_as_it_was_given(
     """Synthetic pictures are in KonIQ-10k's layout: `--dataset synthetic` would be refused."""
     network = checkpoint.load(PRETRAINED)[0]
     same = SimpleNamespace(network=network, errors=[0.0] * 16)
-    monkeypatch.setattr(prune, "prune", lambda *_: same)
-    monkeypatch.setattr(prune, "_compare", lambda *_: None)
+    monkeypatch.setattr(pruned_checkpoint, "prune", lambda *_: same)
+    monkeypatch.setattr(pruned_checkpoint, "_compare", lambda *_: None)
     options = ["--checkpoint", str(PRETRAINED), "--data-dir", str(rated), "--images", "1"]
     assert prune.main([*options, "--out", str(tmp_path / "narrow")]) == 0
     assert "--dataset koniq10k ..." in capsys.readouterr().out

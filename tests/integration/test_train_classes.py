@@ -20,9 +20,10 @@ from scripts.archive import mar_file
 from tests.labelled import CLASSES, config_for, write
 from training import evaluate
 from training.data import ratings
+from training.loop.training_run import train
 from training.registry import model_versions, promotion
 from training.registry.promotion import Registered
-from training.train import main, train
+from training.train import main
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,16 @@ from PIL import Image
 from scripts import model_info, set_alias
 from scripts.archive.golden import Golden, NotGolden
 from tests.second_task import POLICY, BrightnessTraining, brightness_known, served
-from training import evaluate, sweep
+from training import evaluate
 from training.data import ratings
 from training.data.config import DataConfig
+from training.experiments.sweep import sweep
 from training.experiments.sweep_cells import Cell
 from training.graph import precision
 from training.graph.export import check_graph, export_onnx
 from training.loop.config import TrainConfig
+from training.loop.training_run import report, train
 from training.registry import model_versions, promotion, ranking
-from training.train import report, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,7 +153,7 @@ def test_a_sweep_ranks_by_the_task(
 ) -> None:
     """The columns are the task's metrics, the best cell has the higher accuracy."""
     cells = [Cell("mobilenet_v2", 3e-3, 1), Cell("mobilenet_v2", 1e-5, 1)]
-    best = sweep.sweep(config_for(images, tmp_path / "sweep", alias=None), cells, {})
+    best = sweep(config_for(images, tmp_path / "sweep", alias=None), cells, {})
     table = pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")
     assert table["val_accuracy"].is_monotonic_decreasing
     assert str(table["version"][0]) == best.version

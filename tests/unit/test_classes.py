@@ -21,20 +21,16 @@ from telemetry import MAX_LABELS, OTHER_LABELS, _counted_as
 
 from console.paths import ROOT
 from tests.images import encode
+from training.data.augmentations import AUGMENTATIONS, augmentations_of_text
 from training.data.config import add_options
 from training.data.ratings import Split
-from training.data.whole_images import (
-    AUGMENTATIONS,
-    WholeTrainingImages,
-    augmentations_of_text,
-    kept_in_memory,
-)
+from training.data.whole_images import WholeTrainingImages, kept_in_memory
 from training.loop.config import TrainConfig, train_config
 from training.loop.defaults import of_dataset, parsed
 from training.loop.schedule import plateau_factor
 from training.loop.trainable_layers import freeze, trained_part
 from training.measure import classification, temperature
-from training.registry.model_versions import SHIPPED
+from training.registry.shipped import SHIPPED
 from training.tasks.task_table import CLASSES, task_of_data
 
 TASK = Classes()

@@ -9,7 +9,7 @@ from iqa.network.model import ImageNetwork
 from PIL import Image
 
 from console.paths import ROOT
-from training.data.damage import DAMAGE, damaged_pair
+from training.data.damage import CAMERA, DAMAGE, damaged_pair, kinds_of
 from training.data.images import EpochBatches, TrainingCrops
 from training.data.ratings import Split
 from training.loop.config import TrainConfig
@@ -59,7 +59,7 @@ def test_the_kinds_of_damage_are_chosen_by_name(split: Split) -> None:
     """`camera` has the damage that causes are learned from, wrong light and colour too."""
     simple, camera = (TrainingCrops(split, 224, seed=0, damage=name) for name in DAMAGE)
     assert not torch.equal(simple[4][0], camera[4][0])
-    assert {one.__name__ for one in DAMAGE["camera"]} >= {
+    assert {one.__name__ for one in kinds_of(CAMERA)} >= {
         "underexposed",
         "colour_cast",
         "messenger",

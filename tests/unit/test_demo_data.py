@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from training import demo_data
-from training.data import ratings
+from training.data import demo_sets, ratings
 from training.data.config import DataConfig
 from training.data.demo_images import PHOTOGRAPHS, PRISTINE, plan
 from training.data.distortions import DISTORTIONS
@@ -46,7 +46,7 @@ def test_training_reads_it_as_koniq10k(demo: Path) -> None:
 
 def test_the_table_has_koniq10ks_columns_and_scales(demo: Path) -> None:
     """Columns, fractions that sum to 1, MOS on 0-100 and SD on 1-5 are as KonIQ-10k has them."""
-    table = pd.read_csv(demo / demo_data.RATINGS_FILE)
+    table = pd.read_csv(demo / demo_sets.RATINGS_FILE)
     votes = ["c1", "c2", "c3", "c4", "c5"]
     assert list(table) == ["image_name", *votes, "c_total", "MOS", "SD", "set"]
     assert np.allclose(table[votes].sum(axis=1), 1)
@@ -57,11 +57,11 @@ def test_the_table_has_koniq10ks_columns_and_scales(demo: Path) -> None:
 
 def test_every_picture_is_a_512_x_384_jpeg(demo: Path) -> None:
     """Every row of the table has its file, of KonIQ-10k's size, and there are no others."""
-    names = pd.read_csv(demo / demo_data.RATINGS_FILE)["image_name"]
-    files = {path.name for path in (demo / demo_data.PICTURES_DIR).iterdir()}
+    names = pd.read_csv(demo / demo_sets.RATINGS_FILE)["image_name"]
+    files = {path.name for path in (demo / demo_sets.PICTURES_DIR).iterdir()}
     assert files == set(names)
     for name in names:
-        with Image.open(demo / demo_data.PICTURES_DIR / name) as image:
+        with Image.open(demo / demo_sets.PICTURES_DIR / name) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (512, 384))
 
 
@@ -69,14 +69,14 @@ def test_it_says_everywhere_that_it_is_synthetic(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """README, file names, log line and help text all call the set synthetic."""
-    readme = (demo / demo_data.README_FILE).read_text()
+    readme = (demo / demo_sets.README_FILE).read_text()
     assert readme.startswith("SYNTHETIC")
     assert "never to be compared with published figures" in readme
     assert "seed 0" in readme
-    table = pd.read_csv(demo / demo_data.RATINGS_FILE)
+    table = pd.read_csv(demo / demo_sets.RATINGS_FILE)
     assert table["image_name"].str.startswith("synthetic-").all()
-    with caplog.at_level(logging.INFO, logger="training.demo_data"):
-        demo_data.make(demo, PICTURES)
+    with caplog.at_level(logging.INFO, logger="training.data.demo_sets"):
+        demo_sets.make(demo, PICTURES)
     assert "synthetic" in caplog.text
     with pytest.raises(SystemExit):
         demo_data.main(["--help"])
@@ -89,24 +89,24 @@ def test_a_complete_set_is_left_alone_and_another_one_is_replaced(
     """The same command twice writes nothing; another seed replaces pictures and ratings."""
     out = tmp_path / "set"
     shutil.copytree(demo, out)
-    first, made_at = content(out), (out / demo_data.RATINGS_FILE).stat().st_mtime_ns
-    demo_data.make(out, PICTURES)
-    assert (out / demo_data.RATINGS_FILE).stat().st_mtime_ns == made_at
+    first, made_at = content(out), (out / demo_sets.RATINGS_FILE).stat().st_mtime_ns
+    demo_sets.make(out, PICTURES)
+    assert (out / demo_sets.RATINGS_FILE).stat().st_mtime_ns == made_at
     (out / "data" / "mine.txt").write_text("stays")
-    demo_data.make(out, PICTURES, seed=2)
+    demo_sets.make(out, PICTURES, seed=2)
     second = content(out)
     assert second.pop("data/mine.txt") == b"stays"
     assert len(second) == PICTURES + 2
-    assert second[demo_data.RATINGS_FILE] != first[demo_data.RATINGS_FILE]
+    assert second[demo_sets.RATINGS_FILE] != first[demo_sets.RATINGS_FILE]
 
 
 def test_an_interrupted_set_is_made_again_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     """Half a set is replaced, and what comes is what any run with that seed gives."""
     out = tmp_path / "set"
-    (out / demo_data.PICTURES_DIR).mkdir(parents=True)
-    (out / demo_data.README_FILE).write_text((demo / demo_data.README_FILE).read_text())
-    (out / demo_data.PICTURES_DIR / "synthetic-00000-half.jpg").write_bytes(b"half")
-    demo_data.make(out, PICTURES)
+    (out / demo_sets.PICTURES_DIR).mkdir(parents=True)
+    (out / demo_sets.README_FILE).write_text((demo / demo_sets.README_FILE).read_text())
+    (out / demo_sets.PICTURES_DIR / "synthetic-00000-half.jpg").write_bytes(b"half")
+    demo_sets.make(out, PICTURES)
     assert content(out) == content(demo)
 
 

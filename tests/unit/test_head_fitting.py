@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from iqa.imaging.statistics import N_STATISTICS
 
-from training import causes
-from training.heads import network, samples
+from training.heads import fit_causes, network, samples
 
 
 def test_a_head_that_is_fitted_learns_and_is_the_same_again() -> None:
@@ -74,8 +73,8 @@ def test_causes_are_of_two_networks_that_see_different_features() -> None:
         strengths=rng.uniform(0, 5, (n, len(samples.KINDS))).astype(np.float32),
         quality=np.full(n, 0.5, np.float32),
     )
-    told = causes.fit(made, ("blur",), 0, [2, 2, 2, 2, 5]).network
-    content, sharpness = np.split(np.abs(told.hidden), [causes.HIDDEN_OF_CONTENT], axis=1)
-    assert len(told.mean) == size and sharpness.shape[1] == causes.HIDDEN_OF_SHARPNESS
+    told = fit_causes.fit(made, ("blur",), 0, [2, 2, 2, 2, 5]).network
+    content, sharpness = np.split(np.abs(told.hidden), [fit_causes.HIDDEN_OF_CONTENT], axis=1)
+    assert len(told.mean) == size and sharpness.shape[1] == fit_causes.HIDDEN_OF_SHARPNESS
     assert np.array_equal(np.flatnonzero(content.max(axis=1) == 0), np.arange(13, 19))
     assert np.array_equal(np.flatnonzero(sharpness.max(axis=1) == 0), np.arange(8, 13))

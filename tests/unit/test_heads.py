@@ -23,10 +23,10 @@ from ts.context import RequestProcessor
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
 from tests.unit.test_handler import make_context
-from training import causes
 from training.graph.export import export_onnx
 from training.graph.precision import GATE_FILE
 from training.heads import network, samples
+from training.heads.features import features_of
 from training.registry.pretrained import PRETRAINED
 
 BACKBONE = "mobilenet_v2"
@@ -306,6 +306,6 @@ def test_a_graph_of_other_weights_is_refused(untrained: Path, tmp_path: Path) ->
     (tmp_path / GATE_FILE).write_text(json.dumps(gate))
     with (
         pytest.raises(ValueError, match="expected a graph of the weights"),
-        causes.features_of(weights, card, tmp_path, BACKBONE),
+        features_of(weights, card, tmp_path, BACKBONE),
     ):
         pass

@@ -11,7 +11,8 @@ import torch
 from iqa.errors import ImageRejected
 from iqa.network import checkpoint
 from iqa.network.logit_map import LogitMap
-from iqa.network.model import FEATURES_OF_BACKBONE, ImageNetwork
+from iqa.network.model import ImageNetwork
+from iqa.network.names import FEATURES_OF_BACKBONE
 from iqa.network.runtime import OpenVINORuntime, Runtime, TorchRuntime
 from iqa.tasks.task import ONE_OUTPUT, Head
 from numpy.typing import NDArray

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.tasks.losses import LOSSES, MSE_WEIGHT, huber, mse, norm_in_norm, pairwise_hinge
+from training.tasks.loss_terms import MSE_WEIGHT
+from training.tasks.losses import LOSSES, huber, mse, norm_in_norm, pairwise_hinge
 
 
 def batch(n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:

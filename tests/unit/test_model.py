@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from iqa.network.model import FEATURES_OF_BACKBONE, MEAN, STD, VARIANCE_EPS, ImageNetwork, pool
+from iqa.network.model import MEAN, STD, VARIANCE_EPS, ImageNetwork, pool
+from iqa.network.names import FEATURES_OF_BACKBONE
 from torch import Tensor
 
 from tests.images import photograph

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from training.data.photographs import SHIPPED_SCENES, read_pictures
+from training.experiments.robustness_table import markdown, summary
 from training.experiments.variants import CHANGES, KINDS, PictureScores
 from training.measure import plots
 from training.measure.calibration import reliability
-from training.robustness import markdown, summary
 
 
 def scores_of(levels: list[float], **changes: float) -> PictureScores:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from training import demo_data
-from training.data import demo_lines, fonts, ratings
+from training.data import demo_lines, demo_sets, fonts, ratings
 from training.data.class_datasets import handwriting
 from training.data.config import DataConfig
 from training.data.dataset_layouts import Options
@@ -82,7 +82,7 @@ def test_without_fonts_the_packages_are_named(
 ) -> None:
     """With the whole command; damaged and unknown fonts are none."""
     (tmp_path / "broken.ttf").write_bytes(b"no font")
-    monkeypatch.setattr(demo_data, "find_fonts", lambda: fonts.find_fonts([tmp_path]))
+    monkeypatch.setattr(demo_sets, "find_fonts", lambda: fonts.find_fonts([tmp_path]))
     assert demo_data.main(["--task", "handwriting", "--out", str(tmp_path / "set")]) == 1
     said = capsys.readouterr().err
     assert "expected at least 3 printed designs, got 0" in said
@@ -116,8 +116,8 @@ def test_it_says_everywhere_that_it_is_synthetic(
     assert "never compare it with a figure on CATMuS, CORTO" in readme
     assert all(path.name.startswith("synthetic-") for path in lines.rglob("*.jpg"))
     before = {path: path.stat().st_mtime_ns for path in lines.rglob("*")}
-    with caplog.at_level(logging.INFO, logger="training.demo_data"):
-        demo_data.make_lines(lines, PICTURES)
+    with caplog.at_level(logging.INFO, logger="training.data.demo_sets"):
+        demo_sets.make_lines(lines, PICTURES)
     assert "synthetic text lines are already there" in caplog.text
     assert before == {path: path.stat().st_mtime_ns for path in lines.rglob("*")}
     with pytest.raises(SystemExit):
@@ -131,7 +131,7 @@ def test_an_interrupted_set_is_made_again_with_the_same_bytes(lines: Path, tmp_p
     shutil.copytree(lines, out)
     (out / "README.txt").write_text(f"{demo_lines.MARK}\n")
     (out / "train" / PRINTED / "synthetic-99999-x.jpg").write_bytes(b"half")
-    demo_data.make_lines(out, PICTURES)
+    demo_sets.make_lines(out, PICTURES)
     assert content(out) == content(lines)
 
 

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from training.data.dataset_layouts import (
     Layout,
@@ -150,6 +148,9 @@ def _required(roots: list[Path], name: str, title: str, data_dir: Path) -> Path:
 
 def _mat_vector(path: Path, variable: str) -> np.ndarray[tuple[int], np.dtype[Any]]:
     """Return one variable of a MATLAB file as a vector; cells become their content."""
+    from scipy.io import loadmat  # only where a data set has such files
+    from scipy.io.matlab import MatReadError
+
     try:
         return np.ravel(loadmat(path, simplify_cells=True)[variable])
     except (ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:

@@ -7,23 +7,21 @@ such damage costs is unknown, but not which of two copies has more of it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from training.data import camera_damage
 from training.data.distortions import DISTORTIONS, LEVELS, Distortion
 
 KINDS: Final = ("gaussian_blur", "motion_blur", "white_noise", "jpeg", "webp", "rescale")
 """Distortions of `training.data.distortions` of which more is worse on any photograph."""
 SIMPLE: Final = "simple"
-DAMAGE: Final[dict[str, Sequence[Distortion]]] = {
-    SIMPLE: [DISTORTIONS[kind] for kind in KINDS],
-    "camera": [one for kinds in camera_damage.DAMAGE.values() for one in kinds.values()],
-}
-"""By the name of a set: what damages. `camera` has light, colour, lens, sensor and file."""
+CAMERA: Final = "camera"
+DAMAGE: Final = (SIMPLE, CAMERA)
+"""Names of the sets of what damages; `camera` has light, colour, lens, sensor and file."""
 
 
 def damaged_pair(
@@ -37,7 +35,7 @@ def damaged_pair(
         rng: Draws the kind and two different levels, of which 0 is no damage.
         damage: Name of a set of `DAMAGE`.
     """
-    kinds = DAMAGE[damage]
+    kinds = kinds_of(damage)
     damaged = kinds[int(rng.integers(len(kinds)))]
     milder, heavier = sorted(rng.choice((0, *LEVELS), size=2, replace=False).tolist())
     seed = int(rng.integers(2**32))  # the same noise in both, once faint and once strong
@@ -48,3 +46,13 @@ def damaged_pair(
         return damaged(image, level, np.random.default_rng(seed))
 
     return copy(milder), copy(heavier)
+
+
+@functools.cache
+def kinds_of(damage: str) -> Sequence[Distortion]:
+    """Return what damages in the set of a name of `DAMAGE`."""
+    if damage == SIMPLE:
+        return [DISTORTIONS[kind] for kind in KINDS]
+    from training.data import camera_damage  # scipy's filters: the command line does not wait
+
+    return [one for kinds in camera_damage.DAMAGE.values() for one in kinds.values()]

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 import pandas as pd
 
 SPLITS: Final = ("train", "val", "test")
+ALL: Final = "all"
+"""Name of the splits taken together: whoever only measures needs no split."""
 
 TRAIN_PERCENT: Final = 70
 VAL_PERCENT: Final = 10

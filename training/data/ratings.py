@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from training.data.cache import expect_folder
 from training.data.config import DataConfig
-from training.data.dataset_layouts import SPLITS, ImageFile, Layout, Options
+from training.data.dataset_layouts import ALL, SPLITS, ImageFile, Layout, Options
 from training.data.datasets import DATASETS
 from training.data.targets import Targets, mos_targets, some
 
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 FOUND_ELSEWHERE: Final = frozenset({"fashion_mnist"})
 """Data sets that a package may have installed, or that can be fetched into a new folder."""
-ALL = "all"
-"""Name of the splits taken together: whoever only measures needs no split."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ is mirrored is a shirt, a letter is not.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -27,7 +26,7 @@ SHIFT: Final = 0.08
 """Share of the side by which `shift` moves an image at most: two pixels of 28."""
 MAX_BYTES_IN_MEMORY: Final = 2**29
 
-AUGMENTATIONS: Final[dict[str, Callable[[], v2.Transform]]] = {
+_MADE_BY: Final[dict[str, Callable[[], v2.Transform]]] = {
     "flip": lambda: v2.RandomHorizontalFlip(),
     "shift": lambda: _Shift(),
     "rotation": lambda: v2.RandomRotation(10),
@@ -37,7 +36,7 @@ AUGMENTATIONS: Final[dict[str, Callable[[], v2.Transform]]] = {
     "erase": lambda: v2.RandomErasing(0.25, scale=(0.02, 0.2)),
     "randaugment": lambda: v2.RandAugment(),
 }
-"""Each with the strength that is usual for photographs."""
+"""Each of `AUGMENTATIONS` with the strength that is usual for photographs."""
 
 
 class _Shift(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
@@ -61,17 +60,6 @@ class _RandomCrop(v2.Transform):  # type: ignore[misc]
         return cropped
 
 
-def augmentations_of_text(text: str) -> tuple[str, ...]:
-    """Read `flip,shift`, or `none`; for argparse."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
-    unknown = [name for name in names if name not in AUGMENTATIONS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"expected none or some of {', '.join(AUGMENTATIONS)}, got {', '.join(unknown)}."
-        )
-    return names
-
-
 class WholeTrainingImages(Dataset[tuple[Tensor, Tensor]]):
     """
     Images of a split, the same for the same seed, epoch and image, whichever process asks.
@@ -80,13 +68,13 @@ class WholeTrainingImages(Dataset[tuple[Tensor, Tensor]]):
 
     Args:
         split: All of one size.
-        augment: Keys of `AUGMENTATIONS`, in the order in which they are applied.
+        augment: Names of `training.data.augmentations`, in the order in which they are applied.
         seed: Of the augmentations.
     """
 
     def __init__(self, split: Split, augment: Sequence[str], seed: int) -> None:
         self._split, self._seed = split, seed
-        self._steps = [AUGMENTATIONS[name]() for name in augment]
+        self._steps = [_MADE_BY[name]() for name in augment]
         self.epoch = 0
 
     def __len__(self) -> int:

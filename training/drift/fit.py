@@ -10,7 +10,6 @@ import numpy as np
 from iqa.drift.comparison import Columns
 from iqa.drift.reference import STEP, Reference, Spread
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 SHARES: Final = (0.02, 0.1, 0.5, 0.9, 0.98)
 """Of the reference, at which bins end: what is damaged piles up in the outermost ones."""
@@ -62,6 +61,8 @@ def fit(
 
 def _limit(filled: int, false_alarms: float) -> float:
     """Return the quantile of chi-squared, with a degree of freedom for each filled bin but one."""
+    from scipy.stats import chi2  # slow: a help page shows `FALSE_ALARMS` without it
+
     return round(float(chi2.isf(false_alarms, max(1, filled - 1))), 3)
 
 

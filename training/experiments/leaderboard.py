@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from iqa.network.model import NETWORKS
+from iqa.network.names import NETWORKS
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 

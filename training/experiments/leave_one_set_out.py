@@ -7,7 +7,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final
 
-from training.data.ratings import ALL, Ratings, Split
+from training.data.dataset_layouts import ALL
+from training.data.ratings import Ratings, Split
 from training.data.targets import some
 
 LEFT_OUT: Final = "left_out"

@@ -6,11 +6,12 @@ import argparse
 from dataclasses import dataclass
 from typing import Final
 
-from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS
-from iqa.network.small_networks import SMALL_NETWORKS
+from iqa.network.names import FEATURES_OF_BACKBONE, FEATURES_OF_SMALL_NETWORK, NETWORKS
 
 SETTINGS: Final = ((1e-3, 3), (3e-4, 5), (1e-4, 6))
 """Learning rate and epochs of the experiments."""
+OWN_OPTIONS: Final = ("backbone", "lr", "epochs", "out", "resume", "restart", "run_name")
+"""Options of training that a sweep sets itself, for each cell."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,18 @@ def cells_for(backbone: str, lr: float, epochs: int) -> tuple[Cell, ...]:
     Small images are for small networks: each at twice, once and half the rate. Others have the
     nine.
     """
-    if backbone not in SMALL_NETWORKS:
+    if backbone not in FEATURES_OF_SMALL_NETWORK:
         return ALL_CELLS
     return tuple(
-        Cell(name, share * lr, epochs) for name in SMALL_NETWORKS for share in (2.0, 1.0, 0.5)
+        Cell(name, share * lr, epochs)
+        for name in FEATURES_OF_SMALL_NETWORK
+        for share in (2.0, 1.0, 0.5)
     )
 
 
 def weights_for(backbone: str, weights: str) -> str:
     """Return where a network starts that nobody named weights for: small ones have no ImageNet."""
-    return "none" if backbone in SMALL_NETWORKS and weights == "imagenet" else weights
+    return "none" if backbone in FEATURES_OF_SMALL_NETWORK and weights == "imagenet" else weights
 
 
 def parse_weights_of(text: str) -> tuple[str, str]:

@@ -10,13 +10,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from training.data.distortions import LEVELS
+from training.heads.cause_names import CAUSE_OF_KIND
 from training.heads.samples import CAUSE_OF_DISTORTION, Samples
 
-CAUSE_OF_KIND: Final = {
-    "dark": "exposure", "bright": "exposure", "contrast": "contrast", "colour": "colour",
-    "blur": "blur", "noise": "noise", "compression": "compression",
-}  # fmt: skip
-"""What a client is told of each kind of `training.heads.samples.KINDS`."""
 FALSE_ALARM: Final = 30
 """Points: an original with more than this in any cause is a false alarm."""
 COUNTED_FROM: Final = 2

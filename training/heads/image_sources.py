@@ -1,15 +1,22 @@
-"""Which pictures the heads learn from: rated photographs, in an order that no list decides."""
+"""
+Which pictures the heads learn from and are tested on.
+
+Rated photographs come in an order that no list decides.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+import io
+from functools import partial
+from pathlib import Path
 
+from PIL import Image
+
+from training.data.photographs import read_pictures
 from training.data.ratings import Split
+from training.heads.options import WELL_RATED
 from training.heads.samples import Source, opened
-
-WELL_RATED: Final = 0.72
-"""Quality in [0, 1] from which on a photograph is taken to have no fault of its own."""
 
 
 def well_rated(split: Split, limit: int, floor: float = WELL_RATED) -> list[Source]:
@@ -36,6 +43,16 @@ def well_rated(split: Split, limit: int, floor: float = WELL_RATED) -> list[Sour
 def any_rated(split: Split, limit: int) -> list[Source]:
     """Return photographs of any rating: what a server is sent."""
     return _sources(split, list(range(len(split))), limit)
+
+
+def pictures_of(folder: Path | None) -> list[Source]:
+    """Return the photographs of a folder, or those that packages ship."""
+
+    def in_colour(body: bytes) -> Image.Image:
+        return Image.open(io.BytesIO(body)).convert("RGB")
+
+    bodies = read_pictures(folder, "--test-pictures")
+    return [Source(name, partial(bytes, body), in_colour) for name, body in bodies.items()]
 
 
 def _sources(split: Split, chosen: list[int], limit: int) -> list[Source]:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iqa.imaging.preprocessing import AREA_PX, MIN_SIDE_PX
-from iqa.network.model import FEATURES_OF_BACKBONE, NETWORKS, POOLINGS
+from iqa.network.names import FEATURES_OF_BACKBONE, NETWORKS, POOLINGS
 
+from training.data.augmentations import augmentations_of_text
 from training.data.config import DataConfig, option, values_of
 from training.data.damage import DAMAGE, SIMPLE
-from training.data.whole_images import augmentations_of_text
 from training.loop.schedule import SCHEDULES
 from training.loop.trainable_layers import trained_part
-from training.networks.by_name import network_name
-from training.networks.timm_models import PREFIX
+from training.networks.names import TIMM, network_name
 from training.tasks.classes import CLASS_WEIGHTS
-from training.tasks.losses import LOSSES
+from training.tasks.loss_terms import TERMS_OF_LOSS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ class TrainConfig(DataConfig):
         "what the head sees of each feature map; only the average has an exact quality map",
         choices=list(POOLINGS),
     )
-    loss: str = option("mse+nin", "what is minimised", choices=sorted(LOSSES))
+    loss: str = option("mse+nin", "what is minimised", choices=sorted(TERMS_OF_LOSS))
     batch_size: int = option(16, "rated pictures a step", type=int)
     damaged_pairs: int = option(
         0,
@@ -185,7 +184,7 @@ class TrainConfig(DataConfig):
         _expect(self.patience >= 0, "patience", "0 or more", self.patience)
         sides = self.image_size or (1, 1)
         _expect(min(sides) > 0, "image_size", "sides above 0", self.image_size)
-        has_imagenet = self.backbone in FEATURES_OF_BACKBONE or self.backbone.startswith(PREFIX)
+        has_imagenet = self.backbone in FEATURES_OF_BACKBONE or self.backbone.startswith(TIMM)
         fits = has_imagenet or self.weights != "imagenet"
         _expect(fits, "weights", f"none or a file for {self.backbone}", self.weights)
         # Norm-in-Norm and batch norm compare pictures within a batch.

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from iqa.network.user_network import is_own
+from iqa.network.names import is_own
 
-from training.networks import by_name
 from training.tasks.task_table import CLASSES, TASK_OF_DATASET
 
 # Of photographs, from ImageNet's features.
@@ -58,9 +57,12 @@ def of_network(network: str, dataset: str, has_ratings: bool) -> dict[str, Any]:
     Raises:
         ValueError: It cannot be imported.
     """
-    stated = by_name.stated_defaults(network)
-    if is_own(network):  # what a data set brings along is for a network of this project
-        stated = {"norm": "batch", "weights": "imagenet", **stated}
+    stated: dict[str, Any] = {}
+    if is_own(network):
+        from training.networks import by_name  # torch: only where a network is imported
+
+        # What a data set brings along is for a network of this project.
+        stated = {"norm": "batch", "weights": "imagenet", **by_name.stated_defaults(network)}
     if not is_of_classes(dataset, has_ratings):
         return {key: value for key, value in stated.items() if key == "weights"}
     return stated

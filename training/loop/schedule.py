@@ -1,14 +1,18 @@
-"""The learning rate over time: a short rise, then one of a few ways down."""
+"""
+The learning rate over time: a short rise, then one of a few ways down.
+
+Torch is imported where it is used: the command line asks for the names alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
 
 PLATEAU: Final = "plateau"
 PLATEAU_PATIENCE: Final = 1
@@ -58,6 +62,7 @@ def rate_scheduler(
         steps_done: Steps of the whole run that are done, where it is resumed.
         validated: Returns a number for each epoch so far, greater is better; for the plateau.
     """
+    from torch.optim.lr_scheduler import LambdaLR
 
     def factor(step: int) -> float:
         share = rate_factor(step, total_steps, warmup, schedule)
@@ -68,6 +73,10 @@ def rate_scheduler(
 
 def plateau_factor(validated: Sequence[float]) -> float:
     """Return by what torch's ReduceLROnPlateau has lowered the rate after these epochs."""
+    import torch
+    from torch.optim import SGD
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
     optimizer = SGD([torch.zeros(1)], lr=1.0)
     plateau = ReduceLROnPlateau(
         optimizer, mode="max", factor=0.1, patience=PLATEAU_PATIENCE, threshold=0.0

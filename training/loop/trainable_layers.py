@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-from iqa.network.model import Network
-from torch import nn
+if TYPE_CHECKING:  # torch: the command line does not wait for it
+    from iqa.network.model import Network
+    from torch import nn
 
 ALL = "all"
 HEAD = "head"

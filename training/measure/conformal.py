@@ -33,6 +33,9 @@ Table = dict[str, Any]
 points; a band holds its lower edge and not its upper one, the last one 100 too."""
 
 METHOD: Final = "split conformal by score band"
+COVERAGE: Final = 0.9
+BANDS: Final = 4
+"""Defaults of `score_scale.fit`; here, for `training.calibrate --help` does not wait for scipy."""
 
 # The coverage that n pictures give differs from the nominal one from draw to draw, with a
 # standard deviation of about sqrt(c (1 - c) / (n + 2)): 3 percent points at n = 100, c = 0.9.

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from training.data.ratings import Split
 from training.measure import calibration, conformal
+from training.measure.conformal import BANDS, COVERAGE
 from training.measure.score_bands import equal_count_edges
 
 logger = logging.getLogger(__name__)
 
 Vector = NDArray[np.float64]
 
-COVERAGE: Final = 0.9
-BANDS: Final = 4
 # With fewer, two parameters fit the noise, and the coverage is off by more than 3 points.
 MIN_PICTURES: Final = 100
 

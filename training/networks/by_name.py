@@ -1,32 +1,22 @@
 """
 Make a network by its name, or load it from a checkpoint.
 
-The one place that chooses between the networks of `iqa.network.model.NETWORKS` and a user's own.
+The one place that chooses between the networks of `iqa.network.names.NETWORKS` and a user's own.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint
-from iqa.network.model import NETWORKS, ImageNetwork, Network
-from iqa.network.user_network import is_own
+from iqa.network.model import ImageNetwork, Network
+from iqa.network.names import is_own
 from iqa.tasks.task import Head
 from iqa.tasks.task_table import task_of
 
 from training.networks import user_function, user_network
-
-
-def network_name(text: str) -> str:
-    """Check a name of `NETWORKS`, `module:function` or `timm:NAME`; for argparse."""
-    if text in NETWORKS or user_function.is_name(text):
-        return text
-    raise argparse.ArgumentTypeError(
-        f"expected one of {', '.join(NETWORKS)}, or module:function, or timm:NAME, got {text!r}."
-    )
 
 
 def make(

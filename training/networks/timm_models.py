@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Final
 
 from torch import Tensor, nn
 
-PREFIX: Final = "timm:"
-NAME: Final = r"timm:[A-Za-z][\w.]*"
+from training.networks.names import TIMM
 
 
 def function_of(name: str) -> Callable[..., nn.Module]:
@@ -31,7 +29,7 @@ def function_of(name: str) -> Callable[..., nn.Module]:
     if told is None:
         close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
         raise ValueError(
-            f"network {PREFIX}{name}: expected a network of timm {timm.__version__}, got none of "
+            f"network {TIMM}{name}: expected a network of timm {timm.__version__}, got none of "
             f"that name{f' (similar: {close})' if close else ''}. timm.list_models() names all."
         )
     _, height, width = told.input_size
@@ -73,7 +71,7 @@ def pretrained(name: str, n_channels: int) -> dict[str, Tensor]:
         made: nn.Module = timm.create_model(name, pretrained=True, in_chans=n_channels)
     except Exception as error:  # of three libraries for three protocols
         raise ValueError(
-            f"--weights imagenet: expected to download the weights of {PREFIX}{name}, got "
+            f"--weights imagenet: expected to download the weights of {TIMM}{name}, got "
             f"{type(error).__name__}: {error}. On a machine without access: --weights FILE, or "
             "none to start from nothing."
         ) from error
@@ -85,7 +83,7 @@ def _timm(name: str) -> ModuleType:
         import timm
     except ImportError as error:
         raise ValueError(
-            f"network {PREFIX}{name}: expected the package timm, got: {error}. Install it: "
+            f"network {TIMM}{name}: expected the package timm, got: {error}. Install it: "
             ".venv/bin/python -m pip install --require-hashes -r training/networks/requirements.txt"
         ) from error
     return timm

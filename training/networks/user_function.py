@@ -18,18 +18,13 @@ from iqa.tasks.task import Head
 from torch import nn
 
 from training.networks import timm_models
+from training.networks.names import OF_A_FUNCTION, TIMM
 
 PARAMETERS: Final = (
     "n_outputs", "n_channels", "image_size", "channels", "mean", "std", "dropout",
 )  # fmt: skip
-NAME: Final = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 
 Function = Callable[..., nn.Module]
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a text could be the name of a user's network."""
-    return re.fullmatch(rf"{NAME}|{timm_models.NAME}", text) is not None
 
 
 def function_of(name: str) -> Function:
@@ -40,9 +35,9 @@ def function_of(name: str) -> Function:
         ValueError: It cannot be imported, or takes no `n_outputs`: then it makes no networks, and
             is not called.
     """
-    if name.startswith(timm_models.PREFIX):
-        return timm_models.function_of(name.removeprefix(timm_models.PREFIX))
-    if not re.fullmatch(NAME, name):
+    if name.startswith(TIMM):
+        return timm_models.function_of(name.removeprefix(TIMM))
+    if not re.fullmatch(OF_A_FUNCTION, name):
         raise ValueError(f"network: expected module:function or timm:NAME, got {name!r}.")
     module_name, _, function_name = name.partition(":")
     try:
@@ -122,7 +117,7 @@ def stated_defaults(name: str) -> dict[str, Any]:
     told: dict[str, Any] = {key: stated[key] for key in ("image_size", "channels") if key in stated}
     if "image_size" in told:
         told["image_size"] = tuple(told["image_size"])
-    return told if name.startswith(timm_models.PREFIX) else {**told, "weights": "none"}
+    return told if name.startswith(TIMM) else {**told, "weights": "none"}
 
 
 def _by_channel(value: Any, n_channels: int, what: str) -> list[float]:

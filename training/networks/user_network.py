@@ -18,6 +18,7 @@ from iqa.tasks.task import Head
 from torch import Tensor, nn
 
 from training.networks import timm_models
+from training.networks.names import TIMM
 from training.networks.user_function import function_of, parameter_names
 
 # Of the largest logit: of two machines, or two builds of torch. Another activation moves it more.
@@ -128,11 +129,11 @@ class OwnNetwork(Network):
         Raises:
             ValueError: There are none.
         """
-        if not self.backbone.startswith(timm_models.PREFIX):
+        if not self.backbone.startswith(TIMM):
             raise ValueError(
                 f"--weights: expected none or a file for {self.backbone}, got imagenet."
             )
-        name = self.backbone.removeprefix(timm_models.PREFIX)
+        name = self.backbone.removeprefix(TIMM)
         return timm_models.pretrained(name, self.n_channels)
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:

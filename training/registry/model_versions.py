@@ -27,16 +27,7 @@ CARD_KEYS: Final = ("metrics", "data", "training")
 DISK_IS_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 """The operating system's words for a full disk, which MLflow quotes in its own messages."""
 MODEL_NAME: Final = default_names.MODEL_NAME
-SHIPPED: Final = {
-    MODEL_NAME: "pretrained",
-    "iqa_fast": "pretrained_fast",
-    "fashion_mnist": "pretrained_fashion_mnist",
-}
-"""Models whose checkpoint is shipped, and its folder in training/: an empty registry gets them at a
-start."""
-VARIANTS: Final = {"full": SHIPPED[MODEL_NAME], "fast": SHIPPED["iqa_fast"]}
-"""Shipped checkpoints that score photographs, to choose from under any name."""
-ALIAS: Final = "staging"
+ALIAS: Final = default_names.ALIAS
 _NO_SUCH: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's codes for what it does not have; any other one says nothing of it."""
 _WHAT_TO_DO: Final = (

@@ -8,6 +8,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from console.paths import ROOT
 from training.registry import model_versions
+from training.registry.shipped import SHIPPED, VARIANTS
 
 ARTIFACTS = "precision"  # `scripts.archive.graph_choice` reads them; its imports take seconds
 PRECISION = "bf16"  # of the graph that is served where the processor has it
@@ -25,10 +26,10 @@ def register(name: str, alias: str, variant: str | None = None) -> ModelVersion:
     Log and register a shipped checkpoint; give it the alias where nothing holds it.
 
     Args:
-        name: Registered model; a key of `model_versions.SHIPPED` chooses the checkpoint; under any
+        name: Registered model; a key of `SHIPPED` chooses the checkpoint; under any
             other name it is `PRETRAINED`.
         alias: An existing holder keeps it.
-        variant: A key of `model_versions.VARIANTS` chooses the checkpoint whatever the name.
+        variant: A key of `VARIANTS` chooses the checkpoint whatever the name.
 
     Returns:
         The new version.
@@ -37,9 +38,9 @@ def register(name: str, alias: str, variant: str | None = None) -> ModelVersion:
     from training.registry import tracking
     from training.registry.promotion import register as register_version
 
-    chosen = model_versions.SHIPPED.get(name, PRETRAINED.name)
+    chosen = SHIPPED.get(name, PRETRAINED.name)
     if variant is not None:
-        chosen = model_versions.VARIANTS[variant]
+        chosen = VARIANTS[variant]
     folder = ROOT / "training" / chosen
     card = checkpoint.load_card(folder)
     with tracking.run(EXPERIMENT, "pretrained", None, None) as run_id:

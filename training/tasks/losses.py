@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.tasks.loss_terms import TERMS_OF_LOSS
+
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-# Both terms then weigh about the same in the first epoch (0.03 x 10 against 0.3), and the
-# error term still pulls when the correlation is high.
-MSE_WEIGHT: Final = 10.0
 # About the RMSE of a trained network: what lies further out counts linearly.
 HUBER_DELTA: Final = 0.1
 ORDER_MARGIN: Final = 0.02
@@ -93,21 +92,21 @@ def order_of_pairs(milder: Tensor, heavier: Tensor) -> Tensor:
     return functional.relu(ORDER_MARGIN - (milder - heavier)).mean()
 
 
-def _sum_of(*terms: tuple[float, Loss]) -> Loss:
+def _sum_of(terms: Mapping[str, float]) -> Loss:
+    weighted = [(weight, TERMS[name]) for name, weight in terms.items()]
+    if [weight for weight, _ in weighted] == [1.0]:
+        return weighted[0][1]
+
     def total(quality: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([weight * term(quality, target) for weight, term in terms]).sum()
+        return torch.stack([weight * term(quality, target) for weight, term in weighted]).sum()
 
     return total
 
 
-LOSSES: Final[dict[str, Loss]] = {
-    "mse": mse,
-    "huber": huber,
-    "mse+nin": _sum_of((MSE_WEIGHT, mse), (1.0, norm_in_norm)),
-    "huber+nin": _sum_of((MSE_WEIGHT, huber), (1.0, norm_in_norm)),
-    "mse+rank": _sum_of((MSE_WEIGHT, mse), (1.0, pairwise_hinge)),
-    "mse+nin+rank": _sum_of((MSE_WEIGHT, mse), (1.0, norm_in_norm), (1.0, pairwise_hinge)),
-}
+TERMS: Final[dict[str, Loss]] = {
+    "mse": mse, "huber": huber, "norm-in-norm": norm_in_norm, "pairwise hinge": pairwise_hinge,
+}  # fmt: skip
+LOSSES: Final[dict[str, Loss]] = {name: _sum_of(terms) for name, terms in TERMS_OF_LOSS.items()}
 """Loss by its name on the command line; each takes (quality, target)."""
 
 

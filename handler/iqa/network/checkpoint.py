@@ -17,9 +17,9 @@ import torch
 from iqa.drift.reference import DRIFT, Reference
 from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import DEFAULT, Policy
-from iqa.network.model import NETWORKS, POOLINGS, ImageNetwork, Network, architecture_of
+from iqa.network.model import ImageNetwork, Network, architecture_of
+from iqa.network.names import NETWORKS, POOLINGS, is_own
 from iqa.network.pruned_mobilenet import HIDDEN_CHANNELS, PRUNABLE
-from iqa.network.user_network import is_own
 from iqa.tasks.heads import Heads
 from iqa.tasks.task import CARD_FILE as CARD_FILE
 from iqa.tasks.task import Head, Task

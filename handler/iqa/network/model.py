@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from iqa.network.logit_map import not_linear
+from iqa.network.names import NETWORKS, POOLINGS
 from iqa.network.pruned_mobilenet import HIDDEN_CHANNELS, narrow
 from iqa.network.small_networks import SMALL_NETWORKS
 from iqa.tasks.task import ONE_OUTPUT, Head
@@ -21,21 +22,6 @@ from torchvision import models
 # ImageNet's channel statistics, in units of 0-255 (torchvision's, times 255).
 MEAN: Final = (123.675, 116.28, 103.53)
 STD: Final = (58.395, 57.12, 57.375)
-
-FEATURES_OF_BACKBONE: Final[dict[str, int]] = {
-    "efficientnet_b0": 1280,
-    "resnet18": 512,
-    "mobilenet_v2": 1280,
-}
-"""The backbones, and how many feature maps each ends in."""
-
-NETWORKS: Final[dict[str, int]] = FEATURES_OF_BACKBONE | {
-    name: n_features for name, (_, n_features) in SMALL_NETWORKS.items()
-}
-"""These, and the networks for small images, which start from nothing."""
-
-POOLINGS: Final = ("average", "average+std", "average+max")
-"""What the head sees of each feature map, over all its places."""
 
 # Keeps the square root's gradient finite where a map is flat.
 VARIANCE_EPS: Final = 1e-5
@@ -47,7 +33,7 @@ class Network(nn.Module):
 
     Attributes:
         backbone: Its name: a key of `NETWORKS`, or of a user's own, see
-            `iqa.network.user_network`.
+            `iqa.network.names`.
         ends_in: Outputs and activation.
         n_channels: Channels of the input.
         example_px: Height and width of an input.
@@ -242,7 +228,7 @@ def pool(maps: Tensor, pooling: str) -> Tensor:
 def _features_of(backbone: str) -> nn.Module:
     """Return a network of `NETWORKS` without its pooling and classifier."""
     if backbone in SMALL_NETWORKS:
-        return SMALL_NETWORKS[backbone][0]()
+        return SMALL_NETWORKS[backbone]()
     network: nn.Module = getattr(models, backbone)(weights=None)
     if isinstance(network, models.ResNet):
         parts = list(network.named_children())[:-2]  # avgpool, fc

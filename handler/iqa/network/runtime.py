@@ -17,8 +17,8 @@ import numpy as np
 from iqa.errors import ImageRejected
 from iqa.network.intermediate_features import n_maps, tapped, tapped_graph
 from iqa.network.logit_map import LogitMap, MappedGraph, among_classes
+from iqa.network.names import is_own
 from iqa.network.openvino_core import core
-from iqa.network.user_network import is_own
 from iqa.tasks.task import CARD_FILE
 from numpy.typing import NDArray
 

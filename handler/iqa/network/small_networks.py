@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from iqa.network.names import FEATURES_OF_SMALL_NETWORK
 from torch import Tensor, nn
 from torch.nn import functional
 
-RESIDUAL_CHANNELS: Final = (32, 64, 128)
-CNN4_LAYERS: Final = ((32, 5), (64, 5), (128, 3), (256, 5))
+RESIDUAL_CHANNELS: Final = (32, 64, FEATURES_OF_SMALL_NETWORK["residual_small"])
+CNN4_LAYERS: Final = ((32, 5), (64, 5), (128, 3), (FEATURES_OF_SMALL_NETWORK["cnn4"], 5))
 """Channels and side of the kernel of each layer."""
 
 
@@ -73,8 +74,8 @@ def cnn4() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-SMALL_NETWORKS: Final[dict[str, tuple[Callable[[], nn.Sequential], int]]] = {
-    "residual_small": (residual_small, RESIDUAL_CHANNELS[-1]),
-    "cnn4": (cnn4, CNN4_LAYERS[-1][0]),
+SMALL_NETWORKS: Final[dict[str, Callable[[], nn.Sequential]]] = {
+    "residual_small": residual_small,
+    "cnn4": cnn4,
 }
-"""What makes each, and how many feature maps it ends in."""
+"""What makes each of `FEATURES_OF_SMALL_NETWORK`."""

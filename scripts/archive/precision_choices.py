@@ -1,0 +1,10 @@
+"""Names of the precisions to build in, as the command line takes them; waits for no library."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from iqa.network.runtime import PRECISIONS
+
+AUTO: Final = "auto"
+CHOICES: Final = (*PRECISIONS, AUTO)

@@ -42,8 +42,14 @@ LONGEST: Final = (
     "tests/e2e/test_chain.py", "tests/e2e/gateway/test_operation.py",
     "tests/browser/test_queue.py", "tests/e2e/test_reliability.py",
     "tests/e2e/test_supervisor.py", "tests/e2e/test_front.py", "tests/e2e/deploy/test_swaps.py",
+    # Without a server: from 79 seconds down to 33, each of a few long tests.
+    "tests/integration/test_parallel.py", "tests/integration/test_train.py",
+    "tests/integration/test_heads.py", "tests/unit/test_logit_map.py",
+    "tests/integration/test_precision.py", "tests/integration/test_own_network.py",
+    "tests/integration/score_folder/test_interruptions.py",
+    "tests/integration/test_mlflow_server.py",
 )  # fmt: skip
-"""From 440 seconds down to 61; then those of them with a test that runs alone."""
+"""From 440 seconds down to 61, then those of them with a test that runs alone; by half."""
 
 
 def work_of(file: str) -> str:

@@ -22,8 +22,10 @@ from console.paths import ROOT
 TESTS: Final = ROOT / "tests"
 WITHOUT_SERVER: Final = ("unit", "integration")
 ASKED_FOR_BY_NAME: Final = ("docker",)
-FIRST: Final = ("--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
-BEHIND: Final = ("--numprocesses", "2", "--dist", "loadfile", "--timeout", "900")
+# The longest files begin first (`tests.file_order`).
+IN_ORDER: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
+FIRST: Final = ("--numprocesses", "4", *IN_ORDER)
+BEHIND: Final = ("--numprocesses", "2", *IN_ORDER, "--timeout", "900")
 """With more time for each test than pyproject.toml gives."""
 NICE: Final = 10
 POLL_S: Final = 0.5

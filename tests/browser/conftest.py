@@ -45,9 +45,13 @@ def base_url(fronted: RunningServer) -> str:
     return fronted.url("INFERENCE_PORT", "")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests of this folder."""
+    """
+    One browser for the tests of a file.
+
+    Playwright keeps an event loop running as long: other files' tests can run none meanwhile.
+    """
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:
         pytest.skip("chromium is not installed")

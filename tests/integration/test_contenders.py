@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -52,10 +53,19 @@ def wait_for(is_true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def last_words(processes: MarkedProcesses) -> list[str]:
+    """Return the last word of each process; of one that ends meanwhile, none."""
+    found = []
+    for process in processes.alive():
+        with contextlib.suppress(psutil.Error):
+            found.append(process.cmdline()[-1])
+    return found
+
+
 def test_a_server_is_found_and_ended_whatever_its_workers_do(tmp_path: Path) -> None:
     """Processes that moved to another session, or lost their parent, still belong to it."""
     processes = MarkedProcesses([sys.executable, "-c", FAMILY], plain_environment(), tmp_path)
-    wait_for(lambda: [p.cmdline()[-1].count("sleep(60)") for p in processes.alive()] == [2, 1])
+    wait_for(lambda: [words.count("sleep(60)") for words in last_words(processes)] == [2, 1])
     found = processes.alive()
     processes.pause()
     wait_for(lambda: {process.status() for process in found} == {psutil.STATUS_STOPPED})

@@ -16,6 +16,7 @@ from typing import Final
 
 from console import command_line
 from console.paths import ROOT
+from training.data import ratings
 from training.data.config import DataConfig, add_options, data_config
 from training.tasks.task_table import task_of_data
 
@@ -68,8 +69,6 @@ def prepare(source: Path, config: DataConfig, pictures: int | None = None) -> No
             lies in the source.
         FileNotFoundError: Images or labels are missing.
     """
-    from training.data import ratings  # pandas: only once the options are right
-
     out = config.data_dir
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--data-dir: expected nothing in {out}, got files. Delete them first.")

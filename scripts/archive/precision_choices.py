@@ -1,4 +1,4 @@
-"""Names of the precisions to build in, as the command line takes them; waits for no library."""
+"""Names of the precisions to build in, as the command line takes them; does not wait for torch."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def wait_until_ended(processes: Iterable[psutil.Process], timeout_s: float) -> l
         if not running or time.monotonic() > deadline:
             break
         time.sleep(POLL_S)
-    for process in ended:
+    for process in ended:  # else a child of ours would stay in the list
         with contextlib.suppress(psutil.Error):
             process.wait(timeout=0)
     return running

@@ -31,7 +31,7 @@ from training.graph import export, precision
 from training.graph.quantisation import quantise
 from training.loop.defaults import of_network
 from training.loop.starting_weights import start_from
-from training.networks import by_name
+from training.networks import by_name, user_function
 from training.networks.user_network import OwnNetwork
 from training.registry.load_model import load_model
 from training.train import main as train
@@ -266,7 +266,7 @@ def test_weights_of_a_file_and_layers_with_two_names(tmp_path: Path) -> None:
 def test_a_network_of_timm_becomes_a_graph(name: str, tmp_path: Path) -> None:
     """Its own size and statistics are the defaults; its classifier is the last layer."""
     pytest.importorskip("timm", reason="timm is not installed: training/networks/requirements.txt")
-    stated = by_name.stated_defaults(f"timm:{name}")
+    stated = user_function.stated_defaults(f"timm:{name}")
     assert stated == {"image_size": (160, 160)}
     policy = Policy(fit=FIXED_SIZE, width_px=160, height_px=160)
     network = by_name.make(f"timm:{name}", THREE, policy, dropout=0.1).eval()

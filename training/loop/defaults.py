@@ -59,10 +59,11 @@ def of_network(network: str, dataset: str, has_ratings: bool) -> dict[str, Any]:
     """
     stated: dict[str, Any] = {}
     if is_own(network):
-        from training.networks import by_name  # torch: only where a network is imported
+        from training.networks import user_function  # torch: only where a network is imported
 
         # What a data set brings along is for a network of this project.
-        stated = {"norm": "batch", "weights": "imagenet", **by_name.stated_defaults(network)}
+        of_own = user_function.stated_defaults(network)
+        stated = {"norm": "batch", "weights": "imagenet", **of_own}
     if not is_of_classes(dataset, has_ratings):
         return {key: value for key, value in stated.items() if key == "weights"}
     return stated

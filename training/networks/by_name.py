@@ -7,7 +7,6 @@ The one place that chooses between the networks of `iqa.network.names.NETWORKS` 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint
@@ -67,18 +66,6 @@ def load(directory: Path) -> tuple[Network, checkpoint.Card]:
     if isinstance(network, user_network.OwnNetwork):
         network.expect_outputs(card["architecture"]["probe"])
     return network, card
-
-
-def stated_defaults(name: str) -> dict[str, Any]:
-    """
-    Return the options of the command line that a network states.
-
-    These are `image_size`, `channels`, and `weights` where there are none to download.
-
-    Raises:
-        ValueError: There is no such network.
-    """
-    return user_function.stated_defaults(name) if is_own(name) else {}
 
 
 def _network_of(card: checkpoint.Card) -> Network:

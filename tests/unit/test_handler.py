@@ -147,10 +147,14 @@ def test_the_encoding_of_one_body_is_undone_and_its_neighbours_are_left_alone(
     assert told == [None, None, "gzip, deflate"]
 
 
-def test_a_request_that_waited_too_long_is_not_decoded(loaded: tuple[IQAHandler, Context]) -> None:
+def test_a_request_that_waited_too_long_is_not_decoded(
+    loaded: tuple[IQAHandler, Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 with a reason and Retry-After, whatever the file is; without the header nothing waits."""
     handler, context = loaded
-    late, fresh = f"t={time.time() - 10.5:.3f}", f"{time.time() - 9.0:.3f}"
+    now_s = time.time()
+    monkeypatch.setattr(handler._clock, "now_s", lambda: now_s)
+    late, fresh = f"t={now_s - 10.5:.3f}", f"{now_s - 9.0:.3f}"
     starts: list[dict[str, str]] = [
         {"X-Request-Start": late}, {"X-Request-Start": fresh}, {"x-request-start": late},
         {"X-Request-Start": "long ago"}, {},

@@ -21,11 +21,26 @@ def running(program: str) -> Iterator[psutil.Process]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.1)  # it is past its print, and asleep
         try:
             yield psutil.Process(process.pid)
         finally:
             process.kill()
+
+
+@contextmanager
+def sleeping() -> Iterator[psutil.Process]:
+    """Run a program that sleeps by now, however late it got a core."""
+    with running("time.sleep(60)") as process:
+        wait_for_status(process, psutil.STATUS_SLEEPING)
+        yield process
+
+
+def wait_for_status(process: psutil.Process, status: str) -> None:
+    """Wait until a process has a status."""
+    deadline = time.monotonic() + 20
+    while process.status() != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def entries(process: psutil.Process, queue: int, status: str = "READY") -> list[dict[str, Any]]:
@@ -50,7 +65,7 @@ def looks(process: psutil.Process, queue: int, **how: Any) -> list[bool]:
 
 def test_a_worker_that_sleeps_while_requests_wait_hangs() -> None:
     """After the third look that saw it use no CPU, and a second and a half; not when idle."""
-    with running("time.sleep(60)") as process:
+    with sleeping() as process:
         assert looks(process, queue=3) == [False, False, False, True]
         assert looks(process, queue=0) == [False] * 4
         assert looks(process, queue=3, status="LOADING") == [False] * 4
@@ -58,11 +73,9 @@ def test_a_worker_that_sleeps_while_requests_wait_hangs() -> None:
 
 def test_a_stopped_worker_hangs_whether_requests_wait_or_not() -> None:
     """Nobody stops a worker on purpose; what it had in hand waits."""
-    with running("time.sleep(60)") as process:
+    with sleeping() as process:
         process.suspend()
-        deadline = time.monotonic() + 10
-        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_status(process, psutil.STATUS_STOPPED)
         assert looks(process, queue=0) == [False, False, False, True]
 
 
@@ -74,7 +87,7 @@ def test_a_worker_that_works_does_not_hang() -> None:
 
 def test_a_pause_of_java_is_no_hang() -> None:
     """Two looks far apart are not enough: the workers had nothing to do in between."""
-    with running("time.sleep(60)") as process:
+    with sleeping() as process:
         hung = HungWorkers()
         assert hung.look(entries(process, queue=3), now_s=0.0) == []
         assert hung.look(entries(process, queue=30), now_s=9.0) == []

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from scripts.nginx.split import SplitFront
-from tests.dry_front import Dry, canary
+from scripts.nginx.split import Split, SplitFront
+from tests.dry_front import BODY, Dry, canary
 
 
 @pytest.mark.alone
@@ -33,6 +33,21 @@ def test_what_the_candidate_does_not_answer_the_old_version_does(dry: Dry, how: 
         no_answer = ("killed", "hang", "507")
         assert (first, last) == ("504" if how in no_answer else how, "200")
         assert line["asked"] == f"unix:{dry.folder}/new.sock, unix:{dry.folder}/old.sock"
+
+
+@pytest.mark.alone
+def test_nobody_waits_for_copies(dry: Dry) -> None:
+    """A candidate that gets copies and hangs is mute."""
+    dry.split.begin(Split(kind="shadow", model_name="iqa", version="2", shares=(10.0,)))
+    dry.split.give(1)
+    dry.stub.version_2 = "hang"
+    begin_s = time.monotonic()
+    with requests.Session() as session:
+        for _ in range(100):
+            url = f"http://127.0.0.1:{dry.port}/predictions/iqa"
+            assert session.post(url, data=BODY, timeout=5).text == "1 2000"
+    assert time.monotonic() - begin_s < 5
+    assert dry.stub.asked["/predictions/iqa/2"] > 0
 
 
 def test_what_a_hanging_candidate_has_in_hand_at_the_end_is_answered(dry: Dry) -> None:

@@ -6,8 +6,8 @@ A billion images on paper: hours, price and what gives out first, by simulation.
 Every task (a batch of images) is an event: a core of some machine takes it, fetches, computes and
 hands rows to the one driver; spot machines are lost now and then, with what they had under way, and
 replaced after a while. What an image costs is measured (`benchmarks.score_folder rate`); prices,
-request rates and loss rates are assumptions, printed with the result and to be replaced by yours.
-Writes build/scale/plan.json and plan.md.
+request rates and loss rates are assumptions, to be replaced by yours.
+Writes build/scale/plan.md, and plan.json with the assumptions.
 """
 
 from __future__ import annotations

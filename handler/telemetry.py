@@ -10,7 +10,6 @@ memory. Histograms are kept as the counters that Prometheus makes of them (`_buc
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from bisect import bisect_left
 from collections import defaultdict
@@ -23,6 +22,7 @@ from iqa.drift.measures import Measures
 from iqa.drift.reference import Reference
 from iqa.errors import STATUS_OF_REASON
 from iqa.imaging.decoding import DecodedImage
+from iqa.tasks.counted_labels import OTHER_LABELS, counted_labels
 from iqa.tasks.score_deciles import TENTHS, tenth_of_score
 from iqa.tasks.task import label_of
 from numpy.typing import NDArray
@@ -40,12 +40,6 @@ STAGES: Final = ("queue", "decode", "network", "whole", "explain")
 OUTCOMES: Final = ("scored", "explained", "rejected", "expired", "failed")
 FAULTS: Final = ("decode", "network", "score")
 """Where an unexpected exception came from: reading, the network, or a score of NaN."""
-
-MAX_LABELS: Final = 100
-"""Each label is a time series a version: of more than these, the rest is counted together."""
-OTHER_LABELS: Final = "other labels"
-# What TorchServe's metric log and its parser have a meaning for, and control characters.
-UNSAFE: Final = re.compile(r"[^\w .()/&+'-]")
 
 DRIFT_PICTURES: Final = "iqa_drift_pictures_total"
 
@@ -132,7 +126,7 @@ class Telemetry:
         labels: Sequence[str],
         reference: Reference | None = None,
     ) -> None:
-        self._label_of = _counted_as(labels)
+        self._label_of = counted_labels(labels)
         self._reference = reference
         # Made once: each picture is counted in a dozen of these.
         self._bins: dict[str, tuple[Series, ...]] = {
@@ -291,13 +285,6 @@ class _Histogram:
             found.append(((f"{name}_count", labels), float(total)))
             found.append(((f"{name}_sum", labels), self._sum))
         return found
-
-
-def _counted_as(labels: Sequence[str]) -> dict[str, str]:
-    """Return what each label is counted as: itself, in characters that a metric may hold."""
-    kept = list(labels) if len(labels) <= MAX_LABELS else list(labels)[: MAX_LABELS - 1]
-    safe = {label: UNSAFE.sub("_", label)[:64] for label in kept}
-    return safe | dict.fromkeys(labels[len(kept) :], OTHER_LABELS)
 
 
 def silence_torchserve(metrics: Any) -> None:

@@ -62,7 +62,7 @@ def _sync_once(arguments: argparse.Namespace) -> int:
 
     plan = named_server.plan(arguments)
     try:
-        if arguments.shadow:
+        if arguments.shadow is not None:
             from scripts.rollout import shadow
 
             print(shadow.compare(plan, arguments.shadow, arguments.step_s), flush=True)

@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         # MLflow takes seconds: only once the options are right.
-        from training.registry.pretrained import has_versions, register
+        from training.registry.model_versions import has_versions
+        from training.registry.pretrained import register
 
         connect()
         named = os.environ.get("MODELS") if arguments.all else None

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from console import command_line
-from console.default_names import MODEL_NAME
+from console.default_names import ALIAS, MODEL_NAME
 from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front_process
@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write a row for each answer of a model there, without pixels; read them with "
         "python -m scripts.predictions DIR [PREDICTION_LOG] (default: none)",
     )  # fmt: skip
-    parser.add_argument("--alias", default="staging", help="what to serve (default: %(default)s)")
+    parser.add_argument("--alias", default=ALIAS, help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--models", default=os.environ.get("MODELS") or MODEL_NAME, metavar="NAME[@ALIAS],...",
         help="registered models to serve, each with its own alias or --alias; one that does not "

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -101,8 +102,11 @@ def place(folder: Path, store: Path, models: str, digest: str) -> Path:
             f"{found[0]}: expected sha256 {digest}, got {got}. Name address and digest of one and "
             "the same version."
         )
+    store.mkdir(parents=True, exist_ok=True)
     target = store / found[0].name
-    shutil.copyfile(found[0], target)
+    with tempfile.TemporaryDirectory(prefix=".copy-", dir=store) as folder:
+        copied = Path(shutil.copy(found[0], folder))
+        copied.replace(target)  # a start finds the whole archive, or the one before
     last_known_alias.write(name, alias, target)
     return target
 

@@ -51,21 +51,17 @@ def answers(model: type[BaseModel], description: str, example: Mapping[str, Any]
     return {"model": model, "description": description, "content": content}
 
 
-def refusals(
-    statuses: Iterable[int] = (), model: type[BaseModel] = Refusal, only: Iterable[str] = ()
-) -> Responses:
+def refusals(statuses: Iterable[int] = (), model: type[BaseModel] = Refusal) -> Responses:
     """
     Return the entries of refusals: those of the front, and others.
 
     Args:
         statuses: Others.
         model: Their shape.
-        only: The reasons of these; empty: all that have the status.
     """
     found: Responses = {}
     for status in sorted({*ANYWHERE, *statuses}):
         reasons = [name for name, code in STATUS_OF.items() if code == status]
-        reasons = [name for name in reasons if not only or name in {*only, *STATUS_OF_FRONT}]
         reason = reasons[0] if reasons else "overloaded"
         message = "what: expected this, got that. Do so."
         example: dict[str, Any] = {

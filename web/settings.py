@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from console import default_names
+
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 INFERENCE_URL: Final = "http://127.0.0.1:8080"
 READY_URL: Final = "http://127.0.0.1:8083/ready"
@@ -73,13 +75,13 @@ def served_models() -> dict[str, str]:
     Raises:
         ValueError: It is not of that form.
     """
-    text = os.environ.get("MODELS") or "iqa"
+    text = os.environ.get("MODELS") or default_names.MODEL_NAME
     aliases = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         name, _, alias = word.partition("@")
         if not MODEL_NAME.fullmatch(name):
             raise ValueError(f"MODELS: expected NAME[@ALIAS],..., got {text!r}.")
-        aliases[name] = alias or "staging"
+        aliases[name] = alias or default_names.ALIAS
     if not aliases:
         raise ValueError(f"MODELS: expected at least one name, got {text!r}.")
     return aliases

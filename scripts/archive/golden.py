@@ -13,12 +13,13 @@ import math
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from iqa.tasks.counted_labels import OTHER_LABELS, counted_labels
 from iqa.tasks.score_deciles import tenth_of_score
-from iqa.tasks.task import Task, in_words
+from iqa.tasks.task import CARD_FILE, Card, Task, in_words, label_of
 from iqa.tasks.task_table import task_of
 
 from scripts.archive import mar_file
@@ -47,12 +48,14 @@ class Golden:
         pictures: (file name, content, the reply on record).
         tolerance: How far a reply may lie from it, in hundredths of the scale.
         task: Tells how far two replies lie apart.
+        card: The archive's; names the labels.
     """
 
     version: str
     pictures: list[tuple[str, bytes, Mapping[str, Any]]]
     tolerance: float
     task: Task
+    card: Card = field(default_factory=dict)
 
     def compare(self, index: int, code: int, reply: dict[str, Any]) -> float:
         """
@@ -79,6 +82,14 @@ class Golden:
             )
         return difference
 
+    def counted_as(self, reply: Mapping[str, Any]) -> str:
+        """Return as what a worker counts a reply: the tenth of its score, else its label."""
+        score = reply.get("score")
+        if score is not None:
+            return tenth_of_score(score)
+        counted = counted_labels(self.task.labels(self.card))
+        return counted.get(label_of(reply) or "", OTHER_LABELS)
+
 
 def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
     """
@@ -98,6 +109,7 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
             (item["file"], packed.read(f"golden/{item['file']}"), item)
             for item in provenance.get("golden", [])
         ]
+        card = json.loads(packed.read(CARD_FILE)) if CARD_FILE in packed.namelist() else {}
     if not pictures:
         raise ValueError(f"{mar.name}: expected golden pictures, got none. Rebuild the archive.")
     recorded = provenance.get("precision")
@@ -107,7 +119,7 @@ def golden_of(mar: Path, version: str, told: dict[str, Any]) -> Golden:
     other = max(OTHER_PRECISION, float(gate.get("max_points", 0.0)))
     tolerance = SAME_PRECISION if computed == recorded else other
     task = task_of(provenance)
-    return Golden(version=version, pictures=pictures, tolerance=tolerance, task=task)
+    return Golden(version=version, pictures=pictures, tolerance=tolerance, task=task, card=card)
 
 
 def shortly(reply: Mapping[str, Any]) -> str:
@@ -116,12 +128,6 @@ def shortly(reply: Mapping[str, Any]) -> str:
     if "score" in reply:
         return f"{reply['score']:.2f} ({label})"
     return f"{label} ({reply['confidence']:.2f})" if "confidence" in reply else label
-
-
-def counted_as(reply: Mapping[str, Any]) -> str:
-    """Return as what a worker counts a reply: the tenth of its score, else its label."""
-    score = reply.get("score")
-    return str(reply.get("predicted_label")) if score is None else tenth_of_score(score)
 
 
 def precision_told(told: dict[str, Any]) -> str | None:

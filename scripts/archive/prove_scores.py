@@ -54,7 +54,8 @@ def prove(mar: Path, directory: Path) -> dict[str, Any]:
         directory: Empty; becomes the working directory.
 
     Returns:
-        `scores` by golden file, `runtime`, and the number of modules that came out of the archive.
+        `answers`, a score or a label by golden file, `runtime`, `precision`, and `modules`, the
+        number of modules that came out of the archive.
 
     Raises:
         ValueError: Something differs from what the provenance says.

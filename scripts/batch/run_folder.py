@@ -76,6 +76,6 @@ def reserved(place: Place, resume: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
             if not place.facts.exists():  # nothing that could be taken up
                 place.discard()
+            lock.unlink(missing_ok=True)  # last: then another run may have the folder

@@ -192,7 +192,7 @@ class _Canary:
             pictures.compare(index, code, reply)
         except golden.NotGolden as error:
             raise VersionFailed(f"version {version}: {error}") from error
-        evidence.leave_out(golden.counted_as(reply))
+        evidence.leave_out(pictures.counted_as(reply))
 
 
 def compared(new: Arm, old: Arm) -> str:

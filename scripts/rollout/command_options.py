@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from console import command_line
-from scripts.rollout.named_server import ALIAS
+from console.default_names import ALIAS
+from console.numbers import number
 from scripts.rollout.settings import CanarySteps
 
 OPTIONS_OF: Final = {
@@ -71,9 +72,9 @@ def parse(commands: Iterable[str], argv: list[str] | None) -> argparse.Namespace
         if getattr(arguments, option) != parser.get_default(option):
             takers = [command for command, options in OPTIONS_OF.items() if option in options]
             parser.error(f"--{option.replace('_', '-')}: expected with {' or '.join(takers)}.")
-    if arguments.canary and arguments.shadow:
+    if arguments.canary is not None and arguments.shadow is not None:
         parser.error("--canary, --shadow: expected one of them; look at copies first.")
-    if arguments.shadow and (arguments.watch or arguments.all):
+    if arguments.shadow is not None and (arguments.watch or arguments.all):
         parser.error("--shadow: expected without --watch and --all: it serves nothing by itself.")
     if arguments.all and arguments.model_name != parser.get_default("model_name"):
         parser.error("--all: expected without --model-name.")
@@ -96,7 +97,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     where.add_argument("--model-store", type=Path, help="its folder of archives, as seen from here")
     where.add_argument(
-        "--longest-request-s", type=float, default=30.0,
+        "--longest-request-s", type=number(above=0), default=30.0,
         help="the server ends any request after this time, responseTimeout in "
         "torchserve/model-config.yaml (default: %(default)g)",
     )  # fmt: skip
@@ -114,7 +115,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
         "torch is needed [IQA_ARCHIVES=registry]",
     )  # fmt: skip
     sync.add_argument(
-        "--watch-s", type=float, default=10.0,
+        "--watch-s", type=number(at_least=0), default=10.0,
         help="how long a new version is watched once it serves (default: %(default)g)",
     )  # fmt: skip
     sync.add_argument(
@@ -135,12 +136,12 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
         "each has to pass a comparison with the old version. Needs the front (docs/canary.md)",
     )  # fmt: skip
     steps.add_argument(
-        "--shadow", type=float, metavar="PERCENT",
+        "--shadow", type=number(above=0, at_most=100), metavar="PERCENT",
         help="send the new version copies of this share, tell how its scores differ, and leave "
         "what is served as it is. Needs the front and --prediction-log",
     )  # fmt: skip
     steps.add_argument(
-        "--step-s", type=float, default=600.0,
+        "--step-s", type=number(above=0), default=600.0,
         help="length of a step of --canary, or of --shadow (default: %(default)g)",
     )  # fmt: skip
     steps.add_argument(
@@ -178,7 +179,7 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
     watch = parser.add_argument_group("sync all the time")
     watch.add_argument("--watch", action="store_true", help="follow the alias until TERM or Ctrl-C")
     watch.add_argument(
-        "--poll-s", type=float, default=15.0,
+        "--poll-s", type=number(above=0), default=15.0,
         help="with --watch: pause between two looks (default: %(default)g)",
     )  # fmt: skip
     watch.add_argument(

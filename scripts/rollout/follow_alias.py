@@ -58,7 +58,11 @@ class Followed:
 
 
 class SaidOnce(logging.Filter):
-    """Lets a message through when the round before this one, of the same thread, did not say it."""
+    """
+    Lets a message through when the round before this one, of the same thread, did not say it.
+
+    A thread without rounds, such as one that answers a webhook, says everything.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +70,9 @@ class SaidOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop what was said in this round or the last one."""
-        before, now = self._said.setdefault(threading.get_ident(), (set(), set()))
+        if threading.get_ident() not in self._said:
+            return True
+        before, now = self._said[threading.get_ident()]
         message = record.getMessage()
         is_new = message not in before and message not in now
         now.add(message)

@@ -67,10 +67,6 @@ class SidecarMetrics:
             ):  # the others may not have asked
                 self._is_registry_there = outcome != "registry_away"
 
-    def answer(self) -> Answer:
-        """Answer GET /metrics for one model."""
-        return answer_of([self])
-
     def families(self) -> list[Metric]:
         """Ask TorchServe, and return all metrics; what is not known is left out."""
         served: Loaded | None = None

@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 import os
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
+from console.default_names import ALIAS
 from scripts.archive import mar_file
 from scripts.rollout.rolling_order import Fleet
 from scripts.rollout.settings import CanarySteps, Deployment
@@ -17,8 +17,6 @@ from scripts.server.client import TorchServe
 from scripts.server.http_client import NotNow, get_json
 from scripts.server.models import ServedModel, parse_models
 from scripts.server.state import StateDir
-
-ALIAS: Final = "staging"
 
 
 def models(arguments: argparse.Namespace) -> tuple[ServedModel, ...]:

@@ -1,8 +1,8 @@
 """
 The settings of a deployment, and the errors it may end with.
 
-    NotNow                the circumstances: try again later (from management_api)
-      HeldBack            the other servers of the fleet (from fleet)
+    NotNow                the circumstances: try again later (from http_client)
+      HeldBack            the other servers of the fleet (from rolling_order)
       Superseded          the alias moved or a rollback came: look again, at once
     VersionFailed         the version: quarantined, not tried again by itself
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from console.default_names import ALIAS
 from scripts.rollout.deployment_records import Records
 from scripts.rollout.rolling_order import Fleet
 from scripts.server.client import TorchServe
@@ -37,7 +38,7 @@ class CanarySteps:
         shares: In percent, rising to 100; the old version gets the rest.
         step_s: How long each is judged, at least.
         min_answers: Of the candidate, in each step; with fewer it is not judged.
-        score_shift: See `judge.Bounds`.
+        score_shift: See `candidate_verdict.Bounds`.
 
     Raises:
         ValueError: The shares do not rise from above 0 to 100, in two steps at least.
@@ -87,7 +88,7 @@ class Deployment:
     state: StateDir
     is_local: bool
     health_url: str | None = None
-    alias: str = "staging"
+    alias: str = ALIAS
     watch_s: float = 10.0
     longest_request_s: float = 30.0
     keeps_previous: bool = True

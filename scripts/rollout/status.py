@@ -27,7 +27,7 @@ def status_of(plan: Deployment) -> dict[str, Any]:
         is_tidying (whether a process waits to unload them), trial (a version that has a share of
         the requests or sees copies: kind, version, share, step, steps, since_s; is_on: false where
         its tool is gone), fleet (None: it is alone; else replica, its own name, members, {name:
-        served version; None: away}, refused, see `fleet.Refusal`), last_error.
+        served version; None: away}, refused, see `rolling_order.Refusal`), last_error.
     """
     record = plan.records.read()
     last_error = record.last_error

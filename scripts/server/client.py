@@ -260,7 +260,10 @@ class TorchServe:
         reply = self._manage("GET", f"/models/{self.model_name}{path}", timeout_s)
         if reply.status_code == 404:
             return []
-        entries = reply.json() if reply.ok else None
+        try:
+            entries = reply.json() if reply.ok else None
+        except requests.JSONDecodeError:  # of a proxy, say
+            entries = None
         if not isinstance(entries, list):
             raise NotNow(f"models: expected a list, got {reply.status_code}: {message_of(reply)}.")
         return entries

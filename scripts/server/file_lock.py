@@ -53,9 +53,8 @@ def locked(path: Path, wait_s: float, what: str) -> Iterator[None]:
                 is_said = True
             time.sleep(POLL_S)
         with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            os.ftruncate(lock.fileno(), 0)  # not by the file's buffer, which closing would write
+            os.write(lock.fileno(), str(os.getpid()).encode())
         # Closing releases it, and not an unlock: that would take it from a forked process too.
         yield
 

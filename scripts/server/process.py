@@ -119,7 +119,7 @@ def load(server: Server, name: str, mar: Path, workers: int, state: StateDir) ->
         The server with the archive in `mars`, or with the reason in `refused`.
 
     Raises:
-        RuntimeError: TorchServe ended.
+        RuntimeError: TorchServe ended, or does not answer.
     """
     others = {other: why for other, why in server.refused.items() if other != name}
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -133,7 +133,12 @@ def load(server: Server, name: str, mar: Path, workers: int, state: StateDir) ->
             return dataclasses.replace(server, refused={**others, name: str(error)})
         mars = {**server.mars, name: str(mar)}
         return dataclasses.replace(server, mars=mars, refused=others)
-    raise RuntimeError(f"TorchServe ended while starting: {last_words(state.console_log)}")
+    log = last_words(state.console_log)
+    if server.process() is None:
+        raise RuntimeError(f"TorchServe ended while starting: {log}")
+    raise RuntimeError(
+        f"TorchServe: expected an answer within {START_TIMEOUT_S:g} s, got none: {log}"
+    )
 
 
 def refuse(server: Server, name: str, reason: str) -> Server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -98,7 +97,7 @@ def _resolve(name: str, alias: str) -> ModelVersion:
     holder = model_versions.holder_of(name, alias)
     if holder is not None:
         return holder
-    if mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1):
+    if model_versions.has_versions(name):
         return model_versions.resolve(name, alias)  # versions but no alias: not ours to decide
     logger.info("empty registry: registering the shipped checkpoint")
     from training.registry.pretrained import register

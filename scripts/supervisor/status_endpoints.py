@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from scripts.server import health
+from scripts.server import exposition, health
 from scripts.supervisor.metrics import Census
 from scripts.supervisor.readiness import Verdict
 from scripts.supervisor.server_across_restarts import LastingServer
@@ -73,4 +73,4 @@ class Pages:
     def _metrics(self) -> health.Answer:
         ready = {model.name: self._verdict(model.name).ready for model in self._models_wanted}
         page = self._census.exposition(self._lasting.server, self._lasting.restarts, ready)
-        return health.Answer(status=200, body=page, content_type=health.PROMETHEUS)
+        return health.Answer(status=200, body=page, content_type=exposition.CONTENT_TYPE)

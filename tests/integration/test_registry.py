@@ -16,7 +16,7 @@ from tests.registering import register
 from training.data import ratings
 from training.data.config import DataConfig
 from training.data.ratings import Split
-from training.registry import model_versions, pretrained, promotion, tracking
+from training.registry import model_versions, promotion, tracking
 
 NO_PICTURES = Split(names=[], paths=[], target=np.zeros(0))
 
@@ -42,7 +42,7 @@ def test_each_model_of_the_environment_gets_its_shipped_version_once(
     for name, alias in (("iqa", "staging"), ("fashion_mnist", "prod")):
         holder = model_versions.holder_of(name, alias)
         assert holder is not None and str(holder.version) == "1"
-    assert not pretrained.has_versions("portraits")
+    assert not model_versions.has_versions("portraits")
     assert register_pretrained.main(["--all", "--if-empty"]) == 0
     assert capsys.readouterr().out.count("versions are there, nothing registered") == 2
 

@@ -17,6 +17,7 @@ from scripts.batch.model import Model
 from scripts.batch.pool import WRITE_BYTES, WorkerPool
 from scripts.batch.rows import FILENAME, Row
 from scripts.batch.run_folder import Place, reserved
+from scripts.server.file_lock import holder_of
 
 SAMPLE = {"score": 1.0, "image": {"width": 1, "height": 1, "format": "JPEG"}, "warnings": []}
 MODEL = Model(
@@ -71,6 +72,22 @@ def photographs(tmp_path: Path) -> Path:
     for name in ("1.jpg", "2.jpg", "3.jpg"):
         (folder / name).touch()
     return folder
+
+
+def test_the_next_run_waits_until_the_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what the first one removes last might be the second one's."""
+    place, discard, held = Place(output=tmp_path / "scores.csv"), Place.discard, list[int | None]()
+
+    def watched(self: Place) -> None:
+        held.append(holder_of(tmp_path / ".scores.csv.lock"))
+        discard(self)
+
+    monkeypatch.setattr(Place, "discard", watched)
+    with reserved(place, resume=True):
+        pass
+    assert held == [os.getpid()] * 2, "before the run and after it"
 
 
 @pytest.mark.parametrize("n_removed", range(5))

@@ -40,6 +40,7 @@ def test_shares_that_do_not_rise_to_100_are_a_wrong_usage(
         ["sync", "--shadow", "10", "--all"],
         ["status", "--canary", "5,100"],
         ["rollback", "--shadow", "5"],
+        ["sync", "--shadow", "10", "--canary", "5,100"],
     ],
 )
 def test_options_that_do_not_go_together_are_refused(words: list[str]) -> None:
@@ -47,6 +48,24 @@ def test_options_that_do_not_go_together_are_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         deploy.main(words)
     assert end.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--shadow", "0"), ("--shadow", "150"), ("--shadow", "nan"), ("--poll-s", "0"),
+        ("--poll-s", "-5"), ("--watch-s", "nan"), ("--watch-s", "-1"), ("--step-s", "inf"),
+        ("--longest-request-s", "-1"), ("--longest-request-s", "soon"),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_meant_are_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A share of 0 is not a sync, and a pause of 0 or a wait for ever is nobody's wish."""
+    with pytest.raises(SystemExit) as end:
+        deploy.main(["sync", option, value])
+    assert end.value.code == 2
+    assert f"argument {option}: expected a number " in capsys.readouterr().err
 
 
 def test_steps_without_length_are_refused() -> None:

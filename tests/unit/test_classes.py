@@ -15,9 +15,9 @@ from iqa.imaging.preprocessing import Policy
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
 from iqa.tasks.classes import Classes, calibrated
+from iqa.tasks.counted_labels import MAX_LABELS, OTHER_LABELS, counted_labels
 from iqa.tasks.task import Head, in_words, label_of
 from sklearn import metrics as reference
-from telemetry import MAX_LABELS, OTHER_LABELS, _counted_as
 
 from console.paths import ROOT
 from tests.images import encode
@@ -110,10 +110,10 @@ def test_replies_lie_apart_by_their_largest_difference() -> None:
 
 def test_labels_that_are_counted_are_few_and_plain() -> None:
     """What a metric cannot hold is replaced, and of many labels the rest is one series."""
-    assert _counted_as(["T-shirt/top", "a|b,c:d"]) == {
+    assert counted_labels(["T-shirt/top", "a|b,c:d"]) == {
         "T-shirt/top": "T-shirt/top", "a|b,c:d": "a_b_c_d"
     }  # fmt: skip
-    counted = _counted_as([f"species {i}" for i in range(250)])
+    counted = counted_labels([f"species {i}" for i in range(250)])
     assert len(set(counted.values())) == MAX_LABELS
     assert counted["species 249"] == OTHER_LABELS and counted["species 0"] == "species 0"
 

@@ -13,7 +13,7 @@ from scripts.rollout.watch_after_switch import between
 from scripts.server import client
 from scripts.server.addresses import Addresses
 from scripts.server.client import Answers, TorchServe
-from scripts.server.http_client import is_full
+from scripts.server.http_client import NotNow, is_full
 
 FULL = {
     "code": 503,
@@ -100,6 +100,13 @@ def test_a_queue_that_stays_full_is_told(crowded: Crowded, monkeypatch: pytest.M
     code, reply = crowded.torchserve.score(b"image", room_s=0.05)
     assert is_full(code, reply)
     assert 1 < crowded.asked < 10_000
+
+
+def test_a_page_in_place_of_versions_is_not_the_models_fault(crowded: Crowded) -> None:
+    """As a proxy's login page answers: later the address may be the server's again."""
+    crowded.page = "<html>Log in</html>"
+    with pytest.raises(NotNow, match="models: expected a list, got 200: <html>Log in"):
+        crowded.torchserve.entries()
 
 
 def test_alone_a_model_is_charged_with_all_5xx(crowded: Crowded) -> None:

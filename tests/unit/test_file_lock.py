@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -97,6 +98,23 @@ def test_a_forked_process_keeps_the_lock_when_its_parent_is_killed(path: Path) -
     os.kill(behind, signal.SIGKILL)
     file_lock.wait_until_free(path)
     assert file_lock.holder_of(path) is None
+
+
+def test_a_full_disk_does_not_take_the_lock_away(path: Path) -> None:
+    """The name does not fit into the file; held and given back it is all the same."""
+    no_bytes = (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+
+    def hold() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, no_bytes)
+        with file_lock.locked(path, 0.0, "a test"):
+            held = file_lock.holder_of(path)
+        os._exit(0 if held == 0 and file_lock.holder_of(path) is None else 1)
+
+    process = multiprocessing.get_context("fork").Process(target=hold)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_nobody_holds_a_lock_that_was_never_made(path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
 
 import pytest
+from iqa.tasks.classes import Classes
+from iqa.tasks.counted_labels import OTHER_LABELS
+from iqa.tasks.score_deciles import tenth_of_score
 
 from scripts.archive.golden import OTHER_PRECISION, SAME_PRECISION, NotGolden, golden_of, is_same
 
@@ -66,3 +70,14 @@ def test_a_loaded_version_is_told_by_the_digests_of_its_files(mar: Path) -> None
     assert is_same(mar, {"sha256": {"model.onnx": "a"}, "runtime": {"precision": "f32"}})
     assert not is_same(mar, {"sha256": {"model.onnx": "b"}})
     assert not is_same(mar, {})
+
+
+def test_a_golden_class_is_counted_as_workers_count_it(mar: Path) -> None:
+    """In plain characters, and from the hundredth class on as one of the others."""
+    names = ["tench, Tinca tinca", *(f"species {number}" for number in range(150))]
+    with zipfile.ZipFile(mar, "a") as packed:
+        packed.writestr("model.json", json.dumps({"class_names": names}))
+    golden = dataclasses.replace(golden_of(mar, "2", {}), task=Classes())
+    counted = [golden.counted_as({"predicted_label": name}) for name in (names[0], names[150])]
+    assert counted == ["tench_ Tinca tinca", OTHER_LABELS]
+    assert golden.counted_as({"score": 61.0, "label": "Good"}) == tenth_of_score(61.0)

@@ -50,6 +50,13 @@ def test_what_stays_the_same_is_said_once() -> None:
     assert not any(second for _, second in rounds)
 
 
+def test_a_thread_without_rounds_says_everything() -> None:
+    """Webhooks are answered in threads of their own, whose numbers come again."""
+    said_once = SaidOnce()
+    record = logging.makeLogRecord({"msg": "webhook from 10.0.0.1 refused"})
+    assert [said_once.filter(record) for _ in range(3)] == [True, True, True]
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from scripts.rollout.deployment_records import Hold, Records
-from scripts.rollout.metrics import SidecarMetrics
+from scripts.rollout.metrics import SidecarMetrics, answer_of
 from scripts.rollout.settings import Deployment
 from scripts.server import health
 from scripts.server.addresses import Addresses
@@ -83,7 +83,7 @@ def metrics_of(management: Management) -> SidecarMetrics:
 
 def values(metrics: SidecarMetrics) -> dict[str, float]:
     """Return the samples of the page."""
-    rows = [row.rsplit(" ", 1) for row in metrics.answer().body.decode().splitlines()]
+    rows = [row.rsplit(" ", 1) for row in answer_of([metrics]).body.decode().splitlines()]
     return {name: float(value) for name, value in rows if name[0] != "#"}
 
 
@@ -156,7 +156,9 @@ def test_prometheus_gets_the_page_over_http(management: Management) -> None:
     """GET /metrics on the port of --metrics-port, in the text format."""
     management.serve("2")
     port = free_port()
-    with health.listening("127.0.0.1", port, {"/metrics": metrics_of(management).answer}):
+    with health.listening(
+        "127.0.0.1", port, {"/metrics": lambda: answer_of([metrics_of(management)])}
+    ):
         reply = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
         assert requests.get(f"http://127.0.0.1:{port}/", timeout=10).status_code == 404
     assert reply.status_code == 200

@@ -40,6 +40,11 @@ class RegistryUnavailable(RuntimeError):
     """The registry does not answer; what is served goes on."""
 
 
+def has_versions(name: str) -> bool:
+    """Tell whether a model has a version; False also where there is no such model."""
+    return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
+
+
 def resolve(name: str, alias: str) -> ModelVersion:
     """
     Return the version that an alias names.

@@ -16,11 +16,6 @@ PRETRAINED = ROOT / "training" / "pretrained"
 EXPERIMENT = "pretrained"
 
 
-def has_versions(name: str) -> bool:
-    """Tell whether a model has a version; False also where there is no such model."""
-    return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
-
-
 def register(name: str, alias: str, variant: str | None = None) -> ModelVersion:
     """
     Log and register a shipped checkpoint; give it the alias where nothing holds it.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from console.default_names import MODEL_NAME
+from console.numbers import whole_number
 
 FAILED = 1
 INTERRUPTED = 130
@@ -51,6 +52,14 @@ def add_model_name(parser: argparse.ArgumentParser, purpose: str) -> None:
         "--model-name", "--model", dest="model_name", metavar="NAME",
         default=os.environ.get("MODEL_NAME") or MODEL_NAME,
         help=f"{purpose} [MODEL_NAME] (default: {MODEL_NAME})",
+    )  # fmt: skip
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers of commands that read many images."""
+    parser.add_argument(
+        "--workers", type=whole_number(0), default=2,
+        help="processes that decode (default: %(default)s)",
     )  # fmt: skip
 
 

@@ -8,36 +8,52 @@ from collections.abc import Callable
 
 
 def number(
-    *, above: float | None = None, at_least: float | None = None, at_most: float = math.inf
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
 ) -> Callable[[str], float]:
     """
-    Return a `type` for argparse: a finite number between two bounds.
+    Return a `type` for argparse: a finite number within bounds.
 
     Args:
         above: The number is larger.
         at_least: The number is not smaller.
+        below: The number is smaller.
         at_most: The number is not larger.
     """
-    bounds = [
-        *([f"above {above:g}"] if above is not None else []),
-        *([f"from {at_least:g} on"] if at_least is not None else []),
-        *([f"up to {at_most:g}"] if at_most < math.inf else []),
-    ]
+    told = _in_words({"above": above, "from": at_least, "below": below, "up to": at_most})
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        is_good = (
-            math.isfinite(value)
-            and (above is None or value > above)
-            and (at_least is None or value >= at_least)
-            and value <= at_most
-        )
-        if not is_good:
-            told = " ".join(["a number", *bounds])
-            raise argparse.ArgumentTypeError(f"expected {told}, got {text!r}.")
+        if not (above < value < below and at_least <= value <= at_most and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"expected a number {told}, got {text!r}.")
         return value
 
     return read
+
+
+def whole_number(at_least: int) -> Callable[[str], int]:
+    """Return a `type` for argparse: a whole number that is not smaller."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = at_least - 1
+        if value < at_least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {at_least}, got {text!r}."
+            )
+        return value
+
+    return read
+
+
+def _in_words(bounds: dict[str, float]) -> str:
+    said = (f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    return " and ".join(said)

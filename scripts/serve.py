@@ -17,6 +17,7 @@ from pathlib import Path
 
 from console import command_line
 from console.default_names import ALIAS, MODEL_NAME
+from console.numbers import number
 from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front_process
@@ -54,8 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, name) is None:
             variable = name.upper()
             parser.error(f"{variable}: expected 0 or 1, got {os.environ[variable]!r}.")
-    if arguments.drain_s < 0:
-        parser.error(f"--drain-s: expected at least 0, got {arguments.drain_s:g}.")
     if arguments.docker:
         from scripts import docker_up
 
@@ -155,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "[WEB=0] (default: with it)",
     )  # fmt: skip
     parser.add_argument(
-        "--drain-s", type=float, default=os.environ.get("DRAIN_S") or 30.0,
+        "--drain-s", type=number(at_least=0), default=os.environ.get("DRAIN_S") or 30.0,
         help="seconds that accepted requests get at a stop [DRAIN_S] (default: 30)",
     )  # fmt: skip
     parser.add_argument(

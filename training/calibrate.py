@@ -14,6 +14,7 @@ from pathlib import Path
 from iqa.drift.reference import DRIFT
 
 from console import command_line
+from console.numbers import number, whole_number
 from training.data.config import DataConfig, add_options, data_config
 from training.data.dataset_layouts import ALL, SPLITS
 from training.measure.conformal import BANDS, COVERAGE
@@ -40,11 +41,11 @@ def main(argv: list[str] | None = None) -> int:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--coverage", type=float, default=COVERAGE,
+        "--coverage", type=number(above=0, below=1), default=COVERAGE,
         help="share of ratings that shall lie in their interval (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--bands", type=int, default=BANDS,
+        "--bands", type=whole_number(1), default=BANDS,
         help="score bands of about as many pictures, each with an interval width of its own "
         "(default: %(default)s)",
     )  # fmt: skip
@@ -56,9 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
     )
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes that decode (default: %(default)s)"
-    )
+    command_line.add_workers(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from console import command_line
+from console.numbers import whole_number
 from training.data.config import DataConfig, add_options, data_config
 from training.data.dataset_layouts import ALL, SPLITS
 
@@ -58,10 +59,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
     )
-    parser.add_argument("--batch-size", type=int, default=16, help="(default: %(default)s)")
     parser.add_argument(
-        "--workers", type=int, default=2, help="processes that decode (default: %(default)s)"
+        "--batch-size", type=whole_number(1), default=16, help="(default: %(default)s)"
     )
+    command_line.add_workers(parser)
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from console import command_line
+from console.numbers import number
 from training.experiments.robustness_table import TOLERANCE
 
 
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, metavar="POINTS",
+        "--tolerance", type=number(at_least=0), default=TOLERANCE, metavar="POINTS",
         help="what a worse picture may gain and still count as ordered (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog="Examples: python -m training.threshold --model training/pretrained --dataset "
         "biq2021 --data-dir data/biq2021 --split val --check-split test --cost-false-accept 5 "
         "--cost-false-reject 1 --cost-review 0.5; of scores that are there already: python -m "
-        "training.threshold --scores scored.csv --keep-best 20%%",
+        "training.threshold --scores scored.csv --keep-best 20%",
     )
     rule = parser.add_argument_group("the rule, one of three")
     rule.add_argument(
@@ -77,9 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: %(default)s)"
     )
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes that decode (default: %(default)s)"
-    )
+    command_line.add_workers(parser)
     command_line.add_tracking_uri(parser)
     command_line.add_debug(parser)
     arguments = parser.parse_args(argv)

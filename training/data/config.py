@@ -84,8 +84,16 @@ def add_options(
 
 
 def data_config(arguments: argparse.Namespace) -> DataConfig:
-    """Build the data's part of the configuration from parsed options."""
-    return DataConfig(**values_of(arguments, DataConfig))
+    """
+    Build the data's part of the configuration from parsed options.
+
+    Raises:
+        ValueError: No picture would be left.
+    """
+    config = DataConfig(**values_of(arguments, DataConfig))
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"--limit: expected at least 1, got {config.limit}.")
+    return config
 
 
 def values_of(arguments: argparse.Namespace, config: type[DataConfig]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     """
     device = choose_device(config.device)
     prepare(config.seed, device)
-    data = ratings.load(config)
+    data = ratings.load(config, policy=QUALITY.policy_of(config))
     train = data.splits["train"]
     step = Step(config, starting_network(config, QUALITY, data, device).train(), QUALITY)
     loader = training_loader(config, QUALITY, train, epoch=0)

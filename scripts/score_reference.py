@@ -50,13 +50,16 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> int:
         # Torch and MLflow take seconds: only once the options are right.
+        from iqa.network import checkpoint
+
         from training.compute.device import choose_device
         from training.data import ratings
         from training.measure.predict import predict, torch_predictor
         from training.registry.load_model import load_model
 
         network, card = load_model(arguments.model)
-        data = ratings.load(data_config(arguments), ("val",))
+        policy = checkpoint.policy_of(card)
+        data = ratings.load(data_config(arguments), ("val",), policy=policy)
         device = choose_device("auto")
         predictor = torch_predictor(network.to(device), device)
         quality = predict(predictor, data.split("val"), workers=2, title="validation pictures")

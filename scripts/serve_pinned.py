@@ -104,8 +104,8 @@ def place(folder: Path, store: Path, models: str, digest: str) -> Path:
         )
     store.mkdir(parents=True, exist_ok=True)
     target = store / found[0].name
-    with tempfile.TemporaryDirectory(prefix=".copy-", dir=store) as folder:
-        copied = Path(shutil.copy(found[0], folder))
+    with tempfile.TemporaryDirectory(prefix=".copy-", dir=store) as own:
+        copied = Path(shutil.copy(found[0], own))
         copied.replace(target)  # a start finds the whole archive, or the one before
     last_known_alias.write(name, alias, target)
     return target

@@ -14,6 +14,7 @@ from pathlib import Path
 from iqa.drift.measures import FILE, NAMES
 
 from console import command_line
+from console.numbers import number
 from training.data.config import DataConfig, add_options
 from training.data.dataset_layouts import ALL, SPLITS
 from training.drift.fit import FALSE_ALARMS
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         help=f"measures to count and not to test, such as {' '.join(FILE)}",
     )  # fmt: skip
     parser.add_argument(
-        "--false-alarms", type=float, default=FALSE_ALARMS,
+        "--false-alarms", type=number(above=0, below=1), default=FALSE_ALARMS,
         help="probability that a window in which nothing moved is said to have moved "
         "(default: %(default)s)",
     )  # fmt: skip

@@ -18,6 +18,7 @@ from scripts.archive.build import build
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect
+from training.registry.availability import RegistryUnavailable
 
 
 def main(argv: list[str]) -> int:
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
         try:
             connect()
             build(model_versions.get(name, version), Path(store), replace=True)
-        except (NotNow, model_versions.RegistryUnavailable, MlflowException, MemoryError) as error:
+        except (NotNow, RegistryUnavailable, MlflowException, MemoryError) as error:
             print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
             return os.EX_TEMPFAIL
         return 0

@@ -23,7 +23,7 @@ from scripts.rollout.rolling_order import HeldBack
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.rollout.sync import sync
 from scripts.server.http_client import NotNow
-from training.registry.model_versions import RegistryUnavailable
+from training.registry.availability import RegistryUnavailable
 
 logger = logging.getLogger(__name__)
 

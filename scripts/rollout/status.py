@@ -206,10 +206,11 @@ def _refusal(record: deployment_records.Record) -> str:
 def _alias_version(plan: Deployment) -> tuple[str | None, str | None]:
     """Ask MLflow what the alias names; (version, None) or (None, what is wrong)."""
     from training.registry import model_versions  # seconds
+    from training.registry.availability import RegistryUnavailable
 
     try:
         holder = model_versions.holder_of(plan.model_name, plan.alias)
-    except model_versions.RegistryUnavailable as error:
+    except RegistryUnavailable as error:
         return None, str(error)
     if holder is None:
         return None, f"alias '{plan.alias}' of model '{plan.model_name}': it names no version."

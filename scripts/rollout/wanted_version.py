@@ -25,6 +25,7 @@ from scripts.rollout.deployment_records import Good, Hold, Quarantine
 from scripts.rollout.settings import Deployment, Superseded, VersionFailed
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
+from training.registry.availability import RegistryUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def settle_hold(plan: Deployment, hold: Hold) -> str | None:
             names = hold.version
         elif names != hold.version:
             logger.info("hold at version %s ended: %s moved to %s", hold.version, plan.alias, names)
-    except (model_versions.RegistryUnavailable, MlflowException) as error:
+    except (RegistryUnavailable, MlflowException) as error:
         logger.warning(
             "held at version %s: MLflow does not take the move of %s: %s",
             hold.version, plan.alias, str(error).split("\n")[0],
@@ -136,7 +137,7 @@ def expect_still_wanted(plan: Deployment, target: Wanted) -> None:
         return
     try:
         holder = model_versions.holder_of(plan.model_name, plan.alias)
-    except model_versions.RegistryUnavailable:
+    except RegistryUnavailable:
         return  # decided while it answered
     if holder is None:
         raise NotNow(

@@ -14,6 +14,7 @@ from scripts.rollout.deployment_records import Good, Records
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
 from training.registry.address import connect, is_embedded, tracking_uri
+from training.registry.availability import RegistryUnavailable
 from training.registry.shipped import SHIPPED
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
     connect(is_patient=False)  # a start does not wait
     try:
         version = _resolve(name, alias)
-    except (model_versions.RegistryUnavailable, MlflowException) as error:
+    except (RegistryUnavailable, MlflowException) as error:
         if not mar_file.archives_of(store, name):
             raise NoArchive(
                 f"{error} No archive is in {store} to fall back on. Start MLflow, or set "
@@ -53,7 +54,7 @@ def served_archive(name: str, alias: str, store: Path, known: Records) -> Path:
         return _good_instead(store, name, str(version.version), *refused)
     try:
         target = archive_of(version, store, _build_here).path
-    except (NotNow, model_versions.RegistryUnavailable, MlflowException) as error:
+    except (NotNow, RegistryUnavailable, MlflowException) as error:
         # A watch takes it once that is over.
         if not mar_file.archives_of(store, name):
             raise NoArchive(f"{error} No archive is in {store} to fall back on.") from error

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from iqa.errors import ImageRejected
 from iqa.imaging.decoding import decode
-from iqa.request.payload import picture_of
 from ts.context import Context, RequestProcessor
 
 from iqa_handler import IQAHandler
@@ -24,6 +23,7 @@ from tests.attack.corpus import FILES, cuts
 from tests.attack.disguises import DISGUISES
 from tests.attack.heif_corpus import HEIF_BOMBS, HEIF_BROKEN
 from tests.images import encode, photograph
+from tests.request_rows import picture_of
 from tests.unit.test_handler import make_context
 
 NEW = {

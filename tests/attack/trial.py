@@ -25,9 +25,9 @@ import PIL
 from iqa.errors import ImageRejected
 from iqa.imaging import decoding
 from iqa.imaging.preprocessing import AREA_PX
-from iqa.request.payload import picture_of
 
 from tests.attack.mutations import mutate
+from tests.request_rows import picture_of
 
 WATCHED: Final = (str(Path(decoding.__file__).parent), str(Path(PIL.__file__).parent))
 # A loop over many parts shows its lines at once; the rest of it is only slow.

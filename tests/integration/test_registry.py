@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import sqlite3
 from pathlib import Path
 
 import mlflow
@@ -16,7 +19,8 @@ from tests.registering import register
 from training.data import ratings
 from training.data.config import DataConfig
 from training.data.ratings import Split
-from training.registry import model_versions, promotion, tracking
+from training.registry import address, model_versions, promotion, tracking
+from training.registry.availability import RegistryUnavailable
 
 NO_PICTURES = Split(names=[], paths=[], target=np.zeros(0))
 
@@ -29,6 +33,36 @@ def test_a_downloaded_version_is_byte_for_byte_what_was_logged(tmp_path: Path) -
     folder = model_versions.download("iqa", "1", tmp_path / "out")
     for name in (checkpoint.WEIGHTS_FILE, checkpoint.CARD_FILE):
         assert (folder / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
+
+
+@pytest.mark.parametrize("what", ["locked", "damaged"])
+def test_a_database_that_cannot_be_read_is_a_registry_that_is_away(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start then serves what it knows, and a watch waits; commands say it in one line."""
+    file = tmp_path / "mlflow.db"
+    monkeypatch.setenv(TRACKING_VARIABLE, f"sqlite:///{file}?timeout=0.1")
+    with contextlib.closing(sqlite3.connect(file)) as held:
+        if what == "locked":
+            held.execute("BEGIN EXCLUSIVE")
+        else:
+            file.write_bytes(random.Random(0).randbytes(20_000))
+        address.connect(is_patient=False)
+        for ask in (
+            lambda: model_versions.holder_of("iqa", "staging"),
+            lambda: model_versions.get("iqa", "1"),
+            lambda: model_versions.has_versions("iqa"),
+            lambda: model_versions.versions("iqa"),
+            lambda: model_versions.move_alias("iqa", "staging", "1", "by hand"),
+        ):
+            with pytest.raises(RegistryUnavailable) as refused:
+                ask()
+            said = {"locked": "database is locked", "damaged": "file is not a database"}[what]
+            assert f"expected an answer, got: {said}. Wait for the process" in str(refused.value)
+            assert "\n" not in str(refused.value)
+        assert set_alias.main(["iqa", "1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: registry sqlite:///")
 
 
 @pytest.mark.usefixtures("store")

@@ -263,6 +263,35 @@ def test_a_resumed_run_has_the_rates_of_an_uninterrupted_one(
     assert schedule != "plateau" or rates[0] == [1.0] * 6 + [pytest.approx(0.1)] * 2
 
 
+def test_a_resumed_run_tells_the_time_of_all_its_steps(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved every few steps, stopped in mid-epoch and resumed: each step counts once."""
+    step_s, now_s = trainer.SAVE_EVERY_S / 3, 0.0
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: now_s)
+
+    def step(self: Trainer, *_: object) -> None:
+        nonlocal now_s
+        now_s += step_s
+        _step_without_gradients(self)
+        self._stop_request.is_requested = self.state.step == stops_after
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+
+    def run(**settings: object) -> Trainer:
+        config = config_for(few, tmp_path / "run", batch_size=4, **settings)
+        data = ratings.load(config, policy=QUALITY.policy_of(config))
+        return Trainer(config, QUALITY, data, {})
+
+    stops_after: int | None = 6
+    with pytest.raises(KeyboardInterrupt):
+        run().train_epoch()
+    resumed, stops_after = run(resume=True), None
+    assert resumed.state.epoch_seconds == pytest.approx(6 * step_s)
+    resumed.train_epoch()
+    assert resumed.state.epoch_seconds == pytest.approx(10 * step_s)
+
+
 def _step_without_gradients(one: Trainer) -> float:
     rate = one._optimizer.param_groups[0]["lr"]
     one._optimizer.step()

@@ -23,7 +23,7 @@ from scripts.server.models import ServedModel
 from scripts.server.state import StateDir
 from scripts.supervisor import alias_archive, start_archive
 from scripts.supervisor.start_archive import Chosen, Served, after_a_crash
-from training.registry.model_versions import RegistryUnavailable
+from training.registry.availability import RegistryUnavailable
 
 
 @pytest.fixture

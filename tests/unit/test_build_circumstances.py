@@ -20,7 +20,7 @@ from scripts.archive import build, build_process, ensure_archive, mar_file
 from scripts.rollout import wanted_version
 from scripts.server.http_client import NotNow
 from training.registry import model_versions
-from training.registry.model_versions import RegistryUnavailable
+from training.registry.availability import RegistryUnavailable
 
 VERSION = ModelVersion("iqa", "2", 0)
 

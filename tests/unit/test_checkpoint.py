@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from iqa.imaging import preprocessing
 from iqa.network import checkpoint
 from iqa.network.model import ImageNetwork
 from iqa.tasks.score_scales import ScoreScale
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tests.images import photograph
@@ -49,6 +52,23 @@ def reseal(directory: Path) -> None:
     """Write the digest of the weights into the card, as if they belonged together."""
     digest = checkpoint.sha256_of(directory / checkpoint.WEIGHTS_FILE)
     edit(directory, lambda card: card.update(weights_sha256=digest))
+
+
+def drift_with(limit: float) -> dict[str, Any]:
+    """Return a reference for drift of one measure."""
+    noise = {"edges": [0.1], "counts": [4, 5], "limit": limit}
+    return {"pictures": 9, "measures": {"noise": noise}}
+
+
+@contextmanager
+def full_disk(file_bytes: int) -> Iterator[None]:
+    """Let this process write files of so many bytes and no longer ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_reloaded_network_predicts_the_same(original: tuple[Path, ImageNetwork]) -> None:
@@ -144,12 +164,35 @@ def test_facts_are_added_to_a_card_and_nothing_else_changes(copy: Path) -> None:
     assert checkpoint.load_card(copy) == {**before[1], "format": 2, "calibration": calibration}
 
 
-def test_facts_that_no_code_could_read_are_not_written(copy: Path) -> None:
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"calibration": {"kind": "affine_logit"}}, "expected a calibration"),
+        ({"drift": drift_with(limit=np.inf)}, r"^card, drift: expected .*limit=inf"),
+        ({"drift": drift_with(limit=np.nan)}, r"^card, drift: expected .*limit=nan"),
+        ({"architecture": None}, "expected a model card, got TypeError"),
+    ],
+)
+def test_facts_that_no_code_could_read_are_not_written(
+    copy: Path, facts: dict[str, Any], message: str
+) -> None:
     """A card that would be refused at the next load is refused now."""
     before = (copy / checkpoint.CARD_FILE).read_bytes()
-    with pytest.raises(CheckpointMismatch, match="expected a calibration"):
-        checkpoint.change_card(copy, {"calibration": {"kind": "affine_logit"}})
+    with pytest.raises(CheckpointMismatch, match=message):
+        checkpoint.change_card(copy, facts)
     assert (copy / checkpoint.CARD_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("file_bytes", [100, 20_000_000])  # too small for weights, for the card
+def test_a_checkpoint_stays_whole_where_the_disk_is_full(copy: Path, file_bytes: int) -> None:
+    """Weights and card are as they were, and nothing else lies beside them."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    facts = {"note": "x" * file_bytes}
+    with full_disk(file_bytes), pytest.raises((OSError, SafetensorError), match="too large"):
+        checkpoint.save(copy, ImageNetwork("mobilenet_v2"), facts)
+    with full_disk(file_bytes), pytest.raises(OSError, match="too large"):
+        checkpoint.change_card(copy, facts)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", "null", "3", '"x"', "\x00"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from iqa.imaging.decoding import decode
+from iqa.imaging.sniff import SUFFIXES
 
 from tests.images import encode
 from tests.labelled import CLASSES, SPLITS, write
@@ -116,6 +117,15 @@ def test_folders_of_classes_are_read(tmp_path: Path) -> None:
     }  # fmt: skip
     layout = imagefolder(tmp_path, Options())
     assert layout.notes == ("1 files that are no images are left out",)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_format_that_is_decoded_counts_as_an_image(tmp_path: Path, suffix: str) -> None:
+    """By its ending, in any letter case."""
+    write(tmp_path)
+    (tmp_path / "train" / "dots" / f"one{suffix.upper()}").write_bytes(b"decoded later")
+    layout = imagefolder(tmp_path, Options())
+    assert f"train/dots/one{suffix.upper()}" in set(layout.table["image_name"])
 
 
 def test_without_a_folder_for_validation_a_tenth_is_held_out(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from console.paths import ROOT
 from iqa_handler import IQAHandler
 from tests.images import encode, photograph
 from tests.unit.test_handler import make_context
+from training import drift_reference
 from training.data.distortions import DISTORTIONS
 from training.drift.fit import FALSE_ALARMS, fit
 
@@ -218,6 +219,16 @@ def test_too_few_pictures_and_unknown_measures_are_refused() -> None:
         fit(pictures(499, 1))
     with pytest.raises(ValueError, match=r"untested: expected some of .*, got aspect"):
         fit(pictures(600, 1), untested=["aspect"])
+
+
+@pytest.mark.parametrize("told", ["0", "1", "-1", "nan"])
+def test_false_alarms_that_are_no_probability_are_refused(
+    told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read: there is no checkpoint."""
+    with pytest.raises(SystemExit):
+        drift_reference.main(["--checkpoint", str(tmp_path / "none"), "--false-alarms", told])
+    assert "--false-alarms: expected a number above 0 and below 1" in capsys.readouterr().err
 
 
 def test_chance_alone_is_rarer_than_promised_to_users() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
+from training.loop.training_run import keep_lock
 from training.registry import dvc_lock
 
 MADE = {
@@ -84,3 +87,13 @@ def test_outside_dvc_the_lock_is_not_read(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv(name)
     assert dvc_lock.origin_of(Path("build/one/data")) is None
     assert dvc_lock.tags(Path("build/one/data")) == {}
+
+
+def test_a_run_outside_dvc_keeps_no_lock_of_the_run_before(tmp_path: Path) -> None:
+    """A folder that is trained in again by hand does not tell of another run's data."""
+    trainer: Any = SimpleNamespace(best=tmp_path)
+    config: Any = SimpleNamespace(data_dir=tmp_path / "data")
+    (tmp_path / "dvc.lock").write_text("of a run of DVC")
+    for _ in range(2):  # the second time there is none
+        keep_lock(trainer, config)
+        assert not (tmp_path / "dvc.lock").exists()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iqa.errors import ImageRejected
 from iqa.request.form import MAX_FIELDS, MAX_HEAD_BYTES, Field, fields_of
-from iqa.request.payload import picture_of
+
+from tests.request_rows import picture_of
 
 PICTURE = b"\xff\xd8 any bytes, \r\n--\r\n-- among them"
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from iqa.imaging.statistics import N_STATISTICS
+from iqa.tasks.heads import Causes, SmallNetwork
+from PIL import Image
 
-from training.heads import fit_causes, network, samples
+from tests.images import photograph
+from training.heads import evaluate_causes, fit_causes, network, samples
 
 
 def test_a_head_that_is_fitted_learns_and_is_the_same_again() -> None:
@@ -71,10 +77,48 @@ def test_causes_are_of_two_networks_that_see_different_features() -> None:
         features=rng.normal(size=(n, 19)).astype(np.float32),
         statistics=rng.normal(size=(n, N_STATISTICS)).astype(np.float32),
         strengths=rng.uniform(0, 5, (n, len(samples.KINDS))).astype(np.float32),
-        quality=np.full(n, 0.5, np.float32),
     )
     told = fit_causes.fit(made, ("blur",), 0, [2, 2, 2, 2, 5]).network
     content, sharpness = np.split(np.abs(told.hidden), [fit_causes.HIDDEN_OF_CONTENT], axis=1)
     assert len(told.mean) == size and sharpness.shape[1] == fit_causes.HIDDEN_OF_SHARPNESS
     assert np.array_equal(np.flatnonzero(content.max(axis=1) == 0), np.arange(13, 19))
     assert np.array_equal(np.flatnonzero(sharpness.max(axis=1) == 0), np.arange(8, 13))
+
+
+def at_every_level() -> samples.Samples:
+    """Return two pictures at each level of each distortion, whose feature is the level."""
+    image = Image.fromarray(photograph(64, 48))
+    names = [
+        f"{number}|{done}"
+        for number in range(2)
+        for done, _, _ in samples.distorted(image, np.random.default_rng(number))
+    ]
+    return samples.Samples(
+        names=names,
+        features=np.array([[int(name.split()[-1])] for name in names], np.float32),
+        statistics=np.zeros((len(names), N_STATISTICS), np.float32),
+        strengths=np.zeros((len(names), len(samples.KINDS)), np.float32),
+    )
+
+
+@pytest.mark.parametrize(("cause", "right", "kinds"), [("blur", 1.0, 3), ("contrast", None, 0)])
+def test_a_head_of_one_cause_is_judged(
+    cause: str, right: float | None, kinds: int, tmp_path: Path
+) -> None:
+    """By the distortions of its cause; where there are none, such figures are left out."""
+    hidden = np.eye(1 + N_STATISTICS, 1, dtype=np.float32)
+    ten_a_level = SmallNetwork(
+        mean=np.zeros(len(hidden), np.float32), scale=np.ones(len(hidden), np.float32),
+        hidden=hidden, hidden_bias=np.zeros(1, np.float32),
+        outputs=np.array([[10]], np.float32), outputs_bias=np.zeros(1, np.float32),
+    )  # fmt: skip
+    head = Causes(network=ten_a_level, kinds=(cause,), floor=20, lead=1.2)
+    report = evaluate_causes.judge(head, at_every_level())
+    assert report["pictures"] == 2
+    assert report["false_alarms"] == report["originals_with_a_main_cause"] == 0
+    assert report["right_main_cause"] == right
+    ranks = {"rank": 1.0, "rank_within": 1.0} if kinds else {}
+    assert report["causes"] == {cause: {**ranks, "highest_on_originals": 0}}
+    assert len(report["distortions"]) == kinds
+    fit_causes._write({**report, "with_text": report}, tmp_path / "causes.json")
+    assert json.loads((tmp_path / "causes.json").read_text())["causes"] == report["causes"]

@@ -14,7 +14,7 @@ from iqa.errors import CheckpointMismatch
 from iqa.imaging.preprocessing import Policy
 from iqa.imaging.statistics import N_STATISTICS, pixel_statistics
 from iqa.network import checkpoint
-from iqa.network.intermediate_features import N_FEATURES, N_MEANS
+from iqa.network.intermediate_features import N_MEANS
 from iqa.network.runtime import GRAPH_FILE, OpenVINORuntime, open_runtime
 from iqa.tasks import heads
 from iqa.tasks.heads import HEADS_FILE, Causes, Familiarity, Heads, SmallNetwork
@@ -30,7 +30,8 @@ from training.heads.features import features_of
 from training.registry.pretrained import PRETRAINED
 
 BACKBONE = "mobilenet_v2"
-SIZE = N_FEATURES[BACKBONE] + N_STATISTICS
+N_FEATURES = N_MEANS[BACKBONE] + 144 + 192  # with the maxima of the second and third tap
+SIZE = N_FEATURES + N_STATISTICS
 KINDS = ("exposure", "exposure", "blur", "noise")
 
 
@@ -74,6 +75,14 @@ def test_the_main_cause_counts_and_leads(points: tuple[float, ...], main: str | 
     assert list(told["causes"]) == ["exposure", "blur", "noise"]
     assert all(isinstance(v, int) and 0 <= v <= 100 for v in told["causes"].values())
     assert told["causes"]["exposure"] == min(100, max(points[:2]))
+
+
+@pytest.mark.parametrize(("points", "main"), [(19, None), (20, "blur")])
+def test_a_cause_that_is_alone_leads(points: float, main: str | None) -> None:
+    """There is no next one: it counts from the floor on."""
+    causes = Causes(network=constant(points), kinds=("blur",), floor=20, lead=1.2)
+    told = causes.reply(np.zeros(SIZE, np.float32))
+    assert told == {"causes": {"blur": points}, "main_cause": main}
 
 
 @pytest.mark.parametrize(("logit", "warned"), [(-50.0, True), (0.0, True), (0.5, False)])
@@ -160,7 +169,7 @@ def test_graph_and_network_see_the_same_and_the_score_stays(
     expected, features = reference.outputs_and_features(pixels_NHWC)
     tapped = OpenVINORuntime(tmp_path / GRAPH_FILE, 1, "f32", BACKBONE)
     outputs, seen = tapped.outputs_and_features(pixels_NHWC)
-    assert seen.shape == (2, N_FEATURES[BACKBONE])
+    assert seen.shape == (2, N_FEATURES)
     assert np.abs(seen - features).max() < 1e-3 * np.abs(features).max()
     n_means = N_MEANS[BACKBONE]
     assert reference.n_means == tapped.n_means == n_means
@@ -224,7 +233,7 @@ def test_the_heads_of_a_card_are_read_as_they_were_stored(with_heads: Path) -> N
     assert found is not None and found.causes is not None and found.familiarity is not None
     assert found.causes.kinds == KINDS and found.backbone == BACKBONE
     told, warnings = found.reply(
-        np.zeros(N_FEATURES[BACKBONE], np.float32), np.zeros(N_STATISTICS, np.float32)
+        np.zeros(N_FEATURES, np.float32), np.zeros(N_STATISTICS, np.float32)
     )
     assert told["main_cause"] == "blur" and warnings == ["not_a_photograph"]
     with torch.inference_mode():
@@ -238,9 +247,7 @@ def test_each_head_takes_as_many_features_as_it_was_fitted_on(with_heads: Path) 
     network.store(with_heads, heads.CAUSES, old, BACKBONE, facts)
     found = Heads.of_card(with_heads, json.loads((with_heads / "model.json").read_text()))
     assert found is not None
-    told, _ = found.reply(
-        np.zeros(N_FEATURES[BACKBONE], np.float32), np.zeros(N_STATISTICS, np.float32)
-    )
+    told, _ = found.reply(np.zeros(N_FEATURES, np.float32), np.zeros(N_STATISTICS, np.float32))
     assert told["main_cause"] == "blur" and told["familiarity"] == 0.5
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import iqa
 import numpy as np
 import pytest
+from iqa.imaging.sniff import SUFFIXES
+from iqa.local.files import images_in
+from iqa.local.table import TableModel
 from PIL import Image
 
 from console.paths import ROOT
@@ -100,8 +103,33 @@ def test_a_model_that_is_none_says_what_was_expected(tmp_path: Path) -> None:
         iqa.load(tmp_path)
 
 
+def test_a_folder_gives_every_file_that_is_named_like_a_picture(tmp_path: Path) -> None:
+    """All endings of what is decoded, in any letter case; a file that is named has any name."""
+    for suffix in (*SUFFIXES, ".txt"):
+        (tmp_path / f"a{suffix}").touch()
+        (tmp_path / f"B{suffix.upper()}").touch()
+    found = images_in([tmp_path, tmp_path / "a.txt"])
+    assert len(found) == 2 * len(SUFFIXES) + 1
+    assert {".jpe", ".jfif", ".dib", ".heic", ".heif", ".avif"} < {path.suffix for path in found}
+
+
 def test_the_package_gives_four_names() -> None:
     """And no other by accident."""
     assert iqa.ImageRejected is not None
     with pytest.raises(AttributeError, match="no attribute 'scores'"):
         _ = iqa.scores
+
+
+def test_a_file_that_cannot_be_read_touches_no_other_row_of_a_table(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, a file that is gone when it is opened: the reason that `iqa score` gives."""
+    gone = tmp_path / "gone.jpg"
+    gone.symlink_to("/proc/self/mem")  # a file by its kind; reading it fails, for root as well
+    answers = TableModel.__new__(TableModel)
+    monkeypatch.setattr(answers, "_model", model, raising=False)
+    rows = answers.predict([str(tmp_path), str(GOLDEN), str(gone)])
+    assert [row["reason"] for row in rows] == ["unreadable", None, "unreadable"]
+    assert rows[0]["message"] == "file: expected a picture, got: Is a directory"
+    assert rows[1]["score"] == pytest.approx(float(model.score(GOLDEN)))
+    assert all(np.isnan(rows[place]["score"]) and rows[place]["warnings"] == [] for place in (0, 2))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from iqa.errors import ImageRejected
 from iqa.request.form import Field
-from iqa.request.payload import fields_in, picture_in, picture_of
+from iqa.request.payload import fields_in, picture_in
+
+from tests.request_rows import picture_of
 
 PICTURE = b"\xff\xd8 any bytes"
 TEXT = base64.b64encode(PICTURE).decode()

@@ -24,7 +24,7 @@ from scripts.rollout.follow_alias import (
 from scripts.rollout.follow_alias_process import _Present
 from scripts.rollout.settings import Deployment, VersionFailed
 from scripts.server.http_client import NotNow
-from training.registry.model_versions import RegistryUnavailable
+from training.registry.availability import RegistryUnavailable
 
 
 def test_failures_lengthen_the_pause_up_to_a_limit() -> None:

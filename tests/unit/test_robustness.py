@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iqa.imaging.sniff import SUFFIXES
 
 from training.data.photographs import SHIPPED_SCENES, read_pictures
 from training.experiments.robustness_table import markdown, summary
@@ -78,6 +79,14 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     with pytest.raises(FileNotFoundError, match=r"--pictures: expected a folder with \.jpg"):
         read_pictures(tmp_path)
+
+
+def test_a_folder_s_pictures_may_be_of_any_format_that_is_decoded(tmp_path: Path) -> None:
+    """By their endings, in any letter case."""
+    names = {f"one{suffix}" for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))}
+    for name in names:
+        (tmp_path / name).touch()
+    assert set(read_pictures(tmp_path)) == names
 
 
 def test_the_plots_hold_a_line_for_each_name(tmp_path: Path) -> None:

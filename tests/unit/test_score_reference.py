@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from iqa.network import checkpoint
 from iqa.tasks.score_deciles import TENTHS
 
 from console.paths import ROOT
-from scripts.score_reference import RULES, identity, rules, shares_of
+from scripts.score_reference import RULES, identity, main, rules, shares_of
+from training.data.ratings import Split
+from training.measure import predict
 
 
 def test_no_tenth_has_a_share_of_nothing() -> None:
@@ -36,3 +41,19 @@ def test_the_shipped_reference_is_of_the_shipped_model() -> None:
     """Other weights or another calibration give other scores: then it has to be made anew."""
     card = json.loads((ROOT / "training" / "pretrained" / "model.json").read_text())
     assert identity(card) in RULES.read_text().splitlines()[0]
+
+
+def test_the_pictures_are_scored_at_the_input_size_of_the_model(
+    untrained: Path, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its card says, and as they are served."""
+    seen: list[Split] = []
+
+    def scored(_: object, split: Split, **__: object) -> np.ndarray:
+        seen.append(split)
+        return np.full(len(split), 0.5)
+
+    monkeypatch.setattr(predict, "predict", scored)
+    options = ["--model", str(untrained), "--dataset", "koniq10k", "--data-dir", str(rated)]
+    assert main([*options, "--out", str(tmp_path / "rules.yml")]) == 0
+    assert seen[0].policy == checkpoint.policy_of(checkpoint.load_card(untrained))

@@ -18,7 +18,8 @@ from scripts.rollout.settings import Superseded
 from scripts.rollout.watch_after_switch import Failures
 from scripts.server.state import replace_text
 from tests.unit.server_in_memory import Server, deployed, pictures_of
-from training.registry import address, model_versions
+from training.registry import address
+from training.registry.availability import RegistryUnavailable
 
 
 @pytest.fixture
@@ -154,6 +155,6 @@ def test_a_version_is_not_to_blame_for_a_registry_that_fails_once(
         raise MlflowException("API request failed: 503")
 
     alias.client.get_model_version = fails
-    with pytest.raises(model_versions.RegistryUnavailable, match="503"):
+    with pytest.raises(RegistryUnavailable, match="503"):
         sync.sync(plan)
     assert (plan.records.read().quarantine, server.served) == (None, "1")

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from iqa.imaging.sniff import SUFFIXES
 from numpy.typing import NDArray
 
 from training.data.dataset_layouts import Layout, Options, split_of_name
@@ -26,9 +27,6 @@ FASHION_FILES: Final = tuple(
     f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
 )
 DEBIAN_FASHION: Final = Path("/usr/share/datasets/fashion-mnist")
-IMAGE_SUFFIXES: Final = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-)
 SPLIT_FOLDERS: Final = {
     "train": ("train", "training"),
     "val": ("valid", "val", "validation"),
@@ -97,7 +95,7 @@ def imagefolder(data_dir: Path, options: Options) -> Layout:
     for split, folder in folders.items():
         for class_folder in sorted(_folders_in(folder)):
             found = [path for path in sorted(class_folder.rglob("*")) if path.is_file()]
-            images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+            images = [path for path in found if path.suffix.lower() in SUFFIXES]
             skipped += len(found) - len(images)
             if not images:
                 empty.append(str(class_folder.relative_to(data_dir)))

@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from iqa.imaging.sniff import SUFFIXES
+
 from training.data.demo_images import PHOTOGRAPHS
 
 # Photographs of scenes that installed packages ship: it works without a download.
@@ -29,10 +31,9 @@ def read_pictures(directory: Path | None, option: str = "--pictures") -> dict[st
             scene: (files(package) / name).read_bytes()
             for scene, (package, name) in of_scene.items()
         }
-    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    paths = sorted(p for p in directory.glob("*") if p.suffix.lower() in endings)
+    paths = sorted(p for p in directory.glob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise FileNotFoundError(
-            f"{option}: expected a folder with {', '.join(endings)}, got {directory} with none."
+            f"{option}: expected a folder with {', '.join(SUFFIXES)}, got {directory} with none."
         )
     return {path.name: path.read_bytes() for path in paths}

@@ -3,7 +3,7 @@ Photographs far from those that people rated: other lenses, other sensors, other
 
 Simulated, from photographs or by code, because rated sets hold none. Two lists that share no code
 for a kind: `FOR_TRAINING`, and `FOR_TESTING` to judge with. What is simulated is only like the real
-thing: judge on real ones where there are some (`training.familiarity --unusual FOLDER`).
+thing: judge on real ones where there are some (`training.familiarity --unusual-in FOLDER`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iqa.local.model import images_in
+from iqa.local.files import images_in
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -28,11 +28,13 @@ def judge(causes: Causes, samples: Samples) -> dict[str, Any]:
         samples: By `training.heads.samples.distorted`.
 
     Returns:
-        `pictures`; `false_alarms` of the originals; `right_main_cause` from level 2 on, over all
-        kinds whose cause the head has; by kind under `distortions`: its `cause`, `rank`
-        (Spearman's, of all pictures and levels, the originals are level 0), its `rank_within` (the
-        mean of Spearman's of each picture's own levels), and by level `mean_points` and
-        `right_main_cause`; under `causes` the ranks of all its kinds together.
+        `pictures`; of the originals `false_alarms` and `originals_with_a_main_cause`;
+        `right_main_cause` from level 2 on, over all kinds whose cause the head has, None where
+        there is none; by kind under `distortions`: its `cause`, `rank` (Spearman's, of all pictures
+        and levels, the originals are level 0), its `rank_within` (the mean of Spearman's of each
+        picture's own levels), and by level `mean_points` and `right_main_cause`; under `causes`
+        the most points of an original, `highest_on_originals`, and the ranks of all its kinds
+        together, where it has any.
     """
     inputs = causes.network.inputs_of(samples.features, samples.statistics)
     replies = [causes.reply(one) for one in inputs]
@@ -43,13 +45,12 @@ def judge(causes: Causes, samples: Samples) -> dict[str, Any]:
     main = np.array([reply["main_cause"] or "" for reply in replies])
     is_original = level_of == 0
     rows: dict[str, Any] = {}
-    right, groups = [], {cause: is_original.copy() for cause in points}
+    right: list[np.ndarray] = []
     for kind, told in CAUSE_OF_DISTORTION.items():
         cause = CAUSE_OF_KIND[told]
         if cause not in points:
             continue
         mine = np.array([name == kind for name in kind_of])
-        groups[cause] |= mine
         right.append(main[mine & (level_of >= COUNTED_FROM)] == cause)
         at = [mine & (level_of == level) for level in LEVELS]
         rows[kind] = {
@@ -59,21 +60,29 @@ def judge(causes: Causes, samples: Samples) -> dict[str, Any]:
             "mean_points": [float(points[cause][level].mean()) for level in at],
             "right_main_cause": [float((main[level] == cause).mean()) for level in at],
         }
+
+    def ranks_of(cause: str) -> dict[str, float]:
+        kinds = [kind for kind, row in rows.items() if row["cause"] == cause]
+        if not kinds:  # contrast and colour: no distortion is of them
+            return {}
+        chosen = is_original | np.isin(kind_of, kinds)
+        return {
+            "rank": _rank(level_of, points[cause], chosen),
+            "rank_within": float(np.mean([rows[kind]["rank_within"] for kind in kinds])),
+        }
+
     highest = np.max([points[cause][is_original] for cause in points], axis=0)
     return {
         "pictures": int(is_original.sum()),
         "false_alarms": int((highest > FALSE_ALARM).sum()),
         "originals_with_a_main_cause": int((main[is_original] != "").sum()),
-        "right_main_cause": float(np.concatenate(right).mean()),
+        "right_main_cause": float(np.concatenate(right).mean()) if right else None,
         "causes": {
             cause: {
-                "rank": _rank(level_of, points[cause], chosen),
-                "rank_within": float(
-                    np.mean([r["rank_within"] for r in rows.values() if r["cause"] == cause])
-                ),
+                **ranks_of(cause),
                 "highest_on_originals": int(points[cause][is_original].max()),
             }
-            for cause, chosen in groups.items()
+            for cause in points
         },
         "distortions": rows,
     }
@@ -105,7 +114,8 @@ def points_by_level(report: dict[str, Any]) -> Figure:
     axes.set(ylim=(0, 100), xlabel="level", ylabel="points of its cause", xticks=LEVELS)
     axes.set_title(f"{report['pictures']} pictures that training never saw")
     axes.grid(alpha=0.3)
-    axes.legend(ncols=2, fontsize="small")
+    if report["distortions"]:
+        axes.legend(ncols=2, fontsize="small")
     return figure
 
 

@@ -155,18 +155,22 @@ def _write(report: dict[str, Any], out: Path) -> None:
     out.with_suffix(".md").write_text(table)
     evaluate_causes.points_by_level(report).savefig(out.with_suffix(".png"), dpi=100)
     print(table)
+    right = report["right_main_cause"]
     print(
         f"{report['pictures']} pictures: right main cause "
         f"from level {evaluate_causes.COUNTED_FROM} on "
-        f"{100 * report['right_main_cause']:.1f} %; originals over {evaluate_causes.FALSE_ALARM}: "
-        f"{report['false_alarms']}"
+        f"{'not tested' if right is None else f'{100 * right:.1f} %'}; "
+        f"originals over {evaluate_causes.FALSE_ALARM}: {report['false_alarms']}"
     )
     ranks = ", ".join(
         f"{cause} {row['rank']:.3f} ({row['rank_within']:.3f} within a picture)"
         for cause, row in report["causes"].items()
+        if "rank" in row
     )
-    print(f"rank agreement with the level: {ranks}")
+    print(f"rank agreement with the level: {ranks or 'not tested'}")
     with_text = ", ".join(
-        f"{cause} {row['rank']:.3f}" for cause, row in report["with_text"]["causes"].items()
+        f"{cause} {row['rank']:.3f}"
+        for cause, row in report["with_text"]["causes"].items()
+        if "rank" in row
     )
-    print(f"with text over each: {with_text}")
+    print(f"with text over each: {with_text or 'not tested'}")

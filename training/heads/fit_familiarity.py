@@ -134,7 +134,6 @@ def _together(a: Samples, b: Samples) -> Samples:
         features=np.concatenate([a.features, b.features]),
         statistics=np.concatenate([a.statistics, b.statistics]),
         strengths=np.concatenate([a.strengths, b.strengths]),
-        quality=np.concatenate([a.quality, b.quality]),
     )
 
 

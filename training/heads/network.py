@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -109,13 +107,9 @@ def store(
     stored = save(tensors)
     told = {"backbone": backbone, "sha256": hashlib.sha256(stored).hexdigest()}
     # Both are whole before either takes its place: a checkpoint may be served or copied meanwhile.
-    with tempfile.TemporaryDirectory(dir=directory) as folder:
-        made = Path(folder)
-        (made / HEADS_FILE).write_bytes(stored)
-        shutil.copyfile(directory / checkpoint.CARD_FILE, made / checkpoint.CARD_FILE)
-        checkpoint.change_card(made, {"heads": told, name: dict(facts)})
-        for file in (HEADS_FILE, checkpoint.CARD_FILE):
-            (made / file).replace(directory / file)
+    with checkpoint.written_beside(path) as made:
+        made.write_bytes(stored)
+        checkpoint.change_card(directory, {"heads": told, name: dict(facts)})
 
 
 def in_half_precision(network: SmallNetwork) -> SmallNetwork:

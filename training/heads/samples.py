@@ -56,28 +56,16 @@ class Samples:
         features: float32, shape (N, n_features); see `iqa.network.intermediate_features`.
         statistics: float32, shape (N, N_STATISTICS).
         strengths: float32, shape (N, len(KINDS)), 0 to 5; NaN where not known.
-        quality: float32, shape (N,): the network's own.
     """
 
     names: list[str]
     features: Float
     statistics: Float
     strengths: Float
-    quality: Float
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
         return len(self.names)
-
-    def part(self, chosen: NDArray[np.bool_]) -> Samples:
-        """Return the pictures that are chosen."""
-        return Samples(
-            names=[name for name, is_chosen in zip(self.names, chosen, strict=True) if is_chosen],
-            features=self.features[chosen],
-            statistics=self.statistics[chosen],
-            strengths=self.strengths[chosen],
-            quality=self.quality[chosen],
-        )
 
 
 @dataclass(frozen=True)
@@ -225,15 +213,14 @@ def _sampled(
     rows = []
     for done, strengths, image in variants:
         pixels = preprocess(image, policy=policy)
-        outputs, features = runtime.outputs_and_features(pixels[None])
+        _, features = runtime.outputs_and_features(pixels[None])
         seen = pixel_statistics(pixels)
-        rows.append((f"{name}|{done}", features[0].copy(), seen, strengths, float(outputs[0])))
+        rows.append((f"{name}|{done}", features[0].copy(), seen, strengths))
     return {
         "names": np.array([row[0] for row in rows]),
         "features": np.stack([row[1] for row in rows]),
         "statistics": np.stack([row[2] for row in rows]),
         "strengths": np.stack([row[3] for row in rows]),
-        "quality": np.array([row[4] for row in rows], np.float32),
     }
 
 
@@ -244,5 +231,4 @@ def _read(files: list[Path]) -> Samples:
         features=np.concatenate([part["features"] for part in loaded]),
         statistics=np.concatenate([part["statistics"] for part in loaded]),
         strengths=np.concatenate([part["strengths"] for part in loaded]),
-        quality=np.concatenate([part["quality"] for part in loaded]),
     )

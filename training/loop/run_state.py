@@ -45,6 +45,7 @@ class RunState:
         settings: The configuration as text, to refuse a continuation with other settings.
         epoch: Finished epochs.
         step: Finished steps of the current epoch.
+        epoch_seconds: Spent on all steps so far, without validation.
         history: One row of validation metrics an epoch.
         provenance: Commit and packages at the start: files may change while a run goes on.
     """
@@ -182,12 +183,12 @@ class RunState:
         return is_best
 
 
-class Interruption:
+class StopRequest:
     """Turns Ctrl-C and SIGTERM into a flag, so that a run stops between two steps."""
 
     is_requested = False
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> StopRequest:
         """Take the two signals over."""
         self._handlers = {
             number: signal.signal(number, self._request)

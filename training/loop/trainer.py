@@ -30,7 +30,7 @@ from training.data.whole_images import kept_in_memory
 from training.loop.config import TrainConfig
 from training.loop.loading import training_loader
 from training.loop.optimiser import evaluated_network
-from training.loop.run_state import Interruption, RunState
+from training.loop.run_state import RunState, StopRequest
 from training.loop.schedule import rate_scheduler
 from training.loop.starting_weights import identity_of, starting_network
 from training.loop.step import Step
@@ -99,7 +99,7 @@ class Trainer:
         self._average, self._optimizer = self._step.average, self._step.optimizer
         self.state = RunState.open(config, digests, self.network, self._optimizer, self._average)
         self._scheduler = self._rates_from_here()
-        self._interruption = Interruption()
+        self._stop_request = StopRequest()
         self._saved_at_s = 0.0
 
     @property
@@ -146,7 +146,7 @@ class Trainer:
             ValueError: The loss is not finite.
             KeyboardInterrupt: Interrupted; the state is saved, `--resume` continues.
         """
-        with self._interruption:
+        with self._stop_request:
             while self.state.epoch < self._config.epochs and not self.is_stale():
                 self.train_epoch()
                 self.validate()
@@ -167,7 +167,7 @@ class Trainer:
         loader = training_loader(
             self._config, self._task, self._train, state.epoch, state.step, self._processes
         )
-        self._saved_at_s = started_s = time.monotonic()
+        self._saved_at_s = counted_at_s = time.monotonic()
         if not self._processes.is_first:  # else all would drop out alike; --resume has the first's
             drawn = np.random.SeedSequence(
                 (self._config.seed, self._processes.rank, state.epoch, state.step)
@@ -182,11 +182,15 @@ class Trainer:
         ) as bar:  # fmt: skip
             for pixels_NHWC, target in loader:
                 self.train_step(pixels_NHWC, target)
+                # After each step, so that a state saved in mid-epoch has the time of its steps.
+                now_s = time.monotonic()
+                state.epoch_seconds += now_s - counted_at_s
+                counted_at_s = now_s
                 bar.update()
                 bar.set_postfix(loss=f"{state.mean_loss:.4f}")
                 self.stop_if_asked()
                 self.save_if_due()
-        state.epoch_seconds += time.monotonic() - started_s
+        state.epoch_seconds += time.monotonic() - counted_at_s
         state.end_epoch()
 
     def train_step(self, pixels_NHWC: Tensor, target: Tensor) -> None:
@@ -240,7 +244,7 @@ class Trainer:
 
     def stop_if_asked(self) -> None:
         """Save and leave a run that somebody wants to end."""
-        if self._processes.any(self._interruption.is_requested):
+        if self._processes.any(self._stop_request.is_requested):
             self.save()
             logger.warning("saved in %s; continue with --resume", self.state.directory)
             raise KeyboardInterrupt

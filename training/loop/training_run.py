@@ -181,9 +181,11 @@ def origin(trainer: Trainer, data: Ratings, digests: dict[str, str]) -> checkpoi
 def keep_lock(trainer: Trainer, config: TrainConfig) -> None:
     """Keep what DVC has on record of the data, with the run and with the checkpoint."""
     found = dvc_lock.origin_of(config.data_dir)
-    if found is not None:
-        mlflow.log_text(found.lock, DVC_LOCK)
-        (trainer.best / DVC_LOCK).write_text(found.lock)
+    if found is None:  # one of an earlier run in this folder would be registered with this one
+        (trainer.best / DVC_LOCK).unlink(missing_ok=True)
+        return
+    mlflow.log_text(found.lock, DVC_LOCK)
+    (trainer.best / DVC_LOCK).write_text(found.lock)
 
 
 def report(registered: promotion.Registered | None) -> int:

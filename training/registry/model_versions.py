@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from console import default_names
 from training.registry.address import tracking_uri
+from training.registry.availability import asks_registry, unavailable
 
 CHECKPOINT: Final = "checkpoint"
 """Folder of a logged model that holds its checkpoint."""
@@ -36,10 +37,7 @@ _WHAT_TO_DO: Final = (
 )
 
 
-class RegistryUnavailable(RuntimeError):
-    """The registry does not answer; what is served goes on."""
-
-
+@asks_registry
 def has_versions(name: str) -> bool:
     """Tell whether a model has a version; False also where there is no such model."""
     return bool(mlflow.MlflowClient().search_model_versions(f"name='{name}'", max_results=1))
@@ -64,6 +62,7 @@ def resolve(name: str, alias: str) -> ModelVersion:
     return found
 
 
+@asks_registry
 def holder_of(name: str, alias: str) -> ModelVersion | None:
     """
     Return the version that an alias names, or None.
@@ -76,9 +75,10 @@ def holder_of(name: str, alias: str) -> ModelVersion | None:
     except MlflowException as error:
         if error.error_code in _NO_SUCH:
             return None
-        raise _unavailable(error) from error
+        raise unavailable(error.message) from error
 
 
+@asks_registry
 def get(name: str, version: str) -> ModelVersion:
     """
     Return a version.
@@ -91,19 +91,14 @@ def get(name: str, version: str) -> ModelVersion:
         return mlflow.MlflowClient().get_model_version(name, version)
     except MlflowException as error:
         if error.error_code not in _NO_SUCH:
-            raise _unavailable(error) from error
+            raise unavailable(error.message) from error
         raise ValueError(
             f"model '{name}': expected a version, got {version!r}: {error.message} "
             "List them: python -m scripts.model_info --all"
         ) from error
 
 
-def _unavailable(error: MlflowException) -> RegistryUnavailable:
-    return RegistryUnavailable(
-        f"registry {tracking_uri()}: expected an answer, got: {error.message}"
-    )
-
-
+@asks_registry
 def download(name: str, version: str, directory: Path) -> Path:
     """
     Copy a version's checkpoint into a folder, and check it; the only way to a version's files.
@@ -165,7 +160,7 @@ def _why_not(name: str, version: str) -> str:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return "expected it in the registry, got none: it was deleted meanwhile."
-        raise _unavailable(error) from error
+        raise unavailable(error.message) from error
     try:
         flavors = set(mlflow.models.get_model_info(f"models:/{name}/{version}").flavors)
     except Exception:  # no file MLmodel, or whatever a damaged one makes MLflow raise
@@ -195,6 +190,7 @@ def _run_words(registered: ModelVersion) -> str:
     return "" if stage == "active" else f"; its run {registered.run_id} was {stage}"
 
 
+@asks_registry
 def versions(name: str) -> list[ModelVersion]:
     """
     Return all versions of a model, oldest first.
@@ -208,6 +204,7 @@ def versions(name: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
+@asks_registry
 def aliases_of(version: ModelVersion) -> list[str]:
     """Return the aliases that name a version; a search leaves them out, so they are asked for."""
     aliases = mlflow.MlflowClient().get_registered_model(str(version.name)).aliases
@@ -234,6 +231,7 @@ def version_of_uri(uri: str) -> ModelVersion:
     return get(name, version)
 
 
+@asks_registry
 def move_alias(name: str, alias: str, version: str, reason: str) -> str | None:
     """
     Point an alias at a version and remember the holder before it.

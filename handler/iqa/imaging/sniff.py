@@ -30,6 +30,11 @@ SIGNATURES: Final = (
 )
 
 TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+SUFFIXES: Final = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib",
+    ".tif", ".tiff", ".gif",
+)  # fmt: skip
+"""Endings of these, in any letter case: which files of a folder are taken for pictures."""
 HEIF: Final = "HEIF"
 """The container of AVIF and HEIC; which of them, only its items tell."""
 

@@ -6,7 +6,7 @@ what Pillow writes, tell formats without a signature by the file's name, and wou
 dependency of every worker. Asking Pillow itself would start forty parsers on a stranger's bytes.
 
 Whatever is said here only chooses the words of a refusal; so a pattern is as strict as keeps
-text and random bytes out of it. Formats that need more than a pattern: `foreign_headers`.
+text and random bytes out of it. Formats that need more than a pattern: `formats_without_signature`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
-from iqa.local.model import Model, images_in, load
+from iqa.local.files import images_in, unreadable
+from iqa.local.model import Model, load
 from iqa.tasks.task import label_of
 
 COLUMNS: Final = (
@@ -89,8 +90,7 @@ def _replies(model: Model, files: list[Path]) -> Iterator[tuple[Path, dict[str, 
         except ImageRejected as error:
             yield path, error.body()
         except OSError as error:
-            words = f"file: expected a picture, got: {error.strerror or error}"
-            yield path, {"type": type(error).__name__, "reason": "unreadable", "message": words}
+            yield path, unreadable(error)
 
 
 def _row(path: Path, reply: dict[str, Any]) -> list[Any]:

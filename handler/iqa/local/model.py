@@ -12,7 +12,6 @@ import os
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, overload
 
@@ -45,10 +44,6 @@ WANTED: Final = (
     PROVENANCE_FILE,
 )
 """What of an archive is read: its code is never run."""
-SUFFIXES: Final = (
-    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff", ".gif",
-)  # fmt: skip
-"""In a folder; a file that is named is read whatever its name."""
 SHIPPED: Final = Path(__file__).parents[1] / "shipped"
 # In a checkout: the same graph and card, where training keeps them.
 CHECKOUT: Final = Path(__file__).parents[3] / "training" / "pretrained"
@@ -246,17 +241,6 @@ def image_of_array(array: NDArray[Any]) -> Image.Image:
     if 0 in array.shape:
         raise TypeError(f"picture: expected pixels, got an array of shape {array.shape}.")
     return Image.fromarray(array[:, :, 0] if array.ndim == 3 and channels == 1 else array)
-
-
-def images_in(paths: Iterable[Path]) -> list[Path]:
-    """Return the files that are named, and those in folders that are named like pictures."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES)
-        else:
-            found.append(path)
-    return found
 
 
 def _open(directory: Path, threads: int, precision: str | None, backbone: str | None) -> Runtime:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
+from iqa.local.files import unreadable
 from iqa.local.model import Model, load
 
 COLUMN: Final = "image"
@@ -69,10 +70,13 @@ class TableModel:
 
     def _row(self, value: Any) -> dict[str, Any]:
         try:
-            reply = self._model.predict(_picture(value))
+            return self._told(self._model.predict(_picture(value)))
         except ImageRejected as error:
-            return self._told({"reason": error.reason, "message": str(error), "warnings": []})
-        return self._told(reply)
+            refusal = error.body()
+        except OSError as error:
+            refusal = unreadable(error)
+        told = {key: refusal[key] for key in ("reason", "message")}
+        return self._told({**told, "warnings": []})
 
     def _told(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Return a row with the same columns, whatever became of the picture."""
@@ -103,6 +107,7 @@ def _picture(value: Any) -> bytes:
 
     Raises:
         ImageRejected: There are none (400).
+        OSError: It is a path that cannot be read.
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
@@ -110,7 +115,9 @@ def _picture(value: Any) -> bytes:
         raise ImageRejected(
             "undecodable", f"image: {EXPECTED}, got {type(value).__name__}. Send one of them."
         )
-    if len(value) <= MAX_PATH and "\0" not in value and os.path.isfile(value):
+    is_short = len(value) <= MAX_PATH and "\0" not in value
+    # Not all that exists: a device or a pipe may have no end. A folder's error says what it is.
+    if is_short and (os.path.isfile(value) or os.path.isdir(value)):
         return Path(value).read_bytes()
     if value.startswith("data:"):
         value = value.partition(",")[2]

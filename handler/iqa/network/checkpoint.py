@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def save(
     policy: Policy = DEFAULT,
 ) -> Card:
     """
-    Write a checkpoint.
+    Write a checkpoint; where that fails, the one before stays.
 
     Args:
         directory: Made if missing; files in it are replaced.
@@ -68,17 +69,19 @@ def save(
         name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous().clone()
         for name, tensor in network.state_dict().items()
     }
-    save_file(weights, directory / WEIGHTS_FILE)
     named = {} if task.name == QUALITY.name else {"task": task.name}
-    card: Card = {
-        "format": FORMAT if not named and policy == DEFAULT else TASK_FORMAT,
-        "architecture": network.architecture(),
-        "preprocessing": policy.parameters(),
-        **named,
-        "weights_sha256": sha256_of(directory / WEIGHTS_FILE),
-        **facts,
-    }
-    _write(directory, card)
+    # Both are whole before either takes its place.
+    with written_beside(directory / WEIGHTS_FILE) as made:
+        save_file(weights, made)
+        card: Card = {
+            "format": FORMAT if not named and policy == DEFAULT else TASK_FORMAT,
+            "architecture": network.architecture(),
+            "preprocessing": policy.parameters(),
+            **named,
+            "weights_sha256": sha256_of(made),
+            **facts,
+        }
+        _write(directory, _text_of(card))
     return card
 
 
@@ -99,9 +102,25 @@ def change_card(directory: Path, facts: Card) -> Card:
     card = {**before, "format": max(FORMAT, before["format"]), **facts}
     if card.get("calibration") != before.get("calibration"):
         card.pop(DRIFT, None)
-    task_of(card).reader(card)
-    _write(directory, card)
+    text = _text_of(card)
+    _card_of(text, directory / CARD_FILE)  # what the next load refuses, nothing could change again
+    _write(directory, text)
     return card
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """
+    Give a name beside a file: what is written there takes the file's place when it is whole.
+
+    Where writing fails, on a full disk or by Ctrl-C, the file stays as it was.
+    """
+    made = path.with_name(f"{path.name}.tmp")
+    try:
+        yield made
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def load(directory: Path, make: Callable[[Card], Network] | None = None) -> tuple[Network, Card]:
@@ -175,8 +194,12 @@ def load_card(directory: Path) -> Card:
         CheckpointMismatch: It was written by other code or for another preprocessing.
     """
     path = directory / CARD_FILE
+    return _card_of(path.read_text(), path)
+
+
+def _card_of(text: str, path: Path) -> Card:
     try:
-        card: Card = json.loads(path.read_text())
+        card: Card = json.loads(text)
         if card["format"] not in READABLE_FORMATS:
             _expect("format", FORMAT, card["format"])
         Policy.of_parameters(card["preprocessing"])
@@ -198,8 +221,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(directory: Path, card: Card) -> None:
-    (directory / CARD_FILE).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+def _text_of(card: Card) -> str:
+    return json.dumps(card, indent=2, sort_keys=True) + "\n"
+
+
+def _write(directory: Path, text: str) -> None:
+    with written_beside(directory / CARD_FILE) as made:
+        made.write_text(text)
 
 
 def policy_of(card: Card) -> Policy:

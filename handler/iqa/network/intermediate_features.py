@@ -33,8 +33,7 @@ WITH_MAXIMA: Final = slice(1, 3)
 cost a millisecond and told no more of blur."""
 
 N_MEANS: Final = {"mobilenet_v2": 96 + 144 + 192 + 576 + 1280}
-N_FEATURES: Final = {"mobilenet_v2": N_MEANS["mobilenet_v2"] + 144 + 192}
-"""Means, then maxima, at full width; of a pruned network (`iqa.network.pruned_mobilenet`) fewer."""
+"""At full width; of a pruned network (`iqa.network.pruned_mobilenet`) fewer. Maxima follow them."""
 
 
 def tapped_graph(graph: Path, backbone: str) -> tuple[Model, int]:

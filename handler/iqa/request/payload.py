@@ -25,16 +25,6 @@ JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*+[\[{]")
 MAX_JSON_MARKS: Final = 1000
 
 
-def picture_of(row: Mapping[str, Any]) -> bytes:
-    """
-    Find the picture's bytes in a request: `picture_in` of its `fields_in`.
-
-    Raises:
-        ImageRejected: See there.
-    """
-    return picture_in(fields_in(row, {}))
-
-
 def fields_in(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Field]:
     """
     Return the fields of a request, whoever has taken its form apart.

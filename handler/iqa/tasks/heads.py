@@ -99,14 +99,15 @@ class Causes:
 
         Returns:
             Whole points of 0 to 100 by cause; the main one, or None where none reaches the floor
-            or none leads.
+            or none leads. One that is alone leads.
         """
         points = np.clip(np.round(self.network(inputs)), 0, 100).astype(int).tolist()
         causes: dict[str, int] = {}
         for kind, value in zip(self.kinds, points, strict=True):
             causes[kind] = max(value, causes.get(kind, 0))
-        first, second = sorted(causes, key=lambda kind: -causes[kind])[:2]
-        is_main = causes[first] >= max(self.floor, self.lead * causes[second])
+        first, *others = sorted(causes, key=lambda kind: -causes[kind])
+        next_points = causes[others[0]] if others else 0
+        is_main = causes[first] >= max(self.floor, self.lead * next_points)
         return {"causes": causes, "main_cause": first if is_main else None}
 
 

@@ -61,9 +61,11 @@ COPY --from=torchserve-venv /opt/venv /opt/venv
 # No handler/ and no PYTHONPATH: the network and its code come in the archive alone.
 COPY config.properties ./
 COPY torchserve/log4j2.xml torchserve/metrics.yaml torchserve/
-# How far two replies of a task lie apart. On no PYTHONPATH: an archive's own `iqa` is found first.
+# How far two replies of a task lie apart, and how a prediction log is closed. On no PYTHONPATH: an
+# archive's own `iqa` is found first.
 COPY handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/
 COPY handler/iqa/tasks/ handler/iqa/tasks/
+COPY handler/iqa/prediction_log/ handler/iqa/prediction_log/
 COPY console/ console/
 COPY scripts/ scripts/
 ENV IQA_STATE_DIR=/state \

@@ -18,7 +18,7 @@ from typing import Final
 
 from console import command_line
 from scripts.nginx.front_process import Front
-from scripts.nginx.settings import OFF, Settings, defaults, render
+from scripts.nginx.settings import OFF, Settings, from_environment, render
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def main() -> int:
 
 def serve() -> int:
     """Keep nginx running and pointed at the server."""
-    named = {name: os.environ.get(name) or value for name, value in defaults().items()}
+    named = from_environment()
     stopping, hurry = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: (hurry if stopping.is_set() else stopping).set())

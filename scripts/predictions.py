@@ -172,6 +172,11 @@ def _earlier(path: Path) -> Findings:
     """
     try:
         return Findings(**json.loads(path.read_text()))
+    except OSError as error:
+        raise ValueError(
+            f"--against: expected a file that --verify --json printed, got {path}: "
+            f"{error.strerror}. Keep one: --verify --json > heads.json"
+        ) from error
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: expected what --verify --json printed, got something else."

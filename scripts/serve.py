@@ -21,7 +21,7 @@ from console.numbers import number
 from scripts.archive import mar_file
 from scripts.archive.golden import shortly
 from scripts.nginx import front_process
-from scripts.nginx.settings import GATEWAY_SOCKET, HELP, OFF, Settings, defaults, names_pattern
+from scripts.nginx.settings import GATEWAY_SOCKET, OFF, Settings, from_environment, names_pattern
 from scripts.server import prediction_log
 from scripts.server.addresses import LOOPBACK, Hosts, Ports, bind_host
 from scripts.server.cores import usable_cores
@@ -198,8 +198,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         upstream = f"{LOOPBACK}:{arguments.backend_port}"
         health = f"{LOOPBACK}:{arguments.health_port}" if arguments.health_port else upstream
         settings = {
-            **defaults(),
-            **{name: os.environ[name] for name in HELP if os.environ.get(name)},
+            **from_environment(),
             "FRONT_LISTEN": f"{hosts.inference}:{arguments.inference_port}",
             "FRONT_UPSTREAM": upstream,
             # Without a supervisor's port /ready is asked of TorchServe, which knows no such path.

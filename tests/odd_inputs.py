@@ -189,10 +189,11 @@ ODD_INPUTS: Final[dict[str, OddInput]] = {
     "exif_3_tiff": _accepted(partial(with_orientation, 3, "TIFF"), "TIFF"),
     "exif_out_of_range_jpeg": _accepted(partial(with_orientation, 9), "JPEG"),
     "exif_no_header_jpeg": _accepted(
-        lambda: jpeg_with_exif(b"not a directory"), "JPEG", (160, 120)
+        lambda: jpeg_with_exif(b"not a directory"), "JPEG", (160, 120), "exif_ignored"
     ),
     "exif_cut_jpeg": _accepted(
-        lambda: jpeg_with_exif(b"II*\0\x08\0\0\0\xff\xff\x12\x01"), "JPEG", (160, 120)
+        lambda: jpeg_with_exif(b"II*\0\x08\0\0\0\xff\xff\x12\x01"), "JPEG", (160, 120),
+        "exif_ignored",
     ),
     # Shapes.
     "smallest": _accepted(_blank(32, 32), "PNG", (32, 32)),

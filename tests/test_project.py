@@ -86,8 +86,8 @@ MAY_IMPORT = {
         "scripts.prediction_log",
     },
     "scripts.supervisor": {
-        "console", "training.registry", "scripts.server", "scripts.archive", "scripts.rollout",
-        "scripts.nginx",
+        "console", "iqa.prediction_log", "training.registry", "scripts.server", "scripts.archive",
+        "scripts.rollout", "scripts.nginx",
     },
     "scripts": {"console", "iqa*", "training*", "scripts*"},
     "web": {"console", "iqa", "iqa.request"},

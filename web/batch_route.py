@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from iqa.request.form import file_name
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from web.forwarding import (
     PASSED_FOR_EACH,
@@ -31,7 +31,7 @@ from web.forwarding import (
     respond,
     with_top_k,
 )
-from web.predict_route import boundary_of, chosen_model, form_parser
+from web.predict_route import MAX_FIELDS, boundary_of, chosen_model, form_parser
 from web.refusals import Refused
 from web.torchserve_client import Answer
 
@@ -195,6 +195,12 @@ async def _files(
                     )
                 yield file
         parser.close()
+    except ParserLimitReached as error:
+        raise Refused(
+            "undecodable",
+            f"form: expected at most {MAX_FIELDS} fields with short heads, got more ({error}). "
+            "Send the files alone, or several forms.",
+        ) from error
     except MultipartError as error:
         raise Refused(
             "undecodable", f"form: expected a whole one, got none ({error}). Send it again."

@@ -48,6 +48,13 @@ HELP: Final = {
 }
 
 
+LEAST: Final = {
+    "FRONT_IN_FLIGHT": 1, "FRONT_LARGE_IN_FLIGHT": 1, "FRONT_PER_ADDRESS": 1, "FRONT_MAX_BYTES": 1,
+    "FRONT_BATCH_BYTES": 1, "FRONT_CONNECTIONS": 1, "FRONT_DRAIN_S": 0,
+}  # fmt: skip
+"""Of each number the least; nginx would refuse others without the variable's name."""
+
+
 def defaults() -> Settings:
     """Return the default of each placeholder in the template."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -76,6 +83,25 @@ def defaults() -> Settings:
     }
 
 
+def from_environment() -> Settings:
+    """
+    Return the defaults, with what the environment says in place of them.
+
+    Raises:
+        ValueError: A number is none.
+    """
+    given = {name: os.environ[name] for name in HELP if os.environ.get(name)}
+    _expect_numbers(given)
+    return {**defaults(), **given}
+
+
+def _expect_numbers(settings: Settings) -> None:
+    for name, least in LEAST.items():
+        value = settings.get(name, str(least))
+        if not re.fullmatch(r"\d{1,15}", value, re.ASCII) or int(value) < least:
+            raise ValueError(f"{name}: expected a whole number from {least}, got {value!r}.")
+
+
 def names_pattern(names: Iterable[str]) -> str:
     """Return the value of FRONT_MODELS that stands for these models."""
     return "|".join(name.replace(".", "[.]") for name in names)  # nothing else is special
@@ -92,8 +118,9 @@ def render(settings: Settings, split: Mapping[str, str] | None = None, kind: str
         kind: Of the split, `canary` or `shadow`.
 
     Raises:
-        ValueError: A value would end its directive and begin another.
+        ValueError: A value would end its directive and begin another, or a number is none.
     """
+    _expect_numbers(settings)
     for variable, value in settings.items():
         if not re.fullmatch(r"[\w ./:\[\]|-]+", value):
             raise ValueError(f"{variable}: expected an address, path or number, got {value!r}.")

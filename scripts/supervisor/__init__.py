@@ -1,5 +1,5 @@
 """
 The process that keeps a server running: start, readiness, restart, stop without loss.
 
-Imports `scripts.rollout`, `scripts.archive` and `scripts.server`.
+Imports `scripts.rollout`, `scripts.archive`, `scripts.server` and `iqa.prediction_log`.
 """

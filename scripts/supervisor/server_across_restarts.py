@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from iqa.prediction_log.segment import close_left_over
 
 from scripts.nginx.front_process import Front
 from scripts.rollout import drain
@@ -269,6 +270,10 @@ class LastingServer:
         if self._plan.prediction_log is not None:
             hurry.wait(LOG_S)
         process.stop(server)
+        if self._plan.prediction_log is not None:
+            # A worker has no time to: Java ends it by SIGKILL.
+            with contextlib.suppress(OSError, ValueError):  # a full disk: the next worker does
+                close_left_over(self._plan.prediction_log)
         self._plan.state.forget_server()
 
 

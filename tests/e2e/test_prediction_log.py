@@ -211,12 +211,14 @@ def test_a_picture_is_erased_while_the_server_writes(
 
 
 def test_an_ordered_stop_loses_no_row(talkative: RunningServer, folder: Path) -> None:
-    """The last answer's row is there; the next start declares the segment complete."""
+    """The last answer's row is there, and each segment is declared complete."""
     talkative.post(PARROTS, headers={"X-Request-ID": "row-8"})
     assert talkative.run("--stop").returncode == 0
     assert rows(folder, "row-8")
+    found = verify(folder)
+    assert found.problems == []
+    assert not [one for one in found.notes if "without closing" in one]
     assert talkative.run("--detach").returncode == 0
-    wait_for(lambda: not [one for one in verify(folder).notes if "without closing" in one])
     assert verify(folder).problems == []
 
 

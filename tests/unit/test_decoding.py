@@ -197,6 +197,35 @@ def test_damaged_file_is_undecodable_and_not_called_something_else(body: bytes) 
     assert "breaks off or is damaged" in str(error)
 
 
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08"
+MAKE = b"\x01\x0f\0\x02\0\0\0\x04abc\0"
+TURNED = b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Exif\0\0garbage!!", EXIF[:12], EXIF, EXIF[:-4] + b"\xff" * 4, EXIF + b"\0",
+        EXIF + b"\0\x02" + MAKE, EXIF + b"\0\x02" + MAKE + TURNED[:6],
+    ],
+    ids=["no TIFF", "short header", "header alone", "far away", "half a count", "one entry of two",
+         "cut in the orientation"],
+)  # fmt: skip
+def test_exif_that_is_cut_before_its_orientation_is_said(kind: str, block: bytes) -> None:
+    """Pillow reads over it in silence, and a photograph on its side would be scored as upright."""
+    decoded = decode(encode(photograph(96, 64), kind, exif=block))
+    assert decoded.warnings == ("exif_ignored",)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_that_is_damaged_behind_its_orientation_still_turns(kind: str) -> None:
+    """What nobody needs may be missing."""
+    for entries in (b"\0\x02" + MAKE + TURNED, b"\0\x09" + TURNED + MAKE):
+        decoded = decode(encode(photograph(96, 64), kind, exif=EXIF + entries))
+        assert (decoded.warnings, decoded.image.size) == ((), (64, 96))
+
+
 def test_png_text_about_exif_that_is_no_exif_is_ignored_with_a_warning() -> None:
     """Metadata that cannot be read costs a warning, not the score."""
     broken = (b"tEXt", b"Raw profile type exif\0\nexif\n 99999\nzz")

@@ -79,6 +79,7 @@ def test_the_serving_image_runs_the_archive_s_code(tmp_path: Path) -> None:
     assert copied == [
         "handler/iqa/__init__.py handler/iqa/errors.py handler/iqa/",
         "handler/iqa/tasks/ handler/iqa/tasks/",
+        "handler/iqa/prediction_log/ handler/iqa/prediction_log/",
     ]
     archive = tmp_path / "archive"
     (archive / "iqa").mkdir(parents=True)

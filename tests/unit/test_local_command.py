@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,37 @@ def test_csv_has_the_label_of_either_task(
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
     assert [row["label"] for row in rows] == ["good", "dog", ""]
     assert [row["reason"] for row in rows] == ["", "", "empty"]
+
+
+def test_a_folder_without_pictures_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what a picture is named like; a folder is none, whatever its name."""
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert command.main(["score", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}: expected pictures (.jpg, ") and "got none" in error
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_a_reader_who_has_enough_sees_no_traceback(form: list[str], tmp_path: Path) -> None:
+    """`iqa score ... | head -1`: the pipe is closed before all is printed."""
+    pictures = [f"{number}.jpg" for number in range(5000)]
+    program = (
+        "import sys; from iqa.local import command\n"
+        "class Model:\n"
+        "    def predict(self, path):\n"
+        "        return {'score': 61.5, 'label': 'good', 'warnings': []}\n"
+        "command.load = lambda path, threads: Model()\n"
+        "sys.exit(command.main(sys.argv[1:]))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "score", *pictures, *form], cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

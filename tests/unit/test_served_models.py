@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.nginx.settings import defaults, render
+from scripts.nginx.settings import defaults, from_environment, render
 from scripts.server.models import parse_models, with_workers
 
 BOTH = parse_models("iqa,portraits@prod", "staging")
@@ -71,3 +71,23 @@ def test_the_front_asks_the_first_model_for_predict() -> None:
     with_web = render({**settings, "FRONT_WEB": "127.0.0.1:8085"})
     assert "/predict /predictions/a.b;" in " ".join(with_web.split())
     assert "location = /predict " not in render(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FRONT_IN_FLIGHT", "abc"), ("FRONT_IN_FLIGHT", "0"), ("FRONT_PER_ADDRESS", "-1"),
+        ("FRONT_MAX_BYTES", "32m"), ("FRONT_CONNECTIONS", "1.5"), ("FRONT_DRAIN_S", "soon"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_is_no_number_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a model is loaded, and not in nginx's words."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ValueError, match=f"{name}: expected a whole number from [01], got '{value}'"
+    ):
+        from_environment()
+    with pytest.raises(ValueError, match=f"{name}: expected a whole number"):
+        render({**defaults(), name: value})

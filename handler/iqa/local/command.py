@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from iqa.errors import ImageRejected
+from iqa.imaging.sniff import SUFFIXES
 from iqa.local.files import images_in, unreadable
 from iqa.local.model import Model, load
 from iqa.tasks.task import label_of
@@ -25,7 +28,8 @@ EXAMPLES: Final = """examples:
   iqa score *.heic --json | jq .score
   iqa score photo.jpg --model model-store/iqa-3.mar
 
-exit status: 0 all scored, 1 some were refused (each with its reason), 2 wrong usage or no model
+exit status: 0 all scored, 1 some were refused (each with its reason), 2 wrong usage, no picture or
+no model, 141 whoever read the output had enough of it
 """
 
 
@@ -54,12 +58,25 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.threads < 1:
         parser.error(f"--threads: expected 1 or more, got {arguments.threads}.")
+    files = images_in(arguments.files)
+    if not files:
+        named = ", ".join(map(str, arguments.files))
+        print(
+            f"error: {named}: expected pictures ({', '.join(SUFFIXES)}), got none. Name a file, "
+            "whatever its ending, or another folder.",
+            file=sys.stderr,
+        )
+        return 2
     try:
         model = load(arguments.model, arguments.threads)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return _print(model, arguments.files, as_json=arguments.json, as_csv=arguments.csv)
+    try:
+        return _print(model, files, as_json=arguments.json, as_csv=arguments.csv)
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+        return 128 + signal.SIGPIPE
 
 
 def _print(model: Model, files: list[Path], *, as_json: bool, as_csv: bool) -> int:
@@ -84,7 +101,7 @@ def _print(model: Model, files: list[Path], *, as_json: bool, as_csv: bool) -> i
 
 
 def _replies(model: Model, files: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in images_in(files):
+    for path in files:
         try:
             yield path, model.predict(path)
         except ImageRejected as error:

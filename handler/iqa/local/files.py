@@ -14,7 +14,11 @@ def images_in(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES)
+            found += sorted(
+                one
+                for one in path.rglob("*")
+                if one.suffix.lower() in SUFFIXES and not one.is_dir()
+            )
         else:
             found.append(path)
     return found

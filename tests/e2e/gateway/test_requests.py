@@ -165,12 +165,13 @@ def test_a_batch_has_a_result_for_each_file_in_order(gateway: RunningServer) -> 
             },
             "undecodable",
         ),
+        ({"files": [*(("a", (None, "text")) for _ in range(300)), ("f", PICTURE)]}, "undecodable"),
     ],
 )
 def test_a_batch_that_is_none_is_refused(
     gateway: RunningServer, arguments: dict[str, Any], reason: str
 ) -> None:
-    """Too many files, no form, a form without files, a form that breaks off."""
+    """Too many files, no form, a form without files, one that breaks off, too many fields."""
     expect_refusal(post(gateway, "/predict/batch", **arguments), 400, reason)
 
 

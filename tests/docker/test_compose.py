@@ -71,10 +71,10 @@ def test_no_container_may_more_than_it_needs(stack: Stack, service: str) -> None
 
 
 def test_the_server_runs_the_archive_s_code(stack: Stack) -> None:
-    """No PYTHONPATH, no torch; of `iqa` only what compares replies, behind the archive's own."""
+    """No PYTHONPATH, no torch; a part of `iqa` (replies, logs), behind the archive's own."""
     facts = stack.inside("torchserve", INSIDE)
     assert sorted(facts["copies"]) == ["/app/handler", "/app/handler/iqa"]
-    assert facts["iqa"] == ["__init__.py", "errors.py", "tasks"]
+    assert facts["iqa"] == ["__init__.py", "errors.py", "prediction_log", "tasks"]
     assert facts["PYTHONPATH"] is None
     assert facts["packages"] == ["iqa", "ts"]
     assert facts["archives"] == ["iqa-1.mar"]

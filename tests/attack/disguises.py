@@ -71,7 +71,9 @@ DISGUISES: Final[dict[str, OddInput]] = {
     "jpeg_then_jpeg": scored(lambda: SMALL_JPEG + SMALL_JPEG),
     "jpeg_then_pickle": scored(lambda: SMALL_JPEG + pickle.dumps(Alarm())),
     "jpeg_with_php": scored(lambda: jpeg_with(jpeg_segment(0xFE, b"<?php system($_GET[0]); ?>"))),
-    "jpeg_with_script": scored(lambda: jpeg_with(jpeg_segment(0xE1, b"Exif\0\0" + SCRIPT))),
+    "jpeg_with_script": scored(
+        lambda: jpeg_with(jpeg_segment(0xE1, b"Exif\0\0" + SCRIPT)), "exif_ignored"
+    ),
     "png_with_script": scored(lambda: png_grey((b"tEXt", b"Comment\0" + SCRIPT)), GREY),
     "png_then_zip": scored(lambda: SMALL_PNG + archive_of("a", b"b")),
     "png_with_icc_as_text": scored(lambda: png_grey((b"tEXt", b"icc_profile\0abc")), GREY),
